@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # How a module reaches the control plane; the options of module_utils/_api_module.py.
+    DOCUMENTATION = r"""
+options:
+  url:
+    description:
+      - Address of the API of the control plane, without a path. Its ports are 5682 for HTTPS and 5681 for HTTP.
+      - The environment variable E(KUMA_API_URL) is used when it is not set.
+    type: str
+    required: true
+  token:
+    description:
+      - User token for the API. Needed for everything that the control plane does not allow to anonymous clients, such as
+        issuing tokens and reading secrets.
+      - The environment variable E(KUMA_API_TOKEN) is used when it is not set.
+      - Blanks and line breaks around it are ignored.
+    type: str
+  ca_path:
+    description:
+      - PEM file on the controller with the authority that signed the certificate of the control plane. For the certificate
+        that a control plane makes for itself, this is the certificate.
+      - The environment variable E(KUMA_CA) is used when it is not set, and the authorities of the system when neither is.
+    type: path
+  validate_certs:
+    description:
+      - Whether the certificate of the control plane is verified. V(false) gives a warning, because anyone on the way could
+        read the token then.
+    type: bool
+    default: true
+  timeout:
+    description:
+      - How many seconds to wait for an answer. A connection must be there within 5 seconds of it.
+      - A request that was not answered in time is not sent again.
+    type: float
+    default: 30.0
+  retries:
+    description:
+      - How often a request is sent again when the connection failed or the control plane said that it is not available
+        (status 429, 502, 503 or 504). The time between grows with each try.
+    type: int
+    default: 4
+attributes:
+  action_group:
+    description: Use C(group/meshfleet.kuma.api) in C(module_defaults) to set the options of the API for all such modules at once.
+    support: full
+    membership:
+      - meshfleet.kuma.api
+requirements:
+  - requests (Python library, where the module runs)
+notes:
+  - Modules that talk to the control plane run on the controller; set C(delegate_to) to V(localhost) in plays for other hosts.
+  - Proxies are taken from the environment (E(HTTP_PROXY), E(HTTPS_PROXY), E(NO_PROXY)).
+"""

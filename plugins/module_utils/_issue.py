@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""Issuing Dataplane tokens for many proxies: which are needed, and getting those with bounded concurrency."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import (
+    AccessDenied,
+    ApiError,
+    AuthenticationFailed,
+    Client,
+    ConnectionFailed,
+    Invalid,
+    ProtocolFailed,
+)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import (
+    decode_claims,
+    format_duration,
+    format_time,
+    needs_renewal,
+    parse_duration,
+)
+
+CONNECTIONS = 8
+PATH = "/tokens/dataplane"
+
+
+@dataclass
+class Wish:
+    """One token: ``body`` is the request for it; ``reason`` why it is needed, None to keep the current one."""
+
+    name: str
+    mesh: str
+    body: t.Dict[str, t.Any]
+    current: t.Optional[t.Mapping[str, t.Any]]
+    reason: t.Optional[str] = None
+
+
+def plan(
+    entries: t.Sequence[t.Mapping[str, t.Any]],
+    valid_for: str,
+    renew_before: str,
+    now: float,
+    workload_tokens: t.Callable[[], bool],
+) -> t.List[Wish]:
+    """What is to be done for each of ``entries`` (``{name, mesh, workload, tags, valid_for, current}``).
+
+    ``workload_tokens()`` says whether the control plane binds tokens to workloads; it is only asked when that matters.
+    Raises Invalid with everything that is wrong with the entries.
+    """
+    problems: t.List[t.Dict[str, str]] = []
+
+    def seconds(text: str, field: str) -> float:
+        try:
+            return parse_duration(text)
+        except ValueError as exc:
+            problems.append({"field": field, "reason": str(exc)})
+            return 0.0
+
+    before = seconds(renew_before, "renew_before")
+    default = seconds(valid_for, "valid_for")
+    wishes: t.List[Wish] = []
+    seen: t.Dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        name, place = str(entry["name"]), f"tokens[{index}]"
+        if name in seen:
+            problems.append({"field": f"{place}.name", "reason": f"{name} is also the name of tokens[{seen[name]}]"})
+        seen.setdefault(name, index)
+        own = entry.get("valid_for")
+        validity = seconds(own, f"{place}.valid_for") if own else default
+        if validity <= before and not problems:
+            problems.append(
+                {
+                    "field": f"{place}.valid_for" if own else "valid_for",
+                    "reason": f"{own or valid_for} is not longer than renew_before ({renew_before}): "
+                    "the token would be replaced in every run",
+                }
+            )
+        body: t.Dict[str, t.Any] = {"name": name, "mesh": str(entry["mesh"]), "validFor": format_duration(validity)}
+        tags = {
+            str(key): [str(value) for value in (values if isinstance(values, list) else [values])]
+            for key, values in (entry.get("tags") or {}).items()
+        }
+        if tags:
+            body["tags"] = tags
+        if entry.get("workload"):
+            body["workload"] = str(entry["workload"])
+        wish = Wish(name, body["mesh"], body, entry.get("current") or None)
+        wish.reason = needs_renewal(wish.current, body, now, before)
+        wishes.append(wish)
+    if problems:
+        raise Invalid(
+            f"{len(problems)} of the options cannot be used", invalid_parameters=problems, remedy="Correct them; nothing was issued."
+        )
+    # A control plane without such tokens ignores the workload: asking again would give the same token.
+    doubtful = [wish for wish in wishes if wish.reason and wish.body.get("workload") and wish.current]
+    if any(not (wish.current or {}).get("Workload") for wish in doubtful) and not workload_tokens():
+        for wish in doubtful:
+            plain = {key: value for key, value in wish.body.items() if key != "workload"}
+            wish.reason = needs_renewal(wish.current, plain, now, before)
+    return wishes
+
+
+def issue(
+    client: Client, wishes: t.Sequence[Wish], connections: int = CONNECTIONS
+) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.Dict[str, str]]:
+    """Get the tokens that are needed. Returns ``(results, tokens)``: one ``{name, mesh, action, reason, expires?, failure?}``
+    for every wish, in their order, and the new tokens by name.
+
+    One that fails does not stop the others. When the control plane refuses the client itself, or is gone, the requests
+    not yet sent are not sent any more.
+    """
+    stop = threading.Event()
+    hopeless: t.List[ApiError] = []
+
+    def one(wish: Wish) -> t.Tuple[t.Dict[str, t.Any], t.Optional[str]]:
+        result: t.Dict[str, t.Any] = {"name": wish.name, "mesh": wish.mesh, "action": "kept", "reason": wish.reason or "still good"}
+        if wish.reason is None:
+            expires = (wish.current or {}).get("exp")
+            return dict(result, expires=int(expires or 0)), None
+        try:
+            if stop.is_set():
+                raise hopeless[0]
+            token = client.post_text(PATH, wish.body)
+            claims = _checked(token, wish)
+        except ApiError as exc:
+            if isinstance(exc, (AccessDenied, AuthenticationFailed, ConnectionFailed)) and not stop.is_set():
+                hopeless.append(exc)
+                stop.set()
+            return dict(result, action="failed", reason=str(exc), failure=exc.as_failure()), None
+        return dict(result, action="issued", expires=int(claims.get("exp") or 0)), token
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=connections) as pool:
+        done = list(pool.map(one, wishes))
+    return [result for result, _token in done], {result["name"]: token for result, token in done if token is not None}
+
+
+def _checked(token: str, wish: Wish) -> t.Dict[str, t.Any]:
+    """The claims of an issued token. Raises ProtocolFailed when it is not one for this proxy."""
+    try:
+        claims = decode_claims(token)
+    except ValueError as exc:
+        raise ProtocolFailed("the answer is not a token", str(exc), method="POST", url=PATH) from None
+    if claims.get("Name") != wish.name or claims.get("Mesh") != wish.mesh:
+        raise ProtocolFailed("the answer is the token of another proxy", method="POST", url=PATH)
+    return claims
+
+
+def describe_plan(wishes: t.Sequence[Wish]) -> t.List[t.Dict[str, t.Any]]:
+    """The results of :func:`issue`, were it called now and went well."""
+    return [
+        {
+            "name": wish.name,
+            "mesh": wish.mesh,
+            "action": "issued" if wish.reason else "kept",
+            "reason": wish.reason or "still good",
+        }
+        for wish in wishes
+    ]
+
+
+def diff_lines(wishes: t.Sequence[Wish]) -> t.Dict[str, str]:
+    """Before and after, as the ends of tokens; never the tokens."""
+    before, after = [], []
+    for wish in wishes:
+        if wish.reason:
+            end = (wish.current or {}).get("exp")
+            known = isinstance(end, (int, float)) and not isinstance(end, bool)
+            before.append(f"{wish.name}: token until {format_time(t.cast(float, end))}\n" if known else f"{wish.name}: no token\n")
+            after.append(f"{wish.name}: new token for {wish.body['validFor']} ({wish.reason})\n")
+    return {"before": "".join(before), "after": "".join(after)}

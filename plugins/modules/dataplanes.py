@@ -1,0 +1,209 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dataplanes
+short_description: Manage the Dataplanes of a mesh in bulk
+version_added: 0.1.0
+description:
+  - Brings many Dataplanes to what is wanted with one listing of the mesh, one write for each that differs, and one more listing
+    that proves the writes.
+  - >-
+    C(state) and C(health) of the inbounds belong to the control plane: the live values are carried over in every write, so that
+    a fenced or dead proxy never returns to traffic by being applied again. New inbounds start as O(initial_state).
+  - Labels that O(dataplanes) does not name are left alone. A label with the value null is removed.
+  - A field that the control plane would drop without a word is an error before anything is written.
+extends_documentation_fragment:
+  - meshfleet.kuma.api
+  - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.writes
+options:
+  dataplanes:
+    description:
+      - The Dataplanes as Kuma's HTTP API has them. C(type) and C(mesh) may be left out.
+      - With O(state=absent) only C(name) matters.
+    type: list
+    elements: dict
+    default: []
+  mesh:
+    description: The mesh they belong to.
+    type: str
+    default: default
+  state:
+    description: Whether the Dataplanes exist.
+    type: str
+    choices: [present, absent]
+    default: present
+  initial_state:
+    description:
+      - The state of an inbound that the control plane does not have yet.
+      - With V(NotReady) it gets no traffic until the control plane has seen its proxy healthy. V(Ready) sends traffic at once; use it
+        only where the control plane's health checks (HDS) are switched off.
+    type: str
+    choices: [NotReady, Ready]
+    default: NotReady
+  owner:
+    description:
+      - Value of the label C(meshfleet.kuma/owner) that every Dataplane in O(dataplanes) gets. Without it no such label is set.
+    type: str
+  purge:
+    description:
+      - Delete the Dataplanes of O(mesh) that carry the label of O(owner) and are not in O(dataplanes).
+      - Refused for control planes before 2.13, which lose labels.
+    type: bool
+    default: false
+  purge_limit:
+    description: More deletions than this are refused, before anything is written.
+    type: int
+    default: 10
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+"""
+
+EXAMPLES = r"""
+- name: Register two Dataplanes and remove them
+  hosts: localhost
+  gather_facts: false
+  module_defaults:
+    group/meshfleet.kuma.api:
+      url: "{{ kuma_api_url | default('http://127.0.0.1:5681') }}"
+      token: "{{ kuma_api_token | default(omit) }}"
+  tasks:
+    - name: Register two Dataplanes
+      meshfleet.kuma.dataplanes:
+        dataplanes:
+          - name: web-1
+            networking:
+              address: 10.0.0.11
+              inbound:
+                - port: 8080
+                  servicePort: 18080
+                  serviceAddress: 127.0.0.1
+                  tags: {kuma.io/service: web, kuma.io/protocol: http}
+          - name: web-2
+            networking:
+              address: 10.0.0.12
+              inbound:
+                - port: 8080
+                  servicePort: 18080
+                  serviceAddress: 127.0.0.1
+                  tags: {kuma.io/service: web, kuma.io/protocol: http}
+
+    - name: Remove them
+      meshfleet.kuma.dataplanes:
+        state: absent
+        dataplanes: [{name: web-1}, {name: web-2}]
+"""
+
+RETURN = r"""
+results:
+  description: One entry per Dataplane. After a refusal nothing was written, and the ones without fault are V(skipped).
+  returned: when the control plane answered
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the Dataplane.
+      returned: always
+      type: str
+    action:
+      description: One of V(created), V(updated), V(unchanged), V(deleted), V(failed), V(skipped). In check mode, what would happen.
+      returned: always
+      type: str
+      sample: created
+    fields:
+      description: The fields that differed.
+      returned: when an existing Dataplane differs
+      type: list
+      elements: str
+    failure:
+      description: Why it failed.
+      returned: when it failed
+      type: dict
+      contains:
+        kind: {description: The kind of failure., returned: always, type: str}
+        status: {description: The HTTP status., returned: when the control plane answered, type: int}
+        title: {description: The control plane's title., returned: always, type: str}
+        detail: {description: The control plane's detail., returned: always, type: str}
+        invalid_parameters:
+          description: What is wrong with which field.
+          returned: always
+          type: list
+          elements: dict
+failure:
+  description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
+  returned: when the control plane did not answer
+  type: dict
+requests:
+  description: How many HTTP requests were made, retries included.
+  returned: always
+  type: int
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+
+
+def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
+    params = module.params
+    settings = _sync.Settings(
+        mesh=params["mesh"],
+        initial_state=params["initial_state"],
+        owner=params["owner"],
+        check=module.check_mode,
+        purge=params["purge"],
+        purge_limit=params["purge_limit"],
+    )
+    dataplanes = _sync.Dataplanes(client, settings)
+    try:
+        if params["state"] == "absent":
+            changes = _sync.absent(dataplanes, _names(params["dataplanes"]))
+        else:
+            changes = _sync.present(dataplanes, params["dataplanes"])
+    except _sync.Refused as refused:
+        raise ItemsFailed(refused.msg, {"changed": False, "results": [change.result() for change in refused.changes]}) from refused
+    result: t.Dict[str, t.Any] = {
+        "changed": _sync.changed(changes),
+        "results": [change.result() for change in changes],
+    }
+    if module._diff:
+        result["diff"] = _sync.diff(changes, dataplanes)
+    failed = [change for change in changes if change.action == _sync.FAILED]
+    if failed:
+        raise ItemsFailed(_sync.describe_failures(failed), result)
+    return result
+
+
+def _names(items: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
+    nameless = [index for index, item in enumerate(items) if not item.get("name")]
+    if nameless:
+        raise _sync.Refused("Nothing was written. dataplanes[%d].name is not set, expected the name of a Dataplane." % nameless[0])
+    return [str(item["name"]) for item in items]
+
+
+def main() -> None:
+    run(
+        apply,
+        {
+            "dataplanes": {"type": "list", "elements": "dict", "default": []},
+            "mesh": {"type": "str", "default": "default"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
+            "owner": {"type": "str"},
+            "purge": {"type": "bool", "default": False},
+            "purge_limit": {"type": "int", "default": 10},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

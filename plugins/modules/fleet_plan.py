@@ -1,0 +1,276 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_plan
+short_description: Plan the join of a fleet, and find everything that speaks against it
+version_added: 0.1.0
+description:
+  - Reads the control plane and checks what the inventory says about every host. All problems are reported in one message; nothing
+    is written, neither to the control plane nor to a VM.
+  - Computes the outbound ports of the whole fleet and the Dataplane of every proxy.
+  - The role P(meshfleet.kuma.kuma_dp#role) calls it once per play. It is not meant to be called by hand.
+extends_documentation_fragment:
+  - meshfleet.kuma.api
+  - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.info
+options:
+  hosts:
+    description: The hosts of the fleet.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      host:
+        description: Its name in the inventory.
+        type: str
+        required: true
+      in_play:
+        description: Whether this play handles it. The others count for uniqueness and for outbound ports.
+        type: bool
+        default: true
+      dropped_out:
+        description: Whether it was in the play and is no longer. What is wrong with its variables is a problem all the same.
+        type: bool
+        default: false
+      variables:
+        description: The variables of the role for this host, without their prefix.
+        type: dict
+        default: {}
+      observed:
+        description: What M(meshfleet.kuma.proxy_info) returned as RV(meshfleet.kuma.proxy_info#module:host) for it.
+        type: dict
+  mesh:
+    description: The mesh that they join.
+    type: str
+    default: default
+  initial_state:
+    description: The state that new inbounds get.
+    type: str
+    choices: [NotReady, Ready]
+    default: NotReady
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+"""
+
+EXAMPLES = r"""
+- name: Plan the join of a host
+  hosts: localhost
+  gather_facts: false
+  module_defaults:
+    group/meshfleet.kuma.api:
+      url: "{{ kuma_api_url | default('http://127.0.0.1:5681') }}"
+      token: "{{ kuma_api_token | default(omit) }}"
+  tasks:
+    - name: Plan the join of one host
+      meshfleet.kuma.fleet_plan:
+        hosts:
+          - host: web-1
+            variables:
+              name: web-1
+              address: 10.0.0.11
+              version: 2.14.3
+              archive: /srv/kuma-2.14.3-linux-{arch}.tar.gz
+              archive_checksum: {amd64: "{{ kuma_sha256 }}"}
+              services: [{name: web, port: 8080, service_port: 18080, protocol: http}]
+              upstreams: [backend]
+      vars:
+        kuma_sha256: 0f4d9b9a5a3b9c5c9f5c1b0c8b0a3f7f6f3d3a6e1f8c7b6a5d4c3b2a19080706
+"""
+
+RETURN = r"""
+plan:
+  description:
+    - "For each host in the play C(proxies): a list with C(name), C(mesh), C(address), C(dataplane), C(outbounds), C(ports), C(workload),
+      C(token), C(registered), C(differs), C(ready), C(not_ready_reasons), C(fenced) and
+      C(privileged_ports) of every proxy; and C(archive), the path of its archive on the controller."
+  returned: success
+  type: dict
+dataplanes:
+  description: The Dataplanes of all hosts in the play.
+  returned: success
+  type: list
+  elements: dict
+differing:
+  description: The names of those that the control plane does not hold like that.
+  returned: success
+  type: list
+  elements: str
+not_ready:
+  description: The names of those that are not in traffic although nobody fenced them.
+  returned: success
+  type: list
+  elements: str
+fetch:
+  description: Archives that are not on the controller yet, with C(url), C(path) and C(checksum).
+  returned: success
+  type: list
+  elements: dict
+control_plane:
+  description: What is known of the control plane, such as C(version), C(model) and C(store).
+  returned: when the control plane answered
+  type: dict
+problems:
+  description: Everything that speaks against the join, one sentence each.
+  returned: unless an option cannot be used
+  type: list
+  elements: str
+failure:
+  description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
+  returned: when an option cannot be used
+  type: dict
+requests:
+  description: How many HTTP requests were made, retries included.
+  returned: always
+  type: int
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _preflight
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import ApiError, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
+
+
+def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
+    hosts, mesh = module.params["hosts"], module.params["mesh"]
+    archives, problems = _archives(hosts)
+    model, release, labels = "v2", (2, 14, 0), True
+    overviews: t.List[t.Dict[str, t.Any]] = []
+    control_plane: t.Dict[str, t.Any] = {}
+    try:
+        found = _preflight.look(client, mesh, _versions(hosts), module.params["initial_state"])
+        capabilities = found.capabilities
+        model, release, labels = capabilities.model, capabilities.release, capabilities.labels_survive
+        control_plane = {
+            **found.control_plane,
+            "product": capabilities.product,
+            "version": capabilities.version,
+            "kuma_version": capabilities.kuma_version,
+            "model": model,
+        }
+        problems.extend(found.problems)
+        for warning in found.warnings:
+            module.warn(warning)
+        if not found.problems:
+            overviews = client.list(api_path("meshes", mesh, "dataplanes", "_overview"))
+    except NotFound as error:
+        problems.append("%s is not the API of a Kuma control plane: %s" % (module.params["url"], error))
+    except ApiError as error:
+        problems.append(str(error) + _variable(error))
+
+    fleet = Fleet(hosts, overviews, model, release, labels)
+    plans = fleet.plan()
+    problems.extend(fleet.problems)
+    if problems:
+        raise ItemsFailed(_message(problems), {"problems": problems, "control_plane": control_plane})
+    for name, archive in archives.items():
+        plans[name]["archive"] = archive.path
+    proxies = [proxy for host in plans.values() for proxy in host["proxies"]]
+    return {
+        "changed": False,
+        "plan": plans,
+        "dataplanes": [proxy["dataplane"] for proxy in proxies],
+        "differing": sorted(proxy["name"] for proxy in proxies if proxy["differs"]),
+        "not_ready": sorted(proxy["name"] for proxy in proxies if not proxy["ready"] and not proxy["fenced"]),
+        "fetch": _to_fetch(archives.values()),
+        "control_plane": control_plane,
+        "problems": [],
+    }
+
+
+def _variable(error: ApiError) -> str:
+    """Where the role takes the option from that the error is about: its user knows only the variable."""
+    variables = {
+        "connection": "The role takes url from kuma_dp_control_plane_url.",
+        "timeout": "The role takes url from kuma_dp_control_plane_url.",
+        "tls": "The role takes ca_path from kuma_dp_api_ca, or else from kuma_dp_control_plane_ca.",
+        "authentication": "The role takes token from kuma_dp_api_token.",
+        "authorization": "The role takes token from kuma_dp_api_token.",
+    }
+    return " " + variables[error.kind] if error.kind in variables else ""
+
+
+def _message(problems: t.Sequence[str]) -> str:
+    lines = "\n".join("  %d. %s" % (number, problem) for number, problem in enumerate(problems, 1))
+    return "The join was not begun, nothing was written. %d problem%s found:\n%s" % (
+        len(problems),
+        " was" if len(problems) == 1 else "s were",
+        lines,
+    )
+
+
+def _versions(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> t.Dict[str, str]:
+    versions: t.Dict[str, str] = {}
+    for host in hosts:
+        version = (host.get("variables") or {}).get("version")
+        if host["in_play"] and version:
+            versions.setdefault(str(version), host["host"])
+    return versions
+
+
+def _archives(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> t.Tuple[t.Dict[str, _archive.Archive], t.List[str]]:
+    """The archive of each host, and what is wrong with them; each file is looked at once, however many hosts need it."""
+    archives: t.Dict[str, _archive.Archive] = {}
+    problems: t.List[str] = []
+    seen: t.Set[_archive.Archive] = set()
+    for host in hosts:
+        observed = host.get("observed")
+        if not host["in_play"] or not observed:
+            continue
+        archive, faults = _archive.wanted(host["host"], host.get("variables") or {}, str(observed.get("architecture")))
+        problems.extend(faults)
+        if archive is None:
+            continue
+        archives[host["host"]] = archive
+        version = str((host.get("variables") or {}).get("version"))
+        installed = (observed.get("archives") or {}).get(version) == archive.checksum
+        anonymous = archive._replace(host="")
+        if not installed and anonymous not in seen:
+            seen.add(anonymous)
+            problems.extend(_archive.inspect(archive))
+    return archives, problems
+
+
+def _to_fetch(archives: t.Iterable[_archive.Archive]) -> t.List[t.Dict[str, t.Any]]:
+    wanted = {
+        archive.path: {"url": archive.source, "path": archive.path, "checksum": "sha256:%s" % archive.checksum}
+        for archive in archives
+        if _archive.is_url(archive.source) and not os.path.exists(archive.path)
+    }
+    return [wanted[path] for path in sorted(wanted)]
+
+
+def main() -> None:
+    run(
+        plan,
+        {
+            "hosts": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "in_play": {"type": "bool", "default": True},
+                    "dropped_out": {"type": "bool", "default": False},
+                    "variables": {"type": "dict", "default": {}},
+                    "observed": {"type": "dict"},
+                },
+            },
+            "mesh": {"type": "str", "default": "default"},
+            "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
