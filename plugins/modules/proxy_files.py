@@ -1,0 +1,202 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proxy_files
+short_description: Write all files of the proxies of a VM in one step
+version_added: 0.1.0
+description:
+  - Creates and replaces files, secrets, links and directories, and removes paths, all in one task.
+  - Everything is checked before the first write. New content is complete on disk before the first file takes its place, each by an
+    atomic rename; when one cannot, the ones before it are put back.
+  - The content, owner, group and mode of what is there are repaired. A path that is right is not touched.
+extends_documentation_fragment:
+  - meshfleet.kuma.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Owners that do not exist yet are accepted in check mode.
+  diff_mode:
+    support: full
+    details:
+      - Of a secret it shows the size alone. Tokens, private keys and the values of variables that are named like secrets are
+        hidden in other files as well.
+  idempotent:
+    support: full
+options:
+  directories:
+    description: Directories. A parent must exist or be in the list too.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The absolute path.
+        type: path
+        required: true
+      mode:
+        description: The mode, three or four octal digits. A file that is new and has none gets V(0644).
+        type: str
+      owner:
+        description: The name or number of the user.
+        type: str
+      group:
+        description: The name or number of the group.
+        type: str
+  files:
+    description: Files.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The absolute path.
+        type: path
+        required: true
+      mode:
+        description: The mode, three or four octal digits. A file that is new and has none gets V(0644).
+        type: str
+      owner:
+        description: The name or number of the user.
+        type: str
+      group:
+        description: The name or number of the group.
+        type: str
+      content:
+        description: The content.
+        type: str
+        required: true
+  secrets:
+    description: Files whose content is shown nowhere.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The absolute path.
+        type: path
+        required: true
+      mode:
+        description: The mode, three or four octal digits. A file that is new and has none gets V(0644).
+        type: str
+      owner:
+        description: The name or number of the user.
+        type: str
+      group:
+        description: The name or number of the group.
+        type: str
+      content:
+        description: The content. Without it the file keeps what it has, and only owner, group and mode are repaired.
+        type: str
+  links:
+    description: Symbolic links. One that points elsewhere is switched atomically.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The absolute path of the link.
+        type: path
+        required: true
+      target:
+        description: What it points to.
+        type: str
+        required: true
+  absent:
+    description: Files, links and directories that are removed, directories with everything in them.
+    type: list
+    elements: path
+    default: []
+requirements:
+  - Linux
+seealso:
+  - module: meshfleet.kuma.proxy_info
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+"""
+
+EXAMPLES = r"""
+- name: Give a proxy another token
+  hosts: web-1
+  gather_facts: false
+  become: true
+  tasks:
+    - name: Write it
+      meshfleet.kuma.proxy_files:
+        directories:
+          - {path: /etc/kuma, mode: "0755"}
+          - {path: /etc/kuma/tokens, mode: "0750"}
+        secrets:
+          - path: /etc/kuma/tokens/web-1
+            content: "{{ lookup('ansible.builtin.file', 'web-1.token') }}"
+            mode: "0600"
+"""
+
+RETURN = r"""
+changed_paths:
+  description: The paths that were changed, or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/kuma/tokens/web-1]
+problems:
+  description: Why nothing was written.
+  returned: when an option cannot be fulfilled
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+
+
+def write(module: AnsibleModule, _runner: Runner) -> Result:
+    try:
+        changes = _files.plan(_files.wishes_of(module.params), module.check_mode)
+        result = {
+            "changed": bool(changes),
+            "changed_paths": [change.wish.path for change in changes],
+            "diff": _files.diff(changes),
+        }
+        if not module.check_mode:
+            _files.apply(changes)
+    except _files.Problems as exc:
+        raise ModuleFailed("Nothing was written: %s" % exc, {"problems": exc.problems}) from exc
+    except (_files.WriteFailed, OSError) as exc:
+        raise ModuleFailed(str(exc)) from exc
+    return result
+
+
+def _attributes() -> t.Dict[str, t.Any]:
+    return {"path": {"type": "path", "required": True}, "mode": {"type": "str"}, "owner": {"type": "str"}, "group": {"type": "str"}}
+
+
+def _list_of(options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+    return {"type": "list", "elements": "dict", "default": [], "options": options}
+
+
+def main() -> None:
+    run(
+        write,
+        {
+            "directories": _list_of(_attributes()),
+            "files": _list_of(dict(_attributes(), content={"type": "str", "required": True})),
+            # The paths of secrets are not secret.
+            "secrets": dict(_list_of(dict(_attributes(), content={"type": "str", "no_log": True})), no_log=False),
+            "links": _list_of({"path": {"type": "path", "required": True}, "target": {"type": "str", "required": True}}),
+            "absent": {"type": "list", "elements": "path", "default": []},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proxy_info
+short_description: Look at a VM and the proxies on it
+version_added: 0.1.0
+description:
+  - Returns everything that a join or a restart has to know about a VM in one task, whatever the number of proxies on it.
+  - Whether a proxy runs with its current files is told by its process and by the files, not by what an earlier task wanted.
+  - Tokens are never returned, only their claims. The values of environment variables that are named like secrets are hidden.
+extends_documentation_fragment:
+  - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.info
+options:
+  names:
+    description: Proxies to look at. Others that have files in O(config_dir) are returned as well.
+    type: list
+    elements: str
+    default: []
+  config_dir:
+    description: Directory of the configuration.
+    type: path
+    default: /etc/kuma
+  install_dir:
+    description: Directory with one directory for each installed version, and the link C(current).
+    type: path
+    default: /opt/kuma
+  user:
+    description: The user that proxies run as.
+    type: str
+    default: kuma-dp
+  group:
+    description: The group of that user.
+    type: str
+    default: kuma-dp
+  diagnose:
+    description: Also return the last lines that each proxy logged, without tokens.
+    type: bool
+    default: false
+requirements:
+  - Linux with systemd
+seealso:
+  - module: meshfleet.kuma.proxy_files
+  - module: meshfleet.kuma.proxy_service
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+"""
+
+EXAMPLES = r"""
+- name: Show which proxies wait for a restart
+  hosts: mesh_fleet
+  gather_facts: false
+  become: true
+  tasks:
+    - name: Look at the VM
+      meshfleet.kuma.proxy_info:
+      register: vm
+
+    - name: Say why
+      ansible.builtin.debug:
+        msg: "{{ item.key }}: {{ item.value.restart_reasons | join(', ') }}"
+      loop: "{{ vm.host.proxies | dict2items }}"
+      loop_control:
+        label: "{{ item.key }}"
+      when: item.value.restart_pending
+"""
+
+RETURN = r"""
+host:
+  description: The VM.
+  returned: success
+  type: dict
+  contains:
+    architecture: {description: The architecture by Kuma's names., returned: always, type: str, sample: amd64}
+    kernel: {description: The version of the kernel., returned: always, type: str, sample: 6.1.0-18-amd64}
+    glibc: {description: The version of the GNU C library., returned: when it has one, type: str, sample: "2.36"}
+    python: {description: The version of Python., returned: always, type: str, sample: 3.11.2}
+    systemd: {description: The version of systemd., returned: when it has one, type: int, sample: 252}
+    memory_available_bytes: {description: Memory that is available., returned: when known, type: int}
+    time: {description: The clock of the VM in seconds since 1970., returned: always, type: float}
+    addresses: {description: Its addresses without loopback and link-local ones., returned: always, type: list, elements: str}
+    default_address: {description: The address of its default route., returned: when it has an address, type: str}
+    user_exists: {description: Whether O(user) exists., returned: always, type: bool}
+    group_exists: {description: Whether O(group) exists., returned: always, type: bool}
+    needrestart: {description: Whether needrestart is configured here., returned: always, type: bool}
+    listening:
+      description: The listening TCP sockets.
+      returned: always
+      type: list
+      elements: dict
+      contains:
+        address: {description: The address., returned: always, type: str}
+        port: {description: The port., returned: always, type: int}
+        process: {description: The name of the process., returned: when it can be seen, type: str}
+    versions: {description: The versions that were unpacked completely., returned: always, type: list, elements: str}
+    archives: {description: The SHA-256 of the archive of each version., returned: always, type: dict}
+    current: {description: The version that starts next., returned: when there is one, type: str}
+    proxies:
+      description:
+        - "The proxies by name, each with C(unit) (C(active), C(state), C(result), C(enabled), C(failed), C(restarts), C(pid), C(started)),
+          C(environment), C(token) (C(present), C(claims), C(mode), C(owner), C(problem)), C(files), C(version) of the running process,
+          C(restart_pending) with C(restart_reasons), and C(journal) when O(diagnose) is set."
+      returned: always
+      type: dict
+"""
+
+import grp
+import os
+import platform
+import pwd
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _host, _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import Result, Runner, run
+
+NEEDRESTART = "/etc/needrestart"
+
+
+def look(module: AnsibleModule, runner: Runner) -> Result:
+    params = module.params
+    processes = _host.Processes()
+    observer = _proxy.Observer(params["config_dir"], params["install_dir"], processes, runner)
+    archives = _proxy.installed(params["install_dir"])
+    addresses = processes.addresses()
+    host = {
+        "architecture": _host.architecture(platform.machine()),
+        "kernel": platform.release(),
+        "glibc": _host.glibc_version(),
+        "python": platform.python_version(),
+        "systemd": _proxy.systemd_version(runner),
+        "memory_available_bytes": processes.memory_available(),
+        "time": time.time(),
+        "addresses": addresses,
+        "default_address": _host.default_address(addresses),
+        "user_exists": _exists(pwd.getpwnam, params["user"]),
+        "group_exists": _exists(grp.getgrnam, params["group"]),
+        "needrestart": os.path.isdir(NEEDRESTART),
+        "listening": processes.listening(),
+        "versions": sorted(archives),
+        "archives": archives,
+        "current": _proxy.current_version(params["install_dir"]),
+        "proxies": observer.proxies(params["names"], params["diagnose"]),
+    }
+    return {"changed": False, "host": host}
+
+
+def _exists(find: t.Callable[[str], t.Any], name: str) -> bool:
+    try:
+        find(name)
+    except KeyError:
+        return False
+    return True
+
+
+def main() -> None:
+    run(
+        look,
+        {
+            "names": {"type": "list", "elements": "str", "default": []},
+            "config_dir": {"type": "path", "default": "/etc/kuma"},
+            "install_dir": {"type": "path", "default": "/opt/kuma"},
+            "user": {"type": "str", "default": "kuma-dp"},
+            "group": {"type": "str", "default": "kuma-dp"},
+            "diagnose": {"type": "bool", "default": False},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proxy_service
+short_description: Start, stop and restart the proxies of a VM
+version_added: 0.1.0
+description:
+  - Brings the systemd units C(kuma-dp@<name>.service) of a VM to a state, all of them in one task.
+  - Stopping drains. The task takes as long as the proxies need, at most C(TimeoutStopSec) of the unit. Proxies drain at the same time.
+extends_documentation_fragment:
+  - meshfleet.kuma.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - A unit that does not exist yet is accepted in check mode.
+  diff_mode:
+    support: none
+  idempotent:
+    support: partial
+    details:
+      - Not with O(state=restarted).
+options:
+  names:
+    description: The proxies.
+    type: list
+    elements: str
+    required: true
+  state:
+    description:
+      - Whether they run. V(restarted) restarts one after the other, each with a full drain.
+      - Without it, running proxies keep running and stopped ones stay stopped.
+    type: str
+    choices: [started, stopped, restarted]
+  enabled:
+    description: Whether they start when the VM boots. Left alone when it is not given.
+    type: bool
+  daemon_reload:
+    description: Whether systemd reads the unit files again first. It always does for a unit that changed since.
+    type: bool
+    default: false
+  ready:
+    description:
+      - For proxies that are restarted, the C(address:port) whose C(/ready) tells that they have their configuration. A restart that
+        does not get there fails, and the following proxies are left alone.
+    type: dict
+    default: {}
+  ready_timeout:
+    description: After how many seconds a restarted proxy counts as failed.
+    type: float
+    default: 60.0
+  settle:
+    description: How many seconds to wait after that, in which the control plane lets the proxy back into traffic.
+    type: float
+    default: 10.0
+requirements:
+  - Linux with systemd
+seealso:
+  - module: meshfleet.kuma.proxy_info
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+"""
+
+EXAMPLES = r"""
+- name: Stop two proxies of a VM for maintenance
+  hosts: web-1
+  gather_facts: false
+  become: true
+  tasks:
+    - name: Drain and stop them
+      meshfleet.kuma.proxy_service:
+        names: [web-1-shop, web-1-admin]
+        state: stopped
+      timeout: 0
+"""
+
+RETURN = r"""
+results:
+  description: What was done to each proxy.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The proxy.
+      returned: always
+      type: str
+      sample: web-1
+    actions:
+      description: Some of V(enabled), V(disabled), V(started), V(stopped), V(restarted).
+      returned: always
+      type: list
+      elements: str
+      sample: [enabled, started]
+journals:
+  description: The last lines that the proxies logged, without tokens.
+  returned: when systemd could not do it
+  type: dict
+"""
+
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _proxy, _service
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+
+
+def bring(module: AnsibleModule, runner: Runner) -> Result:
+    params = module.params
+    names: t.List[str] = params["names"]
+    units = _proxy.units_of(names, runner)
+    steps = _service.steps_to(params["state"], params["enabled"], units)
+    if not module.check_mode:
+        stale = any(unit.get("NeedDaemonReload") == "yes" for unit in units.values())
+        _service.carry_out(steps, params["daemon_reload"] or stale, runner)
+        for name in steps.restart:
+            _restart(name, params, runner)
+    return {"changed": any(steps), "results": steps.actions(names)}
+
+
+def _restart(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> None:
+    _service.restart(name, runner)
+    address, _colon, port = str(params["ready"].get(name) or "").rpartition(":")
+    if not address:
+        return
+    if not _service.wait_ready(address.strip("[]"), int(port), params["ready_timeout"]):
+        message = "%s was restarted, but has no configuration after %g s: http://%s:%s/ready does not answer" % (
+            name,
+            params["ready_timeout"],
+            address,
+            port,
+        )
+        raise ModuleFailed(message, {"journals": {name: _proxy.journal(name, runner)}})
+    time.sleep(params["settle"])
+
+
+def main() -> None:
+    run(
+        bring,
+        {
+            "names": {"type": "list", "elements": "str", "required": True},
+            "state": {"type": "str", "choices": ["started", "stopped", "restarted"]},
+            "enabled": {"type": "bool"},
+            "daemon_reload": {"type": "bool", "default": False},
+            "ready": {"type": "dict", "default": {}},
+            "ready_timeout": {"type": "float", "default": 60.0},
+            "settle": {"type": "float", "default": 10.0},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
