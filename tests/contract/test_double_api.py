@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the recordings do not show of the stand-in's API: users, revocation, key rotation, big lists and TLS."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import requests
+
+from tests.contract.processes import Client, control_plane
+
+REVOCATIONS = "/global-secrets/user-token-revocations"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with control_plane("2.14.3", tmp_path_factory.mktemp("cp")) as ready:
+        yield Client(ready)
+
+
+def who(api: Client, token: str | None) -> requests.Response:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return requests.get(api.ready["url"] + "/who-am-i", headers=headers, timeout=10)
+
+
+def user_token(api: Client, **fields: Any) -> str:
+    answer = api.session.post(
+        api.ready["url"] + "/tokens/user", json={"name": "ci", "groups": ["ops"], "validFor": "1h", **fields}, timeout=10
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def claims(token: str) -> dict[str, Any]:
+    found: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return found
+
+
+def dataplane(name: str, **networking: Any) -> dict[str, Any]:
+    inbound = {"port": 8080, "servicePort": 18080, "serviceAddress": "127.0.0.1", "tags": {"kuma.io/service": "web"}}
+    return {"type": "Dataplane", "mesh": "default", "name": name, "networking": {"address": "10.0.0.1", "inbound": [inbound], **networking}}
+
+
+def test_user_token_is_accepted_until_it_expires_or_is_revoked(api: Client) -> None:
+    token = user_token(api)
+    assert who(api, token).json() == {"name": "ci", "groups": ["ops", "mesh-system:authenticated"]}
+    assert who(api, user_token(api, validFor="-1h")).status_code == 401
+    data = base64.b64encode(f"other,{claims(token)['jti']}".encode()).decode()
+    api.put(REVOCATIONS, {"type": "GlobalSecret", "name": "user-token-revocations", "data": data})
+    assert who(api, token).status_code == 401
+    assert who(api, None).status_code == 200
+    api.delete(REVOCATIONS)
+    assert who(api, token).status_code == 200
+
+
+def test_a_user_without_admin_rights_gets_no_secrets_and_no_tokens(api: Client) -> None:
+    headers = {"Authorization": f"Bearer {user_token(api)}"}
+    for path in (
+        "/meshes/default/secrets",
+        "/global-secrets/admin-user-token",
+        "/meshes/default/secrets/dataplane-token-signing-key-default-1",
+    ):
+        answer = requests.get(api.ready["url"] + path, headers=headers, timeout=10)
+        assert answer.status_code == 403
+        assert 'user "ci/ops,mesh-system:authenticated" cannot access the resource of type' in answer.json()["detail"]
+    denied = requests.post(api.ready["url"] + "/tokens/dataplane", json={"mesh": "default"}, headers=headers, timeout=10)
+    assert denied.status_code == 403
+
+
+def test_tokens_are_signed_with_the_newest_key(api: Client) -> None:
+    first = api.get("/meshes/default/secrets/dataplane-token-signing-key-default-1")
+    api.put("/meshes/rotated", {"type": "Mesh", "name": "rotated"})
+    name = "dataplane-token-signing-key-rotated-2"
+    api.put(f"/meshes/rotated/secrets/{name}", {"type": "Secret", "mesh": "rotated", "name": name, "data": first["data"]})
+    token = api.token("a", mesh="rotated")
+    assert jwt.get_unverified_header(token)["kid"] == "2"
+    assert claims(token)["Mesh"] == "rotated"
+
+
+def test_the_admin_token_file_is_private_and_kept_as_a_secret(api: Client) -> None:
+    file = Path(api.ready["admin_token_file"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert base64.b64decode(api.get("/global-secrets/admin-user-token")["data"]).decode() == file.read_text()
+
+
+def test_localhost_is_admin_only_when_asked_for(api: Client, tmp_path: Path) -> None:
+    assert who(api, None).json()["name"] == "mesh-system:anonymous"
+    with control_plane("2.14.3", tmp_path, "--localhost-is-admin") as ready:
+        local = Client(ready)
+        assert who(local, None).json()["name"] == "mesh-system:admin"
+        assert who(local, "nonsense").json()["name"] == "mesh-system:admin", "the token is not looked at"
+        forwarded = requests.get(ready["url"] + "/who-am-i", headers={"X-Forwarded-For": "10.0.0.9"}, timeout=10)
+        assert forwarded.json()["name"] == "mesh-system:anonymous"
+
+
+def test_https_is_verified_with_the_ca(api: Client) -> None:
+    answer = requests.get(api.ready["https_url"] + "/", verify=api.ready["ca_file"], timeout=10)
+    assert answer.json()["version"] == "2.14.3"
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(api.ready["https_url"] + "/", timeout=10)
+
+
+def test_config_says_what_clients_look_for(api: Client) -> None:
+    config = api.get("/config")
+    assert (config["mode"], config["store"]["type"], config["dpServer"]["hds"]["enabled"]) == ("zone", "memory", True)
+    assert config["bootstrapServer"]["params"]["envoyAdminUnixSocket"] is True
+    assert config["dpServer"]["authn"]["enableReloadableTokens"] is False
+
+
+def test_pages_of_a_big_list_are_complete_and_ordered(api: Client) -> None:
+    api.put("/meshes/big", {"type": "Mesh", "name": "big"})
+    names = [f"vm-{number:04d}" for number in range(2500)]
+    for name in reversed(names):
+        api.put(f"/meshes/big/dataplanes/{name}", {**dataplane(name), "mesh": "big"})
+    found, path = [], "/meshes/big/dataplanes?size=1000"
+    while path:
+        page = api.get(path)
+        assert page["total"] == 2500
+        found += [item["name"] for item in page["items"]]
+        path = (page["next"] or "").removeprefix(api.ready["url"])
+    assert found == names
+
+
+def test_an_inbound_without_tags_can_be_created_but_never_updated(api: Client) -> None:
+    document = dataplane("bare")
+    del document["networking"]["inbound"][0]["tags"]
+    assert api.put("/meshes/default/dataplanes/bare", document) == 201
+    answer = api.session.put(api.ready["url"] + "/meshes/default/dataplanes/bare", json=document, timeout=10)
+    assert answer.status_code == 400
+    assert answer.json()["title"] == "Failed to update a resource"
+    api.put("/meshes/exclusive", {"type": "Mesh", "name": "exclusive", "meshServices": {"mode": "Exclusive"}})
+    for status in (201, 200):
+        assert api.put("/meshes/exclusive/dataplanes/bare", {**document, "mesh": "exclusive"}) == status
+
+
+def test_durations_and_defaults_come_back_normalised(api: Client) -> None:
+    inbound = {
+        "port": 8080,
+        "service_port": "18080",
+        "serviceAddress": "127.0.0.1",
+        "state": 0,
+        "tags": {"kuma.io/service": "web"},
+        "serviceProbe": {"interval": "1.50s", "tcp": {}},
+    }
+    api.put("/meshes/default/dataplanes/odd", dataplane("odd", inbound=[inbound], outbound=[], advertisedAddress=""))
+    found = api.get("/meshes/default/dataplanes/odd")["networking"]
+    assert found["inbound"][0]["serviceProbe"] == {"interval": "1.500s", "tcp": {}}
+    assert found["inbound"][0]["servicePort"] == 18080
+    assert found["inbound"][0]["state"] == "NotReady", "the preset of probed inbounds"
+    assert set(found) == {"address", "inbound"}
+
+
+def test_kri_finds_a_resource(api: Client) -> None:
+    api.put("/meshes/default/dataplanes/kri-1", dataplane("kri-1"))
+    assert api.get("/_kri/kri_dp_default_default__kri-1_")["name"] == "kri-1"

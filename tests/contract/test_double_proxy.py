@@ -1,0 +1,370 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stand-in kuma-dp with the real Envoy against the stand-in control plane."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.contract.processes import Client, application, control_plane, free_port, install, kuma_dp, until
+
+# What is seconds by default happens often, so that little is waited for.
+OFTEN = ("--hds-interval", "0.5", "--hds-check-interval", "0.1", "--deregistration-delay", "3")
+ADDRESSES = (f"127.0.{third}.{last}" for third in range(80, 90) for last in range(1, 250))
+
+
+def new_address() -> str:
+    """An address that no other proxy of these tests has."""
+    return next(ADDRESSES)
+
+
+class Fleet:
+    """One control plane and what a test starts on it."""
+
+    def __init__(self, version: str, directory: Path, stack: ExitStack) -> None:
+        self.version, self.directory, self.stack = version, directory, stack
+        self.ready = stack.enter_context(control_plane(version, directory, *OFTEN))
+        self.api = Client(self.ready)
+        own = "3.0.0" if version == "3.0-dev" else version
+        self.program = install(directory / "kuma", own)
+        self.numbers = itertools.count()
+
+    def dataplane(
+        self, name: str, address: str, service_port: int = 0, service: str = "", upstream: str = "", **fields: Any
+    ) -> dict[str, Any]:
+        """A Dataplane in the model of the version, not ready, with one inbound and, for `upstream`, one outbound on a free port."""
+        v3 = self.version == "3.0-dev"
+        inbound: dict[str, Any] = {"port": 8080, "servicePort": service_port or free_port(), "serviceAddress": "127.0.0.1", **fields}
+        inbound.update(state="NotReady", health={})
+        document: dict[str, Any] = {"type": "Dataplane", "mesh": "default", "name": name}
+        if v3:
+            document["labels"] = {"kuma.io/workload": service or name}
+            inbound["protocol"] = "http"
+        else:
+            inbound["tags"] = {"kuma.io/service": service or name, "kuma.io/protocol": "http"}
+        networking: dict[str, Any] = {"address": address, "inbound": [inbound], "admin": {"port": free_port()}}
+        if upstream:
+            reference: dict[str, Any] = {"tags": {"kuma.io/service": upstream}}
+            if v3:
+                reference = {"backendRef": {"kind": "MeshService", "name": upstream, "port": 8080}}
+            networking["outbound"] = [{"port": free_port(), **reference}]
+        return {**document, "networking": networking}
+
+    def register(self, document: dict[str, Any]) -> None:
+        self.api.put(f"/meshes/default/dataplanes/{document['name']}", document)
+
+    def start(self, name: str, token: str | None = None, **settings: str) -> subprocess.Popen[bytes]:
+        directory = self.directory / f"proxy-{next(self.numbers)}"
+        process = self.stack.enter_context(
+            kuma_dp(self.program, self.ready, directory, name, self.api.token(name) if token is None else token, **settings)
+        )
+        process.directory = directory  # type: ignore[attr-defined]
+        return process
+
+    def join(self, document: dict[str, Any], **settings: str) -> subprocess.Popen[bytes]:
+        """Registers, starts and waits until the health check calls the proxy Ready."""
+        self.register(document)
+        process = self.start(document["name"], **settings)
+        until(f"{document['name']} is Ready", lambda: self.api.inbound(document["name"]).get("health") == {"ready": True})
+        return process
+
+
+def log_of(process: subprocess.Popen[bytes]) -> str:
+    return (process.directory / "log").read_text()  # type: ignore[attr-defined, no-any-return]
+
+
+def status(address: str, port: int, path: str = "/") -> int:
+    """The status of a GET; 0 when there is no answer."""
+    connection = http.client.HTTPConnection(address, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def listening(document: dict[str, Any]) -> tuple[str, int]:
+    return document["networking"]["address"], document["networking"]["admin"]["port"]
+
+
+@pytest.fixture
+def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        yield Fleet(getattr(request, "param", "2.14.3"), tmp_path, stack)
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """One for all that start a kuma-dp that does not run."""
+    with ExitStack() as stack:
+        fleet = Fleet("2.14.3", tmp_path_factory.mktemp("refusing"), stack)
+        fleet.register(fleet.dataplane("web-1", new_address()))
+        yield fleet
+
+
+every_version = pytest.mark.parametrize("fleet", ["2.14.3", "3.0-dev", "2.13.10", "2.12.14"], indirect=True)
+
+
+@every_version
+def test_traffic_follows_registration_and_fence(fleet: Fleet) -> None:
+    with application("hello from web") as port:
+        web = fleet.dataplane("web-1", new_address(), port, service="web")
+        web.setdefault("labels", {})["team"] = "a"
+        client = fleet.dataplane("client", new_address(), upstream="web")
+        fleet.register(web)
+        fleet.register(client)
+        # No proxy has configuration yet, so its readiness listener does not exist.
+        assert status(*listening(web), "/ready") == 0
+        fleet.start("web-1")
+        fleet.start("client")
+        outbound = client["networking"]["outbound"][0]["port"]
+        until("the client reaches web", lambda: status("127.0.0.1", outbound) == 200)
+        assert requests.get(f"http://127.0.0.1:{outbound}/", timeout=5).text == "hello from web"
+        assert fleet.api.inbound("web-1")["health"] == {"ready": True}
+        until("the readiness listener answers", lambda: status(*listening(web), "/ready") == 200)
+        assert status(*listening(web), "/stats") == 404
+
+        kept = fleet.api.get("/meshes/default/dataplanes/web-1")["labels"].get("team")
+        assert kept == (None if fleet.version == "2.12.14" else "a")
+
+        subscription = fleet.api.subscriptions("web-1")[-1]
+        assert subscription["version"]["kumaDp"]["version"] == ("3.0.0" if fleet.version == "3.0-dev" else fleet.version)
+        assert subscription["version"]["envoy"]["version"] == "1.38.3"
+        assert int(subscription["status"]["total"]["responsesAcknowledged"]) >= 2
+        assert "responsesRejected" not in subscription["status"]["total"]
+
+        clusters = fleet.api.get("/meshes/default/dataplanes/client/clusters")
+        assert f"::{web['networking']['address']}:8080::" in clusters
+
+        fleet.api.change_inbound("web-1", health={"ready": False})
+        until("the fence takes the endpoint away", lambda: status("127.0.0.1", outbound) == 503)
+        assert status(web["networking"]["address"], 8080) == 200, "a fenced proxy still serves whoever asks it directly"
+        fleet.api.change_inbound("web-1", health=None)
+        until("the endpoint is back", lambda: status("127.0.0.1", outbound) == 200)
+
+        fleet.api.delete("/meshes/default/dataplanes/web-1")
+        until("deleting takes the endpoint away", lambda: status("127.0.0.1", outbound) != 200)
+        assert status(web["networking"]["address"], 8080) == 200, "a deleted proxy keeps its last configuration"
+
+
+def test_health_check_undoes_not_ready_and_leaves_a_fence(fleet: Fleet) -> None:
+    web, other = fleet.dataplane("web-1", new_address()), fleet.dataplane("web-2", new_address())
+    fleet.join(web)
+    fleet.join(other)
+    fleet.api.change_inbound("web-2", health={"ready": False})
+    fleet.api.change_inbound("web-1", state="NotReady", health={})
+    until("the health check writes Ready", lambda: fleet.api.inbound("web-1").get("health") == {"ready": True})
+    # Both proxies have reported at least once since the fence was written.
+    fleet.api.change_inbound("web-1", state="NotReady", health={})
+    until("the health check writes Ready again", lambda: fleet.api.inbound("web-1").get("health") == {"ready": True})
+    fenced = fleet.api.inbound("web-2")
+    assert fenced["health"] == {}
+    assert "state" not in fenced
+
+
+def test_probe_follows_the_application(fleet: Fleet) -> None:
+    with application("up") as port:
+        fleet.join(fleet.dataplane("web-1", new_address(), port, serviceProbe={"interval": "1s", "timeout": "1s", "tcp": {}}))
+    until("the probe turns the inbound NotReady", lambda: fleet.api.inbound("web-1").get("state") == "NotReady")
+
+
+def test_wrong_token_stays_up_without_configuration(fleet: Fleet) -> None:
+    web = fleet.dataplane("web-1", new_address())
+    fleet.register(web)
+    process = fleet.start("web-1", token=fleet.api.token("someone-else"))
+    wanted = "authentication failed: proxy name from requestor: web-1 is different than in token: someone-else"
+    until("the log says why", lambda: wanted in log_of(process))
+    assert process.poll() is None
+    assert status(*listening(web), "/ready") == 0
+    assert not fleet.api.is_online("web-1")
+
+
+def test_term_drains_and_exits_with_0(fleet: Fleet) -> None:
+    web = fleet.dataplane("web-1", new_address(), (port := fleet.stack.enter_context(application("hello"))))
+    assert port
+    process = fleet.join(web, KUMA_DATAPLANE_DRAIN_TIME="4s")
+    process.send_signal(signal.SIGTERM)
+    until("the health check writes NotReady", lambda: fleet.api.inbound("web-1").get("state") == "NotReady")
+    assert process.poll() is None
+    assert status(web["networking"]["address"], 8080) == 200
+    assert fleet.api.is_online("web-1")
+    assert process.wait(timeout=20) == 0
+    assert not fleet.api.is_online("web-1")
+
+
+def test_second_signal_cuts_the_drain(fleet: Fleet) -> None:
+    process = fleet.join(fleet.dataplane("web-1", new_address()), KUMA_DATAPLANE_DRAIN_TIME="600s")
+    process.send_signal(signal.SIGTERM)
+    until("the drain begins", lambda: "waiting for connections to be drained" in log_of(process))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+
+
+def test_usr2_drains_listeners_and_term_then_stops_at_once(fleet: Fleet) -> None:
+    process = fleet.join(fleet.dataplane("web-1", new_address()), KUMA_DATAPLANE_DRAIN_TIME="600s")
+    fleet.api.change_inbound("web-1", health={"ready": False})
+    process.send_signal(signal.SIGUSR2)
+    until("the listeners drain", lambda: "draining Envoy connections" in log_of(process))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+    inbound = fleet.api.inbound("web-1")
+    assert inbound["health"] == {}
+    assert "state" not in inbound, "nobody reported a health change"
+
+
+def test_killed_proxy_looks_online_takes_its_envoy_along_and_can_come_back(fleet: Fleet) -> None:
+    web = fleet.dataplane("web-1", new_address())
+    process = fleet.join(web)
+    address = (web["networking"]["address"], 8080)
+    until("Envoy listens", lambda: status(*address) == 503)
+    process.kill()
+    process.wait()
+    until("Envoy is gone", lambda: status(*address) == 0)
+    assert fleet.api.is_online("web-1")
+    for _start in range(2):
+        again = fleet.start("web-1")
+        before = len(fleet.api.subscriptions("web-1"))
+        until("Envoy listens again", lambda: status(*address) == 503)
+        again.kill()
+        again.wait()
+        assert before <= 2
+    assert len(fleet.api.subscriptions("web-1")) == 2
+    assert "disconnectTime" in fleet.api.subscriptions("web-1")[0]
+
+
+def test_envoy_death_ends_kuma_dp(fleet: Fleet) -> None:
+    process = fleet.join(fleet.dataplane("web-1", new_address()))
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert process.wait(timeout=20) in (0, 1)
+    until("the stream is closed", lambda: not fleet.api.is_online("web-1"))
+
+
+def test_second_stream_of_a_name_is_refused(fleet: Fleet) -> None:
+    fleet.join(fleet.dataplane("web-1", new_address()))
+    second = fleet.start("web-1")
+    until("the second is refused", lambda: "there is already an active stream from this node, try again later" in log_of(second))
+
+
+def test_direct_proxy_brings_its_dataplane_and_takes_it_away(fleet: Fleet) -> None:
+    document = fleet.dataplane("cover", new_address())
+    for key in ("state", "health"):
+        del document["networking"]["inbound"][0][key]
+    document["name"] = "{{ COVER }}"
+    file = fleet.directory / "dataplane.yaml"
+    file.write_text(json.dumps(document))
+    direct = {"KUMA_DATAPLANE_MESH": "", "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": str(file), "COVER": "cover"}
+    process = fleet.start("", token=fleet.api.token("cover"), **direct)
+    until("it is online", lambda: "name" in fleet.api.get("/meshes/default/dataplanes/cover") and fleet.api.is_online("cover"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+    assert "networking" in fleet.api.get("/meshes/default/dataplanes/cover"), "it stays for the deregistration delay"
+    until("it is deregistered", lambda: fleet.api.get("/meshes/default/dataplanes/cover").get("status") == 404)
+
+
+def test_unregistered_proxy_waits(fleet: Fleet) -> None:
+    web = fleet.dataplane("web-1", new_address())
+    process = fleet.start("web-1")
+    until("it asks in vain", lambda: "dataplane entity not found" in log_of(process))
+    fleet.register(web)
+    until("it connects", lambda: fleet.api.is_online("web-1"))
+
+
+def test_term_while_waiting_for_registration_exits_with_1(fleet: Fleet) -> None:
+    process = fleet.start("web-1")
+    until("it asks in vain", lambda: "dataplane entity not found" in log_of(process))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"KUMA_DATAPLANE_RUNTIME_RESOURCE": "type: Dataplane"}, "--name and --mesh cannot be specified"),
+        ({"KUMA_DATAPLANE_DRAIN_TIME": "0s"}, ".DrainTime must be positive"),
+        ({"KUMA_READINESS_PORT": "0"}, ".ReadinessPort has to be in (0, 65535] range"),
+        ({"KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": "/nowhere"}, "could not read file /nowhere"),
+        ({"KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": "/dev/null"}, "is empty"),
+        ({"KUMA_DNS_ENABLED": "true"}, "could not find executable for coredns"),
+        ({"KUMA_DATAPLANE_RUNTIME_BINARY_PATH": "no-envoy"}, "could not find executable for envoy"),
+        ({"KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": "", "KUMA_DATAPLANE_RUNTIME_TOKEN": ""}, "Dataplane Token is required"),
+    ],
+)
+def test_what_cannot_work_exits_with_1(refusing: Fleet, settings: dict[str, str], message: str) -> None:
+    process = refusing.start("web-1", **settings)
+    assert process.wait(timeout=30) == 1
+    assert message in log_of(process)
+
+
+def test_flags_lose_against_the_environment_and_unknown_ones_are_fatal(refusing: Fleet) -> None:
+    def run(*flags: str, **environment: str) -> str:
+        answer = subprocess.run(
+            [refusing.program, "run", *flags], env={"PATH": "/usr/bin:/bin", **environment}, stderr=subprocess.PIPE, check=False
+        )
+        assert answer.returncode == 1
+        return answer.stderr.decode()
+
+    assert "unknown flag: --bogus" in run("--bogus")
+    assert "DrainTime must be positive" in run("--name=a", "--mesh=b", "--drain-time=5s", KUMA_DATAPLANE_DRAIN_TIME="0s")
+    version = subprocess.run([refusing.program, "version"], stdout=subprocess.PIPE, check=True).stdout
+    assert version == b"Kuma: 2.14.3\n"
+
+
+def test_certificate_and_bootstrap_refusals(fleet: Fleet) -> None:
+    url, ca = fleet.ready["dp_url"] + "/bootstrap", fleet.ready["ca_file"]
+    body = {"mesh": "default", "name": "web-1", "dataplaneToken": "x"}
+    fleet.register(fleet.dataplane("web-1", new_address()))
+    assert requests.post(url, json=body, verify=ca, timeout=5).status_code == 200, "the token is not looked at here"
+    foreign = requests.post(url, json=body, verify=ca, timeout=5, headers={"Host": "cp.example.com:5678"})
+    assert foreign.status_code == 400
+    assert "following SANs" in foreign.text
+    leaf = (fleet.directory / "server.pem").read_text()
+    assert requests.post(url, json={**body, "caCert": leaf}, verify=ca, timeout=5).status_code == 400
+    missing = requests.post(url, json={**body, "name": "nobody"}, verify=ca, timeout=5)
+    assert (missing.status_code, missing.text) == (404, "")
+    invalid = requests.post(url, json={**body, "dataplaneResource": "type: Dataplane\nmesh: default\nname: a"}, verify=ca, timeout=5)
+    assert invalid.status_code == 422
+    assert "networking: must be defined" in invalid.text
+
+
+@pytest.mark.parametrize("fleet", ["2.12.14"], indirect=True)
+def test_listeners_are_not_shared_before_2_13_7(fleet: Fleet) -> None:
+    web = fleet.dataplane("web-1", new_address())
+    cover = {**fleet.dataplane("web-1-cover", web["networking"]["address"]), "name": "web-1-cover"}
+    fleet.join(web)
+    fleet.register(cover)
+    fleet.start("web-1-cover")
+
+    def rejected() -> bool:
+        found = fleet.api.subscriptions("web-1-cover")
+        return bool(found) and int(found[-1]["status"]["total"].get("responsesRejected", "0")) > 0
+
+    until("the cover's listener is rejected", rejected)
+
+
+def test_listeners_are_shared_since_2_13_7(fleet: Fleet) -> None:
+    with application("hello") as port:
+        web = fleet.dataplane("web-1", new_address(), port)
+        cover = fleet.dataplane("web-1-cover", web["networking"]["address"], port, service="web-1")
+        process = fleet.join(web)
+        fleet.join(cover)
+        process.kill()
+        process.wait()
+        # The kernel hands some connections to the dying Envoy until its sockets are closed.
+        until("the cover serves the same port", lambda: status(web["networking"]["address"], 8080) == 200)

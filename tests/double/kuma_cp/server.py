@@ -1,0 +1,149 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts a control plane together and opens its ports."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+from . import tls
+from .api import Api
+from .dp_server import DpServer
+from .facts import Facts
+from .proxies import Proxies
+from .releases import Release
+from .store import Resource, Store
+from .tokens import Tokens
+
+
+@dataclass
+class Settings:
+    """How to run a control plane."""
+
+    release: Release
+    work_dir: Path
+    bind: str = "127.0.0.1"
+    api_port: int = 5681
+    api_tls_port: int = 5682
+    dp_port: int = 5678
+    hosts: list[str] = field(default_factory=list)
+    zone: str = "default"
+    localhost_is_admin: bool = False
+    hds: bool = True
+    hds_interval: float = 5.0
+    hds_check_interval: float = 1.0
+    deregistration_delay: float = 10.0
+    admin_unix_socket: bool = True
+
+
+def _seed(store: Store) -> None:
+    """The default mesh and what comes with every control plane."""
+    store.on_mesh_created.append(lambda mesh: _seed_policies(store, mesh))
+    kind = store.kinds["Mesh"]
+    store.put(kind, "", "default", {}, {})
+    default = store.mesh("default")
+    assert isinstance(default, Resource)
+    default.labels = {}
+    generator = store.kinds["HostnameGenerator"]
+    for name in ("local-mesh-external-service", "local-universal-mesh-service"):
+        template = "{{ .DisplayName }}.extsvc.mesh.local" if "external" in name else "{{ .DisplayName }}.svc.mesh.local"
+        store.put(generator, "", name, {"spec": {"template": template}}, {})
+
+
+def _seed_policies(store: Store, mesh: str) -> None:
+    owner = store.mesh(mesh)
+    skipped = (owner.spec.get("skipCreatingInitialPolicies") or []) if owner else []
+    if "*" in skipped:
+        return
+    target = {"targetRef": {"kind": "Mesh"}}
+    for kind, name in (
+        ("MeshCircuitBreaker", "mesh-circuit-breaker-all"),
+        ("MeshRetry", "mesh-retry-all"),
+        ("MeshTimeout", "mesh-timeout-all"),
+        ("MeshTimeout", "mesh-gateways-timeout-all"),
+    ):
+        if kind not in skipped:
+            store.put(store.kinds[kind], mesh, f"{name}-{mesh}", {"spec": {**target, "to": [{**target, "default": {}}]}}, {})
+
+
+def _write_secret(path: Path, text: str) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family, backlog=1024)
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
+    """Runs a control plane; yields its addresses and files."""
+    settings.work_dir.mkdir(parents=True, exist_ok=True)
+    store = Store(settings.release, settings.zone)
+    tokens = Tokens(store)
+    _seed(store)
+    token_file = settings.work_dir / "admin.token"
+    _write_secret(token_file, tokens.admin_token())
+    names = [settings.bind, "localhost", "127.0.0.1", socket.gethostname(), *settings.hosts]
+    ca_file, context = tls.create(settings.work_dir, names)
+
+    sockets = [_listen(settings.bind, port) for port in (settings.api_port, settings.api_tls_port, settings.dp_port)]
+    api_port, api_tls_port, dp_port = (listening.getsockname()[1] for listening in sockets)
+    facts = Facts(
+        store,
+        {
+            "bind": settings.bind,
+            "api_port": api_port,
+            "api_tls_port": api_tls_port,
+            "dp_port": dp_port,
+            "localhost_is_admin": settings.localhost_is_admin,
+            "hds_enabled": settings.hds,
+            "hds_interval": settings.hds_interval,
+            "hds_check_interval": settings.hds_check_interval,
+            "deregistration_delay": settings.deregistration_delay,
+            "admin_unix_socket": settings.admin_unix_socket,
+            "work_dir": str(settings.work_dir),
+        },
+    )
+    proxies = Proxies(store, tokens, facts.instance, hds=settings.hds, deregistration_delay=settings.deregistration_delay)
+    api = Api(store, tokens, facts, proxies, settings.localhost_is_admin)
+    intervals = {"report": settings.hds_interval, "check": settings.hds_check_interval}
+    dp_server = DpServer(store, proxies, names, ca_file.read_text(encoding="utf-8"), dp_port, settings.admin_unix_socket, intervals)
+
+    runners = []
+    for listening, handler, secure in zip(sockets, (api.handle, api.handle, dp_server.handle), (False, True, True), strict=True):
+        application = web.Application(client_max_size=64 * 2**20)
+        application.router.add_route("*", "/{tail:.*}", handler)
+        application.on_response_prepare.append(_drop_empty_type)
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.5, read_bufsize=2**24)
+        await runner.setup()
+        await web.SockSite(runner, listening, ssl_context=context if secure else None).start()
+        runners.append(runner)
+    await proxies.start()
+    try:
+        shown = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
+        yield {
+            "url": f"http://{shown}:{api_port}",
+            "https_url": f"https://{shown}:{api_tls_port}",
+            "dp_url": f"https://{shown}:{dp_port}",
+            "admin_token_file": str(token_file),
+            "ca_file": str(ca_file),
+        }
+    finally:
+        await proxies.stop()
+        for runner in runners:
+            await runner.cleanup()
+
+
+async def _drop_empty_type(request: web.Request, response: web.StreamResponse) -> None:
+    if response.headers.get("Content-Type") == "":
+        del response.headers["Content-Type"]

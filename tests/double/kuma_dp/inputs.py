@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a proxy starts with: its Dataplane, its token, its programs; and what is refused before anybody is asked."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shutil
+import sys
+import urllib.parse
+
+from .common import RELEASE, Fatal
+
+
+def render(template, variables):
+    """A mustache template: {{x}} is escaped as HTML, {{{x}}} and {{&x}} are not, unknown names are empty."""
+    template = re.sub(r"\{\{!.*?\}\}", "", template, flags=re.DOTALL)
+
+    def fill(match):
+        if match.group(1) is not None:
+            return str(variables.get(match.group(1), ""))
+        return html.escape(str(variables.get(match.group(2), "")), quote=True)
+
+    return re.sub(r"\{\{\{\s*([\w.-]+)\s*\}\}\}|\{\{\s*([\w.-]+)\s*\}\}", fill, re.sub(r"\{\{&\s*([\w.-]+)\s*\}\}", r"{{{\1}}}", template))
+
+
+def dataplane_text(settings):
+    """The rendered Dataplane of a Direct proxy; empty for an Indirect one."""
+    path, text = settings["dataplane_file"], settings["dataplane"]
+    if path and text:
+        raise Fatal("only one of --dataplane and --dataplane-file can be given")
+    if path:
+        try:
+            if path == "-":
+                text = sys.stdin.read()
+            else:
+                with open(path, encoding="utf-8") as file:
+                    text = file.read()
+        except OSError as error:
+            raise Fatal("failed to read dataplane: %s" % error) from None
+    if not text:
+        return ""
+    variables = dict(os.environ)
+    for pair in settings["dataplane_var"]:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise Fatal('invalid argument "%s" for "-v, --dataplane-var" flag: %s must be formatted as key=value' % (pair, pair))
+        variables[name] = value
+    return render(text, variables)
+
+
+def read_token(settings):
+    token = settings["dataplane_token"]
+    if settings["dataplane_token_file"]:
+        try:
+            with open(settings["dataplane_token_file"], encoding="utf-8") as file:
+                token = file.read()
+        except OSError as error:
+            raise Fatal(
+                "unable to get or generate dataplane token: could not read file %s: %s" % (settings["dataplane_token_file"], error.strerror)
+            ) from None
+        if not token.strip():
+            raise Fatal("unable to get or generate dataplane token: token under file %s is empty" % settings["dataplane_token_file"])
+    token = token.strip()
+    if token and ("\n" in token or not re.match(r"^[\w-]+\.[\w-]+\.[\w-]+$", token)):
+        raise Fatal("unable to get or generate dataplane token: could not parse token: not a valid JWT token")
+    return token
+
+
+def validate(settings, text):
+    """Everything that real kuma-dp refuses before it asks anybody."""
+    found = []
+    url = urllib.parse.urlsplit(settings["cp_address"])
+    if url.scheme not in ("http", "https") or not url.hostname:
+        found.append(".ControlPlane is not valid: .Url must be a valid absolute URI")
+    if text and (settings["name"] or settings["mesh"]):
+        raise Fatal(
+            "--name and --mesh cannot be specified when a dataplane definition is provided, mesh and name will be read from the "
+            "dataplane definition"
+        )
+    if not text:
+        found += [".Dataplane is not valid: .%s must be non-empty" % key.title() for key in ("mesh", "name") if not settings[key]]
+    if settings["proxy_type"] not in ("dataplane",) + (("ingress", "egress") if RELEASE < (3,) else ()):
+        found.append('.Dataplane is not valid: .ProxyType "%s" is not supported' % settings["proxy_type"])
+    if settings["drain_time"] <= 0:
+        found.append(".Dataplane is not valid: .DrainTime must be positive")
+    if not (0 if RELEASE < (2, 12) else 1) <= settings["readiness_port"] <= 65535:
+        found.append(".Dataplane is not valid: .ReadinessPort has to be in (0, 65535] range")
+    if found:
+        raise Fatal("Invalid configuration: " + "; ".join(found))
+
+
+def find_binary(path, what):
+    """PATH, the working directory, the directory of this program: in that order."""
+    here = os.path.dirname(os.path.realpath(sys.argv[0]))
+    for candidate in (shutil.which(path), os.path.join(os.getcwd(), path), os.path.join(here, os.path.basename(path))):
+        if candidate and os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return os.path.realpath(candidate)
+    raise Fatal("could not find executable for %s in any of the following paths: PATH, %s, %s" % (what, os.getcwd(), here))

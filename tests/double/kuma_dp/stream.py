@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stream to the control plane."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+import threading
+import time
+
+from .common import log
+from .connections import connect
+
+RECONNECT_AFTER = 1.0
+
+
+class Stream:
+    """The connection to the control plane: says who the proxy is, reports health, answers admin questions."""
+
+    def __init__(self, settings, context, hello, admin, alive):
+        self.settings, self.context, self.hello, self.admin, self.alive = settings, context, hello, admin, alive
+        self.probes = []
+        # Seconds; the control plane may say others.
+        self.intervals = {"check": 1.0, "report": 5.0}
+        self.results = {}
+        self.counters = {}
+        self.lock = threading.Lock()
+        self.socket = None
+        self.connected = threading.Event()
+        self.stopping = threading.Event()
+        self.reported = None
+        self.report_at = 0.0
+
+    def start(self):
+        for target in (self.keep, self.check):
+            threading.Thread(target=target, daemon=True).start()
+
+    def keep(self):
+        while not self.stopping.is_set():
+            try:
+                self.run_once()
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                log("warn", "DiscoveryStream gRPC config stream to the control plane closed", error=str(error))
+            self.connected.clear()
+            self.stopping.wait(RECONNECT_AFTER)
+
+    def send(self, message):
+        line = json.dumps(message).encode() + b"\n"
+        with self.lock:
+            self.socket.sendall(b"%x\r\n%s\r\n" % (len(line), line))
+
+    def run_once(self):
+        connection = connect(self.settings["cp_address"], self.context, 20)
+        try:
+            connection.putrequest("POST", "/proxy-stream")
+            connection.putheader("Content-Type", "application/x-ndjson")
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders()
+            self.socket = connection.sock
+            self.send(self.hello)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise ValueError("status %d" % answer.status)
+            self.socket.settimeout(None)
+            while True:
+                line = answer.readline()
+                if not line:
+                    raise ValueError("the control plane closed the stream")
+                self.heard(json.loads(line))
+        finally:
+            connection.close()
+
+    def heard(self, message):
+        if "refused" in message:
+            raise ValueError(message["refused"])
+        if message.get("accepted"):
+            self.intervals = message["intervals"]
+            self.report_at = time.monotonic() + self.intervals["report"]
+            self.reported = None
+            self.connected.set()
+        if "probes" in message:
+            self.probes = message["probes"]
+        if "admin" in message:
+            threading.Thread(target=self.answer, args=(message["admin"],), daemon=True).start()
+
+    def answer(self, question):
+        try:
+            _status, kind, body = self.admin.call("GET", question["path"], 10)
+        except (OSError, http.client.HTTPException) as error:
+            kind, body = "text/plain", str(error).encode()
+        try:
+            self.send({"admin": {"id": question["id"], "type": kind, "body": base64.b64encode(body).decode()}})
+        except OSError as error:
+            log("warn", "could not answer the control plane", error=str(error))
+
+    def check(self):
+        """The way Envoy does it for the control plane's health discovery, which says how often to check and to report."""
+        while not self.stopping.wait(self.intervals["check"]):
+            ready = self.admin.ready()[0] == 200
+            for probe in list(self.probes):
+                self.try_probe(probe)
+            if not self.connected.is_set():
+                continue
+            # A proxy that starts to fail is told at once.
+            failed = self.reported is True and not ready
+            if time.monotonic() < self.report_at and not failed:
+                continue
+            # It is Envoy that reports: once it is gone, nobody does.
+            if not self.alive() or self.stopping.is_set():
+                continue
+            self.report_at = time.monotonic() + self.intervals["report"]
+            try:
+                self.send({"health": {"ready": ready, "probes": dict(self.results)}})
+                self.reported = ready
+            except OSError as error:
+                log("warn", "could not report health", error=str(error))
+
+    def try_probe(self, probe):
+        key = "%s:%d" % (probe["address"], probe["port"])
+        try:
+            socket.create_connection((probe["address"], probe["port"]), timeout=probe["timeout"]).close()
+            good = True
+        except OSError:
+            good = False
+        before = self.results.get(key)
+        same, count = self.counters.get(key, (good, 0))
+        count = count + 1 if same == good else 1
+        self.counters[key] = (good, count)
+        if before is None or count >= probe["healthyThreshold" if good else "unhealthyThreshold"]:
+            self.results[key] = good
+
+    def goodbye(self):
+        if self.connected.is_set():
+            try:
+                self.send({"goodbye": True})
+            except OSError as error:
+                log("warn", "could not close the stream", error=str(error))
