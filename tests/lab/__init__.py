@@ -1,0 +1,17 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A laboratory for the collection: real systemd hosts, a control plane, and a journal of what is asked of it."""
+
+from __future__ import annotations
+
+from tests.lab.fleet import Lab
+from tests.lab.settings import LabError, Settings
+
+__all__ = ["Lab", "LabError", "Settings", "leftovers"]
+
+
+def leftovers(lab_id: int | None = None) -> list[str]:
+    """What a lab left on this machine (hosts, mounts, bridge, cgroups, processes), one line each. Of LAB_ID by default."""
+    return Lab(Settings.from_environment() if lab_id is None else Settings(lab_id)).leftovers()
