@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The hosts and the control plane are started once for all tests of this directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.fleet.fleet import GROUPS, Fleet
+from tests.lab import leftovers
+from tests.lab.stage import stage
+
+# The mesh's own policies would hide what a test is about: they try again and take sick endpoints out by themselves.
+POLICIES = ("meshretries/mesh-retry-all-default", "meshcircuitbreakers/mesh-circuit-breaker-all-default")
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Iterator[Fleet]:
+    """Five hosts, not joined."""
+    with stage(5) as set_up:
+        for policy in POLICIES:
+            try:
+                set_up.control_plane.call("DELETE", f"/meshes/default/{policy}")
+            except requests.HTTPError as error:
+                if error.response.status_code not in (404, 405):
+                    raise
+        fleet = Fleet(set_up, set_up.ansible(set_up.directory / "inventory.yml"))
+        set_up.inventory(GROUPS, **fleet.variables)
+        yield fleet
+        fleet.ansible.close()
+    assert leftovers() == []
+
+
+@pytest.fixture
+def joined(fleet: Fleet) -> Fleet:
+    """The same with all five joined, whatever the test before did. Nothing is run when they are."""
+    names = fleet.dataplanes()
+    if len(names) != 6 or not all(fleet.ready(name) for name in names):
+        run, _seen = fleet.join()
+        assert run.code == 0, run.explain()
+    return fleet

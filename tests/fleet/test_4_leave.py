@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Interrupted anywhere and run again, a join ends joined; a leave leaves nothing."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.fleet.fleet import NAMES, PROXIES, Fleet
+from tests.lab.ansible import Run
+from tests.lab.traffic import ask, outbounds
+
+# Joined one at a time here, each by a controller of its own.
+VICTIMS = ["vm2", "vm3", "vm4", "vm5"]
+
+
+def interrupt_and_repair(fleet: Fleet, host: str, task: int) -> str:
+    """Kill a join of one host when that task starts, then join it. The complaint, or nothing."""
+    fleet.strip(host)
+    cut, _seen = fleet.join("--limit", host, abort_at=task)
+    if cut.code == 0:
+        return f"task {task} was not reached"
+    again, _seen = fleet.join("--limit", host)
+    if again.code != 0:
+        return f"after a cut at task {task} ({cut.tasks[-1]}) the rerun failed:\n{again.explain()}"
+    not_ready = [name for name in PROXIES[host] if not fleet.ready(name)]
+    return f"after a cut at task {task} ({cut.tasks[-1]}) these are not ready: {not_ready}" if not_ready else ""
+
+
+@pytest.fixture(scope="module")
+def whole(fleet: Fleet) -> Run:
+    """A first join of one host that nobody interrupts."""
+    fleet.join()
+    fleet.strip("vm5")
+    run, _seen = fleet.join("--limit", "vm5")
+    assert run.code == 0, run.explain()
+    return run
+
+
+def test_a_join_that_was_cut_at_any_task_is_finished_by_the_next(fleet: Fleet, whole: Run) -> None:
+    """Every task after the first that writes; a cut at a task that is skipped is one at the task after it."""
+    first = next(number for number, name in enumerate(whole.tasks, 1) if "Register the Dataplanes" in name)
+    cuts = [number for number in whole.acting if number > first]
+    assert len(cuts) > 5
+
+    def on(host: str) -> list[str]:
+        return [interrupt_and_repair(fleet, host, task) for task in cuts[VICTIMS.index(host) :: len(VICTIMS)]]
+
+    with ThreadPoolExecutor(len(VICTIMS)) as pool:
+        complaints = [complaint for found in pool.map(on, VICTIMS) for complaint in found if complaint]
+    assert complaints == []
+
+
+def test_a_join_that_was_cut_while_registering_is_finished_by_the_next(fleet: Fleet) -> None:
+    for host in VICTIMS:
+        fleet.strip(host)
+    stop, writes = threading.Event(), []
+
+    def third_write(method: str, path: str) -> None:
+        if method == "PUT":
+            writes.append(path)
+            if len(writes) == 3:
+                stop.set()
+
+    fleet.stage.recorder.on_request = third_write
+    try:
+        cut, _seen = fleet.join(stop=stop)
+    finally:
+        fleet.stage.recorder.on_request = None
+    assert cut.code != 0
+    run, _seen = fleet.join()
+    assert run.code == 0, run.explain()
+    assert sorted(fleet.dataplanes()) == NAMES
+    assert all(fleet.ready(name) for name in NAMES)
+
+
+def test_a_release_that_was_unpacked_in_part_is_unpacked_again(fleet: Fleet, whole: Run) -> None:
+    fleet.strip("vm5")
+    after_unpacking = next(number for number, name in enumerate(whole.tasks, 1) if "Unpack the archive" in name) + 1
+    fleet.join("--limit", "vm5", abort_at=after_unpacking)
+    found = fleet.host("vm5").run("ls /opt/kuma/*/bin/envoy").strip()
+    fleet.host("vm5").run(f"truncate --size=1000000 {found}; rm $(dirname {found})/kuma-dp")
+    run, _seen = fleet.join("--limit", "vm5")
+    assert run.code == 0, run.explain()
+    assert fleet.ready("vm5")
+
+
+@pytest.fixture(scope="module")
+def left(fleet: Fleet) -> Run:
+    """A leave of one host."""
+    fleet.join()
+    run, seen = fleet.leave("--limit", "vm5")
+    assert run.code == 0, run.explain()
+    assert seen.writes == ["DELETE /meshes/default/dataplanes/vm5 -> 200"]
+    return run
+
+
+def test_a_host_leaves_and_the_others_stay(fleet: Fleet, left: Run) -> None:
+    assert sorted(left.changed) == ["vm5"]
+    assert sorted(fleet.dataplanes()) == [name for name in NAMES if name != "vm5"]
+    answers = ask(fleet.host("vm1"), outbounds(fleet.host("vm1"))["WEB"], 20)
+    assert sorted(answers.by_host) == ["vm2", "vm3"]
+    assert answers.failures == []
+
+
+def test_nothing_of_the_mesh_is_left_on_a_host_that_left(fleet: Fleet, left: Run) -> None:
+    host = fleet.host("vm5")
+    assert host.run("pgrep -l 'envoy|kuma-dp'", check=False) == ""
+    assert host.run("find /etc/kuma -mindepth 1; ls -d /etc/systemd/system/kuma-dp* /etc/systemd/system/*/kuma-dp@*", check=False) == ""
+    assert host.run("systemctl list-units --all --plain --no-legend 'kuma-dp@*'") == ""
+
+
+def test_leaving_again_changes_nothing(fleet: Fleet, left: Run) -> None:
+    before = fleet.snapshot()
+    run, seen = fleet.leave("--limit", "vm5")
+    assert run.code == 0, run.explain()
+    assert run.changed == {}
+    assert seen.writes == []
+    assert fleet.snapshot() == before
+
+
+def test_check_of_a_leave_changes_nothing(fleet: Fleet, left: Run) -> None:
+    before = fleet.snapshot()
+    run, seen = fleet.leave("--check", "--diff")
+    assert run.code == 0, run.explain()
+    assert seen.writes == []
+    assert fleet.snapshot() == before
+    assert sorted(run.changed) == ["vm1", "vm2", "vm3", "vm4"]
+
+
+def test_all_leave(fleet: Fleet, left: Run) -> None:
+    run, _seen = fleet.leave()
+    assert run.code == 0, run.explain()
+    assert fleet.dataplanes() == {}
+    for host in fleet.hosts:
+        assert host.run("pgrep -l 'envoy|kuma-dp'", check=False) == ""

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Renders templates of a role as ansible-playbook does, in a process of its own: Ansible's controller side changes how modules behave.
+
+Reads lines of JSON ``{template, variables}`` and answers each with one of ``{text}``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+
+class Renderer:
+    """A running renderer; call it with the name of a template and the variables."""
+
+    def __init__(self):
+        command = [sys.executable, "-m", "tests.unit.template_renderer"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, template, variables):
+        self.process.stdin.write(json.dumps({"template": template, "variables": variables}) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())["text"]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self.process.stdout.close()
+
+
+def main():
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.plugins.loader import init_plugin_loader
+    from ansible.template import Templar, trust_as_template
+
+    init_plugin_loader()
+    for line in sys.stdin:
+        request = json.loads(line)
+        templar = Templar(DataLoader(), variables=request["variables"])
+        lookup = "{{ lookup('ansible.builtin.template', '%s') }}" % request["template"]
+        print(json.dumps({"text": str(templar.template(trust_as_template(lookup)))}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
