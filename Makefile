@@ -9,7 +9,7 @@ PORT ?= 5681
 MAIN := tests/gate/setup.sh main && . tests/gate/env.sh
 LAB := tests/gate/setup.sh lab && . tests/gate/env.sh
 
-.PHONY: help demo test unit lint sanity contract integration fleet lab-up lab-down double bench clean
+.PHONY: help demo test unit lint sanity contract integration browser fleet lab-up lab-down double bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -34,6 +34,9 @@ contract: ## the stand-in control plane against recorded answers; or URL= and TO
 
 integration: ## modules and their printed examples against the stand-in control plane
 	@$(MAIN) && exec python -m pytest tests/integration
+
+browser: ## the report of a roll, as a browser shows it
+	@tests/gate/setup.sh browser && . tests/gate/env.sh && exec python -m pytest tests/browser
 
 fleet: ## joins and leaves on real hosts of this machine
 	@$(LAB) && exec python -m pytest tests/fleet

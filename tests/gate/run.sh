@@ -22,7 +22,7 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM
 
-steps=(setup lint unit contract integration package sanity-oldest sanity-newest fleet)
+steps=(setup lint unit contract integration browser package sanity-oldest sanity-newest fleet)
 
 # step NAME COMMAND...: shows the output when the step has ended, so that steps of two lanes do not mix.
 step() {
@@ -56,6 +56,7 @@ lane_tests() {
 }
 
 lane_artefact() {
+  step browser python -m pytest tests/browser
   step package tests/gate/package.sh
   step sanity-oldest tests/gate/sanity.sh oldest
   step sanity-newest tests/gate/sanity.sh newest

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Usage: setup.sh main|lab|galaxy|core-oldest|core-newest|debian13|all ...
+# Usage: setup.sh main|lab|browser|galaxy|core-oldest|core-newest|debian13|all ...
 # Prepares what the other commands need and nothing that is there already. Safe to run several times at once.
 set -euo pipefail
 # shellcheck source=tests/gate/env.sh
@@ -8,6 +8,7 @@ set -euo pipefail
 
 BASE_PACKAGES=(python3 python3-venv git ca-certificates)
 LAB_PACKAGES=(debootstrap debian-archive-keyring systemd-container openssh-client iproute2 nftables iptables rsync)
+BROWSER_PACKAGES=(chromium fonts-dejavu-core)
 ROOTFS_PACKAGES=(debootstrap debian-archive-keyring)
 
 mkdir -p "$CACHE"
@@ -125,6 +126,10 @@ setup() {
       setup main
       locked packages need_packages "${LAB_PACKAGES[@]}"
       ;;
+    browser)
+      setup main
+      locked packages need_packages "${BROWSER_PACKAGES[@]}"
+      ;;
     galaxy)
       locked packages need_packages "${BASE_PACKAGES[@]}"
       locked venv-galaxy need_venv galaxy "$ROOT/tests/requirements-galaxy.txt"
@@ -143,12 +148,12 @@ setup() {
       ;;
     all)
       local target
-      for target in main lab galaxy core-oldest core-newest; do
+      for target in main lab browser galaxy core-oldest core-newest; do
         setup "$target"
       done
       ;;
     *)
-      echo "usage: $0 main|lab|galaxy|core-oldest|core-newest|debian13|all ..." >&2
+      echo "usage: $0 main|lab|browser|galaxy|core-oldest|core-newest|debian13|all ..." >&2
       return 2
       ;;
   esac
