@@ -70,6 +70,10 @@ class Processes:
         since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
         return round(self.clock() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot, 2)
 
+    def boot(self) -> str:
+        """What changes with each boot, also of a container, which may see the boot ID of its host."""
+        return "%s-%s" % (self._read("sys/kernel/random/boot_id").strip(), (self._stat(1) + [""] * 20)[19])
+
     def program(self, pid: int) -> t.Tuple[str, bool]:
         """The program that a process runs, and whether that file is gone or replaced."""
         try:
@@ -92,6 +96,32 @@ class Processes:
             for key in self._sockets(pid, inodes):
                 sockets[key] = self._read("%d/comm" % pid).strip() or None
         return [{"address": key[0], "port": key[1], "process": process} for key, process in sorted(sockets.items(), key=_by_port)]
+
+    def owned(self, pid: int) -> t.FrozenSet[t.Tuple[str, int]]:
+        """Addresses and ports of the listening TCP sockets that a process holds."""
+        inodes: t.Dict[str, t.Tuple[str, int]] = {}
+        for name in ("net/tcp", "net/tcp6"):
+            for address, port, inode in parse_listening(self._read(name)):
+                inodes["socket:[%s]" % inode] = (address, port)
+        return frozenset(self._sockets(pid, inodes))
+
+    def environment(self, pid: int) -> t.Dict[str, str]:
+        """What a process was started with; empty when that cannot be read."""
+        pairs = (item.partition("=") for item in self._read("%d/environ" % pid).split("\0"))
+        return {key: value for key, equals, value in pairs if equals}
+
+    def resident(self, pid: int) -> int:
+        """The memory that a process holds, in bytes."""
+        return int(self._status(pid, "VmRSS") or 0) * 1024
+
+    def user(self, pid: int) -> t.Optional[int]:
+        """The effective UID of a process."""
+        fields = self._read("%d/status" % pid).partition("\nUid:")[2].split("\n", 1)[0].split()
+        return int(fields[1]) if len(fields) > 1 else None
+
+    def _status(self, pid: int, key: str) -> str:
+        value = self._read("%d/status" % pid).partition("\n%s:" % key)[2].split("\n", 1)[0]
+        return (value.split() or [""])[0]
 
     def _sockets(self, pid: int, inodes: t.Mapping[str, t.Tuple[str, int]]) -> t.Iterator[t.Tuple[str, int]]:
         directory = os.path.join(self.proc, str(pid), "fd")

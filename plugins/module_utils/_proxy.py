@@ -17,15 +17,14 @@ import hashlib
 import os
 import pwd
 import re
-import shlex
 import stat
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _tokens
 from ansible_collections.meshfleet.kuma.plugins.module_utils._host import Processes
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import HIDDEN, Runner, is_secret_name, redact
+from ansible_collections.meshfleet.kuma.plugins.module_utils._systemd import UNIT, parse_environment, parse_show
 
-UNIT = "kuma-dp@%s.service"
 # The archive's SHA-256, written when everything of it has been unpacked. Without it a version does not count as installed.
 MARKER = ".archive-sha256"
 PROGRAMS = ("kuma-dp", "envoy")
@@ -33,30 +32,6 @@ JOURNAL_LINES = 20
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,NRestarts,TimeoutStopUSec"
 )
-
-
-def parse_environment(text: str) -> t.Dict[str, str]:
-    """The assignments of a systemd EnvironmentFile; quotes are removed, lines that are none are left out."""
-    values: t.Dict[str, str] = {}
-    for line in text.splitlines():
-        key, equals, value = line.strip().partition("=")
-        if not equals or not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", key):
-            continue
-        try:
-            values[key] = "".join(shlex.split(value)) if value[:1] in "'\"" else value.strip()
-        except ValueError:
-            values[key] = value
-    return values
-
-
-def parse_show(text: str) -> t.Dict[str, t.Dict[str, str]]:
-    """``systemctl show`` of several units: ``{unit: {property: value}}``."""
-    units: t.Dict[str, t.Dict[str, str]] = {}
-    for block in re.split(r"\n\s*\n", text.strip()):
-        properties = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if properties.get("Id"):
-            units[properties["Id"]] = properties
-    return units
 
 
 def units_of(names: t.Sequence[str], run: Runner) -> t.Dict[str, t.Dict[str, str]]:
@@ -242,7 +217,11 @@ class Observer:
 
 def journal(name: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
     """The last lines that a proxy logged, without secrets."""
-    command = ["journalctl", "--unit=" + UNIT % name, "--lines=%d" % lines, "--output=cat", "--no-pager", "--quiet"]
+    return journal_of(UNIT % name, run, lines)
+
+
+def journal_of(unit: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
+    command = ["journalctl", "--unit=" + unit, "--lines=%d" % lines, "--output=cat", "--no-pager", "--quiet"]
     return [redact(line)[:500] for line in run(command)[1].splitlines() if line.strip()]
 
 

@@ -12,7 +12,7 @@ import http.client
 import time
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _proxy, _systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Runner
 
 Units = t.Mapping[str, t.Mapping[str, str]]
@@ -61,7 +61,30 @@ def carry_out(steps: Steps, reload: bool, run: Runner) -> None:
             _systemctl([command], names, run)
     if steps.stop:
         # One that was stopped while it waited for its bootstrap exits 1 and would stay "failed" (trap 5).
-        run(["systemctl", "reset-failed"] + [_proxy.UNIT % name for name in steps.stop])
+        run(["systemctl", "reset-failed"] + [_systemd.UNIT % name for name in steps.stop])
+
+
+def helpers_of(names: t.Sequence[str], run: Runner) -> t.List[str]:
+    """The units that run beside those of the proxies: what restarts them first, then their covers."""
+    units = [unit % name for unit in (_systemd.RESTART_UNIT, _systemd.COVER_UNIT) for name in names]
+    shown = _systemd.parse_show(run(["systemctl", "show", "--property=Id,ActiveState", *units])[1])
+    return [unit for unit in units if shown.get(unit, {}).get("ActiveState", "inactive") not in ("inactive", "failed")]
+
+
+def stop_helpers(units: t.Sequence[str], run: Runner) -> t.List[str]:
+    """Whatever restarts a proxy would start it again. Covers drain while the proxies do: returns those to be waited for."""
+    prefix = _systemd.RESTART_UNIT.partition("%")[0]
+    covers = [unit for unit in units if not unit.startswith(prefix)]
+    for command in (["stop", *[unit for unit in units if unit.startswith(prefix)]], ["stop", "--no-block", *covers]):
+        if command[-1].endswith(".service"):
+            run(["systemctl", *command])
+    return covers
+
+
+def wait_for_covers(covers: t.Sequence[str], run: Runner) -> None:
+    if covers:
+        run(["systemctl", "stop", *covers])
+        run(["systemctl", "reset-failed", *covers])
 
 
 def restart(name: str, run: Runner) -> None:
@@ -70,7 +93,7 @@ def restart(name: str, run: Runner) -> None:
 
 
 def _systemctl(command: t.Sequence[str], names: t.Sequence[str], run: Runner) -> None:
-    status, output, error = run(["systemctl", *command, *[_proxy.UNIT % name for name in names]])
+    status, output, error = run(["systemctl", *command, *[_systemd.UNIT % name for name in names]])
     if status:
         logs = {name: _proxy.journal(name, run) for name in names}
         message = "systemctl %s failed for %s: %s" % (command[0], ", ".join(names) or "this VM", (error or output).strip())

@@ -80,6 +80,7 @@ host:
     kernel: {description: The version of the kernel., returned: always, type: str, sample: 6.1.0-18-amd64}
     glibc: {description: The version of the GNU C library., returned: when it has one, type: str, sample: "2.36"}
     python: {description: The version of Python., returned: always, type: str, sample: 3.11.2}
+    python_executable: {description: The program of Python., returned: always, type: str, sample: /usr/bin/python3.11}
     systemd: {description: The version of systemd., returned: when it has one, type: int, sample: 252}
     memory_available_bytes: {description: Memory that is available., returned: when known, type: int}
     time: {description: The clock of the VM in seconds since 1970., returned: always, type: float}
@@ -105,6 +106,9 @@ host:
         - "The proxies by name, each with C(unit) (C(active), C(state), C(result), C(enabled), C(failed), C(restarts), C(pid), C(started)),
           C(environment), C(token) (C(present), C(claims), C(mode), C(owner), C(problem)), C(files), C(version) of the running process,
           C(restart_pending) with C(restart_reasons), and C(journal) when O(diagnose) is set."
+        - "C(cover) tells whether the running proxy can be restarted under cover: C(possible), C(reasons) why not, and C(notes) about the VM.
+          The Dataplane and the token of the cover do not count. C(cover_active) is true while a cover runs, and C(restart) is the last restart
+          (C(stage), C(outcome), C(problem)), or null."
       returned: always
       type: dict
 """
@@ -113,12 +117,13 @@ import grp
 import os
 import platform
 import pwd
+import sys
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _host, _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _host, _proxy, _restart, _restart_files, _restart_machine, _restart_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import Result, Runner, run
 
 NEEDRESTART = "/etc/needrestart"
@@ -130,11 +135,12 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
     observer = _proxy.Observer(params["config_dir"], params["install_dir"], processes, runner)
     archives = _proxy.installed(params["install_dir"])
     addresses = processes.addresses()
-    host = {
+    host: t.Dict[str, t.Any] = {
         "architecture": _host.architecture(platform.machine()),
         "kernel": platform.release(),
         "glibc": _host.glibc_version(),
         "python": platform.python_version(),
+        "python_executable": sys.executable,
         "systemd": _proxy.systemd_version(runner),
         "memory_available_bytes": processes.memory_available(),
         "time": time.time(),
@@ -149,7 +155,21 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "current": _proxy.current_version(params["install_dir"]),
         "proxies": observer.proxies(params["names"], params["diagnose"]),
     }
+    for name, proxy in host["proxies"].items():
+        proxy.update(_restarting(name, params, runner))
     return {"changed": False, "host": host}
+
+
+def _restarting(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> t.Dict[str, t.Any]:
+    """Whether the proxy can be covered, and what became of its last restart."""
+    vm = _restart_vm.Vm(_restart_files.Paths(name, params["config_dir"], params["install_dir"]), params["user"], runner)
+    facts, state = vm.look("begin"), vm.load()
+    reasons = _restart.why_no_cover(facts, material=False)
+    return {
+        "cover": {"possible": not reasons, "reasons": reasons, "notes": vm.kernel_notes()},
+        "cover_active": not facts.cover.gone,
+        "restart": None if state is None else _restart_machine.outcome_of(state, vm.boot),
+    }
 
 
 def _exists(find: t.Callable[[str], t.Any], name: str) -> bool:

@@ -117,12 +117,15 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
     names: t.List[str] = params["names"]
     units = _proxy.units_of(names, runner)
     steps = _service.steps_to(params["state"], params["enabled"], units)
+    helpers = _service.helpers_of(names, runner) if params["state"] == "stopped" else []
     if not module.check_mode:
+        covers = _service.stop_helpers(helpers, runner)
         stale = any(unit.get("NeedDaemonReload") == "yes" for unit in units.values())
         _service.carry_out(steps, params["daemon_reload"] or stale, runner)
         for name in steps.restart:
             _restart(name, params, runner)
-    return {"changed": any(steps), "results": steps.actions(names)}
+        _service.wait_for_covers(covers, runner)
+    return {"changed": any(steps) or bool(helpers), "results": steps.actions(names)}
 
 
 def _restart(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> None:

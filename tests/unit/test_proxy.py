@@ -228,7 +228,11 @@ def test_the_module_describes_this_machine(tmp_path):
     facts = module_runner.run("proxy_info", options)
     assert not facts["changed"]
     assert facts["host"]["architecture"] in ("amd64", "arm64")
-    assert facts["host"]["proxies"]["web-1"]["token"]["present"] is False
+    assert os.access(facts["host"]["python_executable"], os.X_OK)
+    proxy = facts["host"]["proxies"]["web-1"]
+    assert proxy["token"]["present"] is False
+    assert (proxy["cover"]["possible"], proxy["cover_active"], proxy["restart"]) == (False, False, None)
+    assert proxy["cover"]["reasons"] == ["the proxy does not serve: its unit is inactive"]
     checked = module_runner.run("proxy_info", options, check=True)
     assert checked["host"]["proxies"] == facts["host"]["proxies"]
     assert list(tmp_path.iterdir()) == []

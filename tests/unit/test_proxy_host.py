@@ -54,6 +54,33 @@ def test_own_listening_socket_is_found_with_the_name_of_its_process():
         assert found == [{"address": "127.0.0.1", "port": port, "process": handle.read().strip()}]
 
 
+def test_the_listening_sockets_of_a_process_are_its_own():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child,
+    ):
+        own = server.getsockname()[:2]
+        processes = _host.Processes()
+        assert own in processes.owned(os.getpid())
+        assert own not in processes.owned(child.pid)
+        child.communicate(b"\n")
+    assert own not in _host.Processes().owned(os.getpid())
+
+
+def test_a_process_tells_its_environment_its_memory_and_its_user():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"A": "1=2", "B": ""}) as child:
+        processes = _host.Processes()
+        deadline = time.monotonic() + 10
+        while "A" not in processes.environment(child.pid):
+            assert time.monotonic() < deadline
+        assert processes.environment(child.pid) == {"A": "1=2", "B": ""}
+        assert processes.resident(child.pid) > 1 << 20
+        assert processes.user(child.pid) == os.geteuid()
+        pid = child.pid
+        child.communicate(b"\n")
+    assert (processes.environment(pid), processes.resident(pid), processes.user(pid), processes.owned(pid)) == ({}, 0, None, frozenset())
+
+
 def test_addresses_leave_out_loopback_and_link_local_ones(tmp_path):
     (tmp_path / "net").mkdir()
     (tmp_path / "net/fib_trie").write_text(

@@ -90,6 +90,42 @@ def test_a_stopped_proxy_is_not_left_as_failed():
     assert systemd.units["web-1"]["ActiveState"] == "inactive"
 
 
+class Helpers:
+    """Units that run beside those of the proxies."""
+
+    def __init__(self, *active):
+        self.active = active
+        self.commands = []
+
+    def run(self, command):
+        self.commands.append(list(command))
+        shown = [
+            f"Id={unit}\nActiveState={'active' if unit in self.active else 'inactive'}" for unit in command if unit.endswith(".service")
+        ]
+        return 0, "\n\n".join(shown), ""
+
+
+def test_what_restarts_a_proxy_is_stopped_before_its_cover_which_drains_meanwhile():
+    fake = Helpers("kuma-dp-restart@web-1.service", "kuma-dp-cover@web-1.service")
+    helpers = _service.helpers_of(["web-1", "web-2"], fake.run)
+    assert helpers == list(fake.active)
+    covers = _service.stop_helpers(helpers, fake.run)
+    _service.wait_for_covers(covers, fake.run)
+    assert [command[1:] for command in fake.commands[1:]] == [
+        ["stop", "kuma-dp-restart@web-1.service"],
+        ["stop", "--no-block", "kuma-dp-cover@web-1.service"],
+        ["stop", "kuma-dp-cover@web-1.service"],
+        ["reset-failed", "kuma-dp-cover@web-1.service"],
+    ]
+
+
+def test_without_a_restart_under_way_nothing_is_stopped_beside_the_proxies():
+    fake = Helpers()
+    covers = _service.stop_helpers(_service.helpers_of(["web-1"], fake.run), fake.run)
+    _service.wait_for_covers(covers, fake.run)
+    assert len(fake.commands) == 1
+
+
 def test_a_failure_brings_the_journal_without_tokens():
     systemd = Systemd({"web-1": {}}, broken="start")
     with pytest.raises(_module.ModuleFailed) as caught:

@@ -22,6 +22,8 @@ from tests.unit.template_renderer import Renderer
 
 ROLE = pathlib.Path(__file__).parents[2] / "roles/kuma_dp"
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+RESTART = {key: value for key, value in VARS.items() if key.startswith(("kuma_dp_restart_", "kuma_dp_cover_", "kuma_dp_sysctl_"))}
 SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
 renderers = []
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
@@ -66,10 +68,15 @@ def render(template, **variables):
         "kuma_dp_version_dir": "/opt/kuma/2.14.3",
         "kuma_dp_tokens": {"tokens": {}, "results": []},
         "kuma_dp_unissued": [],
-        "kuma_dp_look": {"host": {"needrestart": False, "proxies": {"web-1": {"token": {"present": True}}}}},
+        "kuma_dp_look": {
+            "host": {"needrestart": False, "python_executable": "/usr/bin/python3", "proxies": {"web-1": {"token": {"present": True}}}}
+        },
         **{key: value for key, value in DEFAULTS.items() if key not in ("kuma_dp_control_plane_dp_url",)},
         "kuma_dp_control_plane_dp_url": "https://cp.example.com:5678",
         "ansible_search_path": [str(ROLE)],
+        "role_path": str(ROLE),
+        **RESTART,
+        "kuma_dp_restart_command": "/usr/bin/python3 -ISB /usr/local/lib/kuma-dp-restart/kuma_dp_restart.py --config-dir=/etc/kuma",
         **variables,
     }
     return renderers[0](template, values)
@@ -102,6 +109,57 @@ def test_the_unit_stops_with_a_drain_and_comes_back_whatever_happens():
     assert found["SystemCallErrorNumber"] == ["EPERM"]
     assert found["CapabilityBoundingSet"] == found["AmbientCapabilities"] == [""]
     assert "Environment" not in found
+
+
+def test_the_cover_is_like_the_proxy_but_for_what_two_cannot_share():
+    values = {"kuma_dp_application_units": ["a.service"], "kuma_dp_planned": [proxy(privileged_ports=True)]}
+    main, cover = (directives(render(template, **values)) for template in ("kuma-dp@.service.j2", "kuma-dp-cover@.service.j2"))
+    differing = {key for key in set(main) | set(cover) if main.get(key) != cover.get(key)}
+    own = {"Description", "RuntimeDirectory", "WorkingDirectory", "EnvironmentFile", "UnsetEnvironment", "Restart", "RestartSec"}
+    assert differing == own | {"ExecStartPre", "WantedBy"}
+    assert cover["Restart"] == ["no"]
+    assert cover["EnvironmentFile"] == ["/etc/kuma/env/%i.env", "/var/lib/kuma-dp/%i/cover/env"]
+    # kuma-dp refuses a Dataplane file beside a name.
+    assert {"KUMA_DATAPLANE_NAME", "KUMA_DATAPLANE_MESH"} <= set(" ".join(cover["UnsetEnvironment"]).split())
+
+
+def test_the_restart_comes_back_when_it_is_killed_and_runs_the_code_of_the_collection():
+    text = render("kuma-dp-restart@.service.j2")
+    found = directives(text)
+    assert (found["Restart"], found["RestartPreventExitStatus"]) == (["on-failure"], ["3"])
+    assert "[Install]" not in text
+    assert found["ExecStart"][0].startswith(
+        "/usr/bin/python3 -ISB /usr/local/lib/kuma-dp-restart/kuma_dp_restart.py --config-dir=/etc/kuma "
+    )
+    assert found["ExecStart"][0].endswith(" run %i")
+    content = {item["path"]: item["content"] for item in files()["files"]}
+    package = "/usr/local/lib/kuma-dp-restart/ansible_collections/meshfleet/kuma/plugins/module_utils/"
+    laid = {path[len(package) :]: text for path, text in content.items() if path.startswith(package)}
+    for name, text in laid.items():
+        assert text == (ROLE.parents[1] / "plugins/module_utils" / name).read_text()
+        # What they import of each other is there, and nothing of Ansible's.
+        assert {f"{module}.py" for module in re.findall(r"module_utils\.(\w+) import", text)} <= set(laid)
+        assert {f"{module}.py" for line in re.findall(r"module_utils import (.*)", text) for module in re.findall(r"\b_\w+", line)} <= set(
+            laid
+        )
+        assert "ansible.module_utils" not in text
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_accepts_the_units_of_a_restart(tmp_path):
+    for name in ("kuma-dp@", "kuma-dp-cover@", "kuma-dp-restart@"):
+        text = render(f"{name}.service.j2").replace("/opt/kuma/current/bin/kuma-dp run", "/bin/true")
+        (tmp_path / f"{name}.service").write_text(text)
+    command = [
+        "systemd-analyze",
+        "verify",
+        "--man=no",
+        *(str(tmp_path / f"{name}web-1.service") for name in ("kuma-dp-cover@", "kuma-dp-restart@")),
+    ]
+    for name in ("kuma-dp@", "kuma-dp-cover@", "kuma-dp-restart@"):
+        (tmp_path / f"{name}web-1.service").symlink_to(f"{name}.service")
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not [line for line in checked.stderr.splitlines() if "kuma-dp" in line], checked.stderr
 
 
 def test_only_a_low_port_brings_a_capability():
@@ -234,10 +292,10 @@ def test_nothing_rendered_depends_on_the_time_or_on_chance():
 
 def test_every_option_has_a_default_or_is_required_and_is_described_in_the_readme():
     readme = (ROLE / "README.md").read_text()
-    main = SPECS["main"]["options"]
-    leave = SPECS["leave"]["options"]
-    assert set(DEFAULTS) | {name for name, option in main.items() if option.get("required")} == set(main) | set(leave)
-    for name, option in {**leave, **main}.items():
+    options = {name: option for entry in SPECS.values() for name, option in entry.get("options", {}).items()}
+    required = {name for name, option in SPECS["main"]["options"].items() if option.get("required")}
+    assert set(DEFAULTS) | required == set(options)
+    for name, option in options.items():
         assert option["description"]
         assert option["type"]
         assert f"| `{name}` |" in readme

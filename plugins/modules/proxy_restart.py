@@ -1,0 +1,222 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proxy_restart
+short_description: Restart the proxies of a VM without a failed request
+version_added: 0.1.0
+description:
+  - Restarts proxies one after the other with the files, the version and the unit that are on the VM now.
+  - Under cover, a second proxy serves the same ports while the proxy is drained and restarted, so that no request fails, neither towards
+    the VM nor from its applications. When the cover does not get ready, the proxy is not touched.
+  - Drained, the proxy stops accepting, finishes what it has, and is restarted. Clients must have been sent elsewhere before.
+  - When the proxy does not get ready, it is put back to what it ran with before. When that fails too, the cover goes on serving.
+  - The work is done by C(kuma-dp-restart@<name>.service) on the VM, which goes on when the connection to the VM is lost. This module starts
+    it, or takes over one that runs already, and returns as soon as the proxy serves again. The cover ends in the background.
+extends_documentation_fragment:
+  - meshfleet.kuma.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Whether a cover is possible is told by M(meshfleet.kuma.proxy_info).
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    details:
+      - It restarts the proxies each time. M(meshfleet.kuma.proxy_info) tells which of them wait for a restart.
+options:
+  proxies:
+    description: The proxies to restart, in this order.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The name of the proxy.
+        type: str
+        required: true
+      strategy:
+        description:
+          - V(cover) restarts under cover or not at all, V(drained) without a cover.
+          - V(auto) restarts under cover, and drained where that is impossible.
+        type: str
+        choices: [auto, cover, drained]
+        default: auto
+      reasons:
+        description: Why the proxy is not restarted under cover, as far as it is known already. Returned with what is found on the VM.
+        type: list
+        elements: str
+        default: []
+      cover:
+        description:
+          - The Dataplane and the token of the cover, which has the name of the proxy with C(-cover) behind it.
+          - Without it, those of an earlier restart are used.
+        type: dict
+        suboptions:
+          dataplane:
+            description: The Dataplane. Name and admin port are set on the VM.
+            type: dict
+            required: true
+          token:
+            description: Its token.
+            type: str
+            required: true
+  drain_time:
+    description: After how many seconds connections that are still open are cut.
+    type: float
+    default: 30.0
+  ready_timeout:
+    description: After how many seconds a cover or a restarted proxy that is not ready counts as failed.
+    type: float
+    default: 60.0
+  poll:
+    description: How many seconds to wait between two looks.
+    type: float
+    default: 0.5
+  config_dir:
+    description: Directory of the configuration.
+    type: path
+    default: /etc/kuma
+  install_dir:
+    description: Directory with one directory for each installed version, and the link C(current).
+    type: path
+    default: /opt/kuma
+  user:
+    description: The user that proxies run as.
+    type: str
+    default: kuma-dp
+  group:
+    description: The group of that user.
+    type: str
+    default: kuma-dp
+requirements:
+  - Linux with systemd
+  - The files that the role C(meshfleet.kuma.kuma_dp) lays down
+seealso:
+  - module: meshfleet.kuma.proxy_info
+  - module: meshfleet.kuma.proxy_service
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+"""
+
+EXAMPLES = r"""
+- name: Restart the proxies of one VM
+  hosts: web-1
+  gather_facts: false
+  become: true
+  tasks:
+    - name: Restart it, under cover where the VM still has a token for one
+      meshfleet.kuma.proxy_restart:
+        proxies:
+          - name: web-1
+        drain_time: 60
+      timeout: 0
+"""
+
+RETURN = r"""
+results:
+  description: What became of each proxy, in the order of O(proxies).
+  returned: success, and when a proxy was not restarted
+  type: list
+  elements: dict
+  contains:
+    name: {description: The proxy., returned: always, type: str, sample: web-1}
+    outcome:
+      description:
+        - V(restarted), V(failed), or V(untouched) when the proxy is what it was before. After a proxy that was not restarted the following
+          ones are not begun.
+      returned: always
+      type: str
+      sample: restarted
+    strategy: {description: V(cover) or V(drained)., returned: when it was decided, type: str, sample: cover}
+    reasons: {description: Why it was not restarted under cover., returned: always, type: list, elements: str}
+    notes: {description: What the VM cannot do for a restart under cover., returned: always, type: list, elements: str}
+    served_by: {description: V(main) or V(cover) or V(none) when the module returned., returned: always, type: str, sample: main}
+    fell_back: {description: Whether the proxy was put back to what it ran with before., returned: always, type: bool}
+    connections_cut: {description: Connections that were still open when their time was over., returned: always, type: int}
+    seconds: {description: How long it took., returned: always, type: float, sample: 8.1}
+    phases:
+      description: The seconds of each phase that there was.
+      returned: always
+      type: dict
+      contains:
+        cover: {description: Until the cover was ready., returned: under cover, type: float}
+        settle: {description: Until clients knew it., returned: under cover, type: float}
+        drain: {description: Until the proxy was idle., returned: when it was drained, type: float}
+        stop: {description: Until it was stopped., returned: when it was restarted, type: float}
+        start: {description: Until it was started., returned: when it was restarted, type: float}
+        ready: {description: Until it served., returned: when it was restarted, type: float}
+    started: {description: When the new process started in seconds since 1970., returned: when the proxy was restarted, type: float}
+    version:
+      description: The versions of the old and of the new process.
+      returned: always
+      type: dict
+      contains:
+        before: {description: The old one., returned: when it was known, type: str, sample: 2.13.10}
+        after: {description: The new one., returned: when it is known, type: str, sample: 2.14.3}
+    problem: {description: What went wrong., returned: when something did, type: str}
+    journal: {description: The last lines of the proxy or the cover that failed., returned: always, type: list, elements: str}
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_files, _restart_run, _restart_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+
+
+def restart(module: AnsibleModule, runner: Runner) -> Result:
+    params = module.params
+    wishes = params["proxies"]
+    twice = sorted({wish["name"] for wish in wishes if [other["name"] for other in wishes].count(wish["name"]) > 1})
+    if twice:
+        raise ModuleFailed("proxies: %s is given twice, expected each proxy once" % ", ".join(twice))
+    if module.check_mode:
+        return {"changed": bool(wishes), "results": [_restart_run.untouched(wish, None) for wish in wishes]}
+    results: t.List[t.Dict[str, t.Any]] = []
+    for wish in wishes:
+        if results and results[-1]["outcome"] != "restarted":
+            results.append(_restart_run.untouched(wish, "not begun"))
+            continue
+        paths = _restart_files.Paths(wish["name"], params["config_dir"], params["install_dir"])
+        vm = _restart_vm.Vm(paths, params["user"], runner)
+        results.append(_restart_run.restart(vm, wish, params, _restart_run.identifier()))
+    bad = [result for result in results if result["outcome"] != "restarted" and result["problem"] != "not begun"]
+    if bad:
+        message = "%s %s: %s" % (bad[0]["name"], "was not restarted" if bad[0]["outcome"] == "untouched" else "failed", bad[0]["problem"])
+        raise ModuleFailed(message, {"changed": any(result["outcome"] != "untouched" for result in results), "results": results})
+    return {"changed": bool(results), "results": results}
+
+
+def main() -> None:
+    cover = {"dataplane": {"type": "dict", "required": True}, "token": {"type": "str", "required": True, "no_log": True}}
+    proxy = {
+        "name": {"type": "str", "required": True},
+        "strategy": {"type": "str", "choices": ["auto", "cover", "drained"], "default": "auto"},
+        "reasons": {"type": "list", "elements": "str", "default": []},
+        "cover": {"type": "dict", "options": cover},
+    }
+    run(
+        restart,
+        {
+            "proxies": {"type": "list", "elements": "dict", "required": True, "options": proxy},
+            "drain_time": {"type": "float", "default": 30.0},
+            "ready_timeout": {"type": "float", "default": 60.0},
+            "poll": {"type": "float", "default": 0.5},
+            "config_dir": {"type": "path", "default": "/etc/kuma"},
+            "install_dir": {"type": "path", "default": "/opt/kuma"},
+            "user": {"type": "str", "default": "kuma-dp"},
+            "group": {"type": "str", "default": "kuma-dp"},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restarts a proxy without a failed request. Laid down by Ansible; systemd runs it as kuma-dp-restart@<name>.service.
+
+    kuma_dp_restart.py run NAME       restart the proxy, or go on where an earlier process was killed
+    kuma_dp_restart.py started NAME   remember what the proxy is started with (called by kuma-dp@NAME.service)
+
+An operator starts it with `systemctl start kuma-dp-restart@NAME` and follows it with `journalctl -fu kuma-dp-restart@NAME`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_files
+
+# The unit does not start it again after this one: it has ended, and the journal says how.
+FAILED = 3
+
+
+def command(arguments):
+    """Exit status, output and error output of a command; 127 for a program that does not exist."""
+    environment = dict(os.environ, LC_ALL="C.UTF-8", SYSTEMD_COLORS="0")
+    try:
+        done = subprocess.run(list(arguments), stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False)
+    except OSError as error:
+        return 127, "", str(error)
+    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def say(text):
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def restart(paths, user):
+    from ansible_collections.meshfleet.kuma.plugins.module_utils._restart_machine import Machine
+    from ansible_collections.meshfleet.kuma.plugins.module_utils._restart_vm import Vm
+
+    _restart_files.make_directories(paths)
+    with open(paths.own("lock"), "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say("another process restarts %s already" % paths.name)
+            return FAILED
+        state = Machine(Vm(paths, user, command, say=say)).run()
+    say("%s in %.1f s, served by %s" % (state["outcome"], state["seconds"], state["served_by"]))
+    return 0 if state["outcome"] == "restarted" else FAILED
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", choices=["run", "started"])
+    parser.add_argument("name")
+    parser.add_argument("--config-dir", default="/etc/kuma")
+    parser.add_argument("--install-dir", default="/opt/kuma")
+    parser.add_argument("--user", default="kuma-dp")
+    given = parser.parse_args()
+    paths = _restart_files.Paths(given.name, given.config_dir, given.install_dir)
+    if given.verb == "started":
+        _restart_files.remember_start(paths)
+        return 0
+    return restart(paths, given.user)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module proxy_restart on a VM whose systemd runs the restart machine at once, on a simulated proxy."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+import time
+from unittest import mock
+
+import pytest
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _module, _restart_files, _restart_run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart_machine import Machine
+from tests.unit import module_runner, restart_world
+
+DATAPLANE = {"type": "Dataplane", "mesh": "default", "name": "web-1-cover", "networking": {"address": "10.0.0.11"}}
+
+
+def jwt(**claims):
+    parts = [{"alg": "RS256"}, {"Name": "web-1-cover", "exp": time.time() + 3600, **claims}]
+    return ".".join([*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), "c2lnbmF0dXJl"])
+
+
+class Systemd:
+    """Obeys what the module asks for; starting the restart unit runs the machine to its end in virtual time."""
+
+    def __init__(self, state_dir):
+        self.state_dir = state_dir
+        self.proxies = {}
+        self.loaded = True
+        self.active = False
+        self.crashes = False
+        self.commands = []
+
+    def vm(self, name):
+        return self.proxies.setdefault(name, restart_world.Vm(request=None))
+
+    def run(self, command):
+        self.commands.append(list(command))
+        verb, units = command[1] if len(command) > 1 else "", [item for item in command if item.endswith(".service")]
+        if command[0] == "journalctl":
+            return 0, "the journal of the machine\n", ""
+        if verb == "show" and "--value" in command:
+            return 0, "active\n" if self.active else "inactive\n", ""
+        if verb == "show":
+            state = "loaded" if self.loaded else "not-found"
+            return 0, "\n\n".join(f"Id={unit}\nLoadState={state}\nActiveState=inactive\nMainPID=0" for unit in units), ""
+        if verb == "start" and not self.crashes:
+            self.machine(units[0].partition("@")[2][: -len(".service")])
+        return 0, "", ""
+
+    def machine(self, name):
+        paths = _restart_files.Paths(name, state_dir=self.state_dir)
+        vm = self.vm(name)
+        vm.disk["request"] = json.dumps(_restart_files.read_json(paths.own("request.json")))
+        vm.limit = 300
+        try:
+            Machine(restart_world._World(vm)).run()
+        except restart_world.Hangs:
+            self.active = True
+        os.unlink(paths.own("request.json"))
+        _restart_files.write_json(paths.own("restart.json"), vm.load())
+
+
+@pytest.fixture
+def systemd(tmp_path):
+    fake = Systemd(str(tmp_path / "lib"))
+    paths = _restart_files.Paths.__new__
+    with (
+        mock.patch.object(_module, "runner_of", return_value=fake.run),
+        mock.patch.object(
+            _restart_files.Paths,
+            "__new__",
+            lambda cls, name, config="/etc/kuma", install="/opt/kuma", **more: paths(cls, name, config, install, fake.state_dir),
+        ),
+        mock.patch.object(os, "chown"),
+        mock.patch.object(os, "fchown"),
+        mock.patch.object(_restart_run, "_POLL", 0),
+    ):
+        yield fake
+
+
+def wish(name="web-1", **more):
+    return {"name": name, "cover": {"dataplane": DATAPLANE, "token": jwt()}, **more}
+
+
+def run(*wishes, check=False, log=None, **options):
+    return module_runner.run("proxy_restart", {"proxies": list(wishes), **options}, check=check, log=log)
+
+
+def test_a_restart_under_cover_is_ordered_and_told(systemd, tmp_path):
+    log = []
+    given = wish()
+    result = run(given, log=log, drain_time=8)
+    (only,) = result["results"]
+    assert (result["changed"], only["outcome"], only["strategy"], only["served_by"]) == (True, "restarted", "cover", "main")
+    assert only["version"] == {"before": "good", "after": "target"}
+    # What the unit needs is there, closed to others, and the token is nowhere else.
+    cover = tmp_path / "lib/web-1/cover"
+    assert json.loads((cover / "dataplane.yaml").read_text()) == DATAPLANE
+    assert (cover / "token").read_text() == given["cover"]["token"]
+    assert stat.S_IMODE((cover / "token").stat().st_mode) == 0o600
+    assert given["cover"]["token"] not in json.dumps(result) + json.dumps(log) + (tmp_path / "lib/web-1/restart.json").read_text()
+
+
+def test_a_check_says_what_would_be_restarted_and_touches_nothing(systemd, tmp_path):
+    result = run(wish(), wish("web-2", strategy="drained", reasons=["asked for"]), check=True)
+    assert result["changed"]
+    assert [(item["name"], item["outcome"], item["reasons"]) for item in result["results"]] == [
+        ("web-1", "untouched", []),
+        ("web-2", "untouched", ["asked for"]),
+    ]
+    assert systemd.commands == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_failure_the_following_proxies_are_not_begun(systemd):
+    systemd.vm("web-1").cover_takes = restart_world.NEVER
+    result = run(wish(), wish("web-2"), ready_timeout=5)
+    assert result["failed"]
+    assert result["msg"].startswith("web-1 was not restarted: the cover was not ready after 5 s; the proxy was not touched")
+    assert not result["changed"]
+    assert [(item["outcome"], item["problem"]) for item in result["results"][1:]] == [("untouched", "not begun")]
+    assert result["results"][0]["journal"] == ["the journal of the cover"]
+    assert "web-2" not in systemd.proxies
+
+
+def test_a_failure_is_told_while_the_cover_goes_on_serving(systemd):
+    vm = systemd.vm("web-1")
+    vm.target_takes = vm.good_takes = restart_world.NEVER
+    result = run(wish(), ready_timeout=5)
+    assert (result["failed"], result["changed"], result["results"][0]["served_by"]) == (True, True, "cover")
+    assert "with what it ran with before it was not ready either" in result["msg"]
+
+
+def test_a_vm_without_the_units_says_what_to_do(systemd):
+    systemd.loaded = False
+    result = run(wish())
+    assert result["failed"]
+    assert "kuma-dp@web-1.service is not-found, expected the files of the role kuma_dp: run the playbook join_mesh" in result["msg"]
+
+
+def test_a_machine_that_ends_without_a_result_is_a_failure_with_its_journal(systemd):
+    systemd.crashes = True
+    result = run(wish())
+    assert result["failed"]
+    assert "kuma-dp-restart@web-1.service ended or hangs without a result (it did not begin)" in result["msg"]
+    assert (result["results"][0]["outcome"], result["results"][0]["journal"]) == ("failed", ["the journal of the machine"])
+
+
+def test_a_proxy_is_named_once(systemd):
+    assert "web-1 is given twice" in run(wish(), wish())["msg"]
+
+
+def test_the_start_of_a_proxy_is_remembered_and_can_be_put_back(tmp_path):
+    paths = _restart_files.Paths(
+        "web-1", str(tmp_path / "etc"), str(tmp_path / "opt"), str(tmp_path / "lib"), str(tmp_path / "run"), str(tmp_path / "unit")
+    )
+    for directory in ("etc/env", "etc/tokens", "opt"):
+        (tmp_path / directory).mkdir(parents=True)
+    token, environment = tmp_path / "etc/tokens/web-1", tmp_path / "etc/env/web-1.env"
+    token.write_text("old")
+    token.chmod(0o600)
+    environment.write_text("A=1\n")
+    (tmp_path / "unit").write_text("[Unit]\n")
+    (tmp_path / "opt/current").symlink_to("2.13.10")
+    with mock.patch.object(os, "chown"):
+        _restart_files.remember_start(paths)
+    token.write_text("new")
+    (tmp_path / "opt/current").unlink()
+    (tmp_path / "opt/current").symlink_to("2.14.3")
+    (tmp_path / "unit").unlink()
+    kept = environment.stat()
+    with mock.patch.object(os, "chown"):
+        assert _restart_files.remember_good(paths, time.time())
+    _restart_files.restore(_restart_files.read_json(paths.own("good.json")))
+    assert (token.read_text(), stat.S_IMODE(token.stat().st_mode)) == ("old", 0o600)
+    assert os.readlink(tmp_path / "opt/current") == "2.13.10"
+    assert (tmp_path / "unit").read_text() == "[Unit]\n"
+    # What is as it was keeps its time, or every proxy would wait for a restart.
+    assert environment.stat().st_mtime_ns == kept.st_mtime_ns
+    assert stat.S_IMODE(os.stat(paths.own("good.json")).st_mode) == 0o600
+
+
+def test_without_a_remembered_start_only_old_files_count(tmp_path):
+    paths = _restart_files.Paths("web-1", str(tmp_path), str(tmp_path), str(tmp_path / "lib"), unit=str(tmp_path / "unit"))
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env/web-1.env").write_text("A=1\n")
+    with mock.patch.object(os, "chown"):
+        assert not _restart_files.remember_good(paths, time.time() - 3600)
+        assert not os.path.exists(paths.own("good.json"))
+        assert _restart_files.remember_good(paths, time.time() + 3600)
