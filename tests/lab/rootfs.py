@@ -29,6 +29,7 @@ PACKAGES = [
     "openssh-server",
     "procps",
     "python3",
+    "python3-hpack",
     "systemd",
     "systemd-sysv",
 ]
