@@ -77,13 +77,19 @@ def _plural(word: str) -> str:
     return word + ("es" if re.search(r"(s|x|ch|sh)$", word) else "s")
 
 
-def desired(definition: t.Mapping[str, t.Any], live: t.Optional[t.Mapping[str, t.Any]]) -> Resource:
-    """The body to PUT. Labels of users are kept when the definition names no labels at all."""
+def desired(
+    definition: t.Mapping[str, t.Any],
+    live: t.Optional[t.Mapping[str, t.Any]],
+    labels: t.Optional[t.Mapping[str, str]] = None,
+) -> Resource:
+    """The body to PUT. Labels of users are kept when the definition names no labels at all; ``labels`` come on top."""
     body = {key: value for key, value in definition.items() if key not in SERVER_FIELDS}
     if live is not None and "labels" not in body:
         kept = {key: value for key, value in (live.get("labels") or {}).items() if not key.startswith(OWN_LABELS)}
         if kept:
             body["labels"] = kept
+    if labels:
+        body["labels"] = {**(body.get("labels") or {}), **labels}
     return body
 
 

@@ -67,9 +67,16 @@ def read(client: Client, path: str, wanted: bool) -> t.Optional[_resource.Resour
     return body if isinstance(body, dict) else {}
 
 
-def present(client: Client, kind: _resource.Kind, definition: t.Mapping[str, t.Any], check: bool) -> Outcome:
+def present(
+    client: Client,
+    kind: _resource.Kind,
+    definition: t.Mapping[str, t.Any],
+    check: bool,
+    labels: t.Optional[t.Mapping[str, str]] = None,
+) -> Outcome:
     """Create or replace a resource where it differs. ``definition`` holds ``type``, ``name`` and, in a mesh, ``mesh``.
 
+    ``labels`` are laid over those of the definition, or over the live ones where it has none.
     Raises ApiError; Invalid naming the fields when the control plane dropped some of them.
     """
     path = api_path(*kind.segments(definition.get("mesh"), definition["name"]))
@@ -77,7 +84,7 @@ def present(client: Client, kind: _resource.Kind, definition: t.Mapping[str, t.A
     while True:
         # In check mode the mesh may be what an earlier task would have created.
         live = read(client, path, wanted=not check)
-        body = _resource.desired(definition, live)
+        body = _resource.desired(definition, live, labels)
         if live is not None and not _resource.differences(body, live):
             return Outcome("unchanged", live, live)
         if check:
