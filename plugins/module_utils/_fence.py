@@ -179,11 +179,12 @@ def endpoints(dataplane: t.Mapping[str, t.Any], only: t.Callable[[t.Mapping[str,
     for inbound in inbounds(dataplane):
         if only(inbound):
             address = networking.get("advertisedAddress") or inbound.get("address") or networking.get("address")
-            found.setdefault(_service(dataplane, inbound), set()).add((str(address), int(inbound.get("port") or 0)))
+            found.setdefault(service_of(dataplane, inbound), set()).add((str(address), int(inbound.get("port") or 0)))
     return found
 
 
-def _service(dataplane: t.Mapping[str, t.Any], inbound: t.Mapping[str, t.Any]) -> str:
+def service_of(dataplane: t.Mapping[str, t.Any], inbound: t.Mapping[str, t.Any]) -> str:
+    """The service that an inbound belongs to, in the tags or labels of its Dataplane."""
     tag = (inbound.get("tags") or {}).get(_dataplane.SERVICE_TAG)
     workload = (dataplane.get("labels") or {}).get(_dataplane.WORKLOAD_LABEL)
     return str(tag or workload or dataplane.get("name"))

@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action behind meshfleet.kuma.rollout, whose documentation is in plugins/modules/rollout.py.
+
+It runs inside the worker process of the controller, so a host that waits costs no process start.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.basic import missing_required_lib
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _roll_finish,
+    _roll_host,
+    _roll_journal,
+    _roll_lock,
+    _roll_report,
+    _roll_run,
+    _roll_start,
+    _rollout_settings,
+)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import api_argument_spec, new_client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import REQUESTS_IMPORT_ERROR, ApiError, Client
+
+Result = t.Dict[str, t.Any]
+
+ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
+    "state": {"type": "str", "required": True, "choices": ["start", "admit", "complete", "finish", "status", "abort"]},
+    "mesh": {"type": "str", "default": "default"},
+    "kind": {"type": "str", "default": "restart", "choices": list(_rollout_settings.KINDS)},
+    "hosts": {"type": "list", "elements": "dict"},
+    "settings": {"type": "dict", "default": {}},
+    "resume": {"type": "str", "default": "auto", "choices": ["auto", "never"]},
+    "run": {"type": "str"},
+    "run_dir": {"type": "path"},
+    "host": {"type": "str"},
+    "result": {"type": "dict"},
+    "reason": {"type": "str", "default": "asked for"},
+}
+REQUIRED = [
+    ("state", "start", ["hosts"]),
+    *(("state", state, ["run"]) for state in ("admit", "complete", "finish", "status", "abort")),
+    ("state", "complete", ["result"]),
+]
+
+
+class ActionModule(ActionBase):
+    """One call of ``state``; refusals of a host are results, not failures."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+    _requires_connection = False
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
+        _validation, params = self.validate_argument_spec({**api_argument_spec(), **ARGUMENTS}, required_if=REQUIRED)
+        if REQUESTS_IMPORT_ERROR is not None:
+            raise AnsibleActionFail(missing_required_lib("requests"))
+        self.host = params["host"] or str((task_vars or {}).get("inventory_hostname"))
+        self.directory = params["run_dir"] or _roll_journal.default_dir()
+        client: t.Optional[Client] = None
+        try:
+            if params["state"] in ("status", "abort"):
+                result.update(self._status(params) if params["state"] == "status" else self._abort(params))
+                return result
+            client = new_client(params)
+            result.update(getattr(self, f"_{params['state']}")(client, params))
+        except ApiError as error:
+            result.update(failed=True, msg=str(error), failure=error.as_failure())
+        except (_roll_start.Refused, _roll_lock.Taken, _roll_journal.NoRun, _roll_run.Stopped, ValueError) as error:
+            result.update(failed=True, msg=str(error))
+        finally:
+            if client is not None:
+                client.close()
+        return result
+
+    def _start(self, client: Client, params: Result) -> Result:
+        wish = _roll_start.Wish(
+            mesh=params["mesh"],
+            kind=params["kind"],
+            hosts=_checked(params["hosts"]),
+            settings=_rollout_settings.read(params["settings"]),
+            directory=os.path.join(self.directory, params["mesh"]),
+            resume=params["resume"] == "auto",
+            check=bool(self._task.check_mode),
+            pid=os.getppid(),
+        )
+        starter = _roll_start.Starter(client, wish)
+        result = starter.start()
+        return dict(result, requests=client.requests, warnings=[*client.warnings, *starter.warnings])
+
+    def _admit(self, client: Client, params: Result) -> Result:
+        if self._task.check_mode:
+            return {"changed": False, "admitted": False, "outcome": "refused", "reason": "check mode", "proxies": []}
+        try:
+            answer = _roll_host.Host(_roll_run.open_run(self.directory, params["run"], client), self.host).admit()
+        except _roll_run.Stopped as stopped:
+            answer = _roll_host.Answer("refused", str(stopped))
+        admitted = answer.outcome == "admitted"
+        if answer.outcome in ("refused", "deferred"):
+            self._say(params)
+        return {
+            "changed": admitted,
+            "admitted": admitted,
+            "outcome": answer.outcome,
+            "reason": answer.reason,
+            "proxies": list(answer.proxies),
+            # The tokens of covers are for the next task alone.
+            "_ansible_no_log": any("cover" in proxy for proxy in answer.proxies),
+        }
+
+    def _complete(self, client: Client, params: Result) -> Result:
+        if self._task.check_mode:
+            return {"changed": False, "outcome": "skipped", "reason": "check mode"}
+        try:
+            answer = _roll_host.Host(_roll_run.open_run(self.directory, params["run"], client), self.host).complete(params["result"])
+        except (ApiError, _roll_run.Stopped) as error:
+            return {"changed": False, "outcome": "failed", "reason": str(error)}
+        self._say(params)
+        return {"changed": answer.outcome == "done", "outcome": answer.outcome, "reason": answer.reason}
+
+    def _finish(self, client: Client, params: Result) -> Result:
+        if self._task.check_mode or not params["run"]:
+            # Nothing was to be rolled, so no run was begun.
+            return {"changed": False}
+        result = _roll_finish.Finish(_roll_run.open_run(self.directory, params["run"], client)).finish()
+        return dict(result, requests=client.requests, warnings=client.warnings)
+
+    def _status(self, params: Result) -> Result:
+        return _roll_finish.status(_roll_journal.find(self.directory, params["run"]))
+
+    def _abort(self, params: Result) -> Result:
+        journal = _roll_journal.find(self.directory, params["run"])
+        if self._task.check_mode:
+            return {"changed": not journal.head()["abort"]}
+        return {"changed": _roll_finish.abort(journal, params["reason"]), "run": journal.run}
+
+    def _say(self, params: Result) -> None:
+        """One line about the host. The journal of one host is enough for it, and the same in a fleet of any size."""
+        journal = _roll_journal.find(self.directory, params["run"])
+        record = journal.record(self.host)
+        if record is None:
+            return
+        line = _roll_report.progress({"hosts": {self.host: record}}, self.host)
+        state = journal.head()["state"]
+        width = len(str(state["size"]))
+        Display().display(f"[{state['finished']:>{width}}/{state['size']}] {line.partition('] ')[2] or line}")
+
+
+def _checked(hosts: t.Sequence[t.Any]) -> t.List[Result]:
+    """``hosts``, each once and with all that is needed. Raises ValueError with everything that is wrong."""
+    problems: t.List[str] = []
+    names: t.Dict[str, str] = {}
+    seen: t.Set[str] = set()
+    for index, host in enumerate(hosts):
+        if not host.get("host"):
+            problems.append(f"hosts[{index}].host is missing, expected the name of the host")
+            continue
+        name = str(host["host"])
+        if name in seen:
+            problems.append(f"hosts[{index}]: {name} is given twice")
+        seen.add(name)
+        for proxy in host.get("proxies") or []:
+            proxy_name = str(proxy.get("name") or "") if isinstance(proxy, dict) else ""
+            if not proxy_name:
+                problems.append(f"hosts[{index}] ({name}): a proxy has no name")
+            elif proxy_name in names:
+                problems.append(f"hosts[{index}] ({name}): proxy {proxy_name} is one of {names[proxy_name]}, too")
+            elif proxy.get("strategy", "auto") not in _rollout_settings.STRATEGIES:
+                problems.append(
+                    f"hosts[{index}] ({name}): strategy of {proxy_name} is {proxy['strategy']!r}, expected one of "
+                    + ", ".join(_rollout_settings.STRATEGIES)
+                )
+            names.setdefault(proxy_name, name)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return list(hosts)

@@ -1,0 +1,361 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The work is done by plugins/action/rollout.py, inside the controller; this file holds the documentation.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollout
+short_description: Restart the proxies of a fleet one after the other, without taking too much from any service
+version_added: 0.1.0
+description:
+  - Admission for the hosts of a rolling restart. Every host asks whether it may be restarted now, and waits until it may. What is
+    decided follows from what the control plane says at that moment, not from batches that were fixed before.
+  - A run begins with O(state=start) and ends with O(state=finish), each once. Between these every host goes through O(state=admit),
+    its restart by M(meshfleet.kuma.proxy_restart), and O(state=complete), in a play with the strategy P(ansible.builtin.host_pinned#strategy).
+    The playbooks of this collection do all of this.
+  - A limit on the hosts of one service that are in flight holds always. Where proxies are drained and not covered, the instances that do
+    not serve, for whatever reason and inside of the inventory or not, stay within a budget. A service that is at its budget already
+    has its hosts put off, except those that do not serve themselves.
+  - Canaries go first, one of each kind of hosts (services and target version), the very first alone; then a soak; then stages that widen.
+    Failures count over the whole run, hosts that cannot be reached among them. With more than O(settings.max_failures) nobody else is
+    admitted, and the hosts in flight are completed.
+  - A host that waits holds a fork, so it only waits for hosts in flight, for time, or for the control plane. What could be
+    admitted only after something else is put off to a second pass of the play, RV(outcome) being V(deferred), and refused there.
+  - What is fenced for a drain comes back into traffic when the control plane sees the proxy connected anew, in the right version, with
+    no rejected configuration and every inbound ready. What somebody else fenced is never lifted.
+  - The run is kept in a directory on the controller. When the controller dies, the next O(state=start) for the same mesh continues the
+    run; what is done is decided by what each host has pending. In the control plane a Secret of the mesh keeps a second controller away.
+extends_documentation_fragment:
+  - meshfleet.kuma.api
+  - meshfleet.kuma.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - O(state=start) returns the plan, and writes nothing. There is no run then, and the other states do nothing.
+  diff_mode:
+    support: none
+  idempotent:
+    support: partial
+    details:
+      - Hosts with nothing pending are not rolled. When no host is left, no run is begun and nothing is written.
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    support: full
+options:
+  state:
+    description: What to do.
+    type: str
+    required: true
+    choices:
+      start: Plan the run, lock the mesh, and lift what a dead controller left fenced.
+      admit: Wait until this host may be restarted. Fences it where it is drained.
+      complete: Judge the restart, bring the host back into traffic, and note it. Never fails.
+      finish: Lift and remove what is left, write the report, unlock. Fails when any host is not done, and names each.
+      status: Say how a run stands.
+      abort: Admit nobody else. Hosts in flight are completed.
+  mesh:
+    description: The mesh, for O(state=start).
+    type: str
+    default: default
+  kind:
+    description:
+      - What is done to the hosts. With V(leave) they are fenced and drained, need nothing pending, and stay out of traffic.
+    type: str
+    default: restart
+    choices: [restart, upgrade, leave]
+  hosts:
+    description:
+      - The hosts, for O(state=start). Each has C(host), C(reachable), C(target_version) (the version of kuma-dp it is to run, for the
+        gate) and C(proxies).
+      - Each of the proxies has C(name), C(strategy) (V(auto), V(cover) or V(drained)), C(possible) and C(reasons) (whether its VM says that
+        it can be restarted under cover, and why not), C(pending) (why it is to be restarted) and C(version).
+    type: list
+    elements: dict
+  settings:
+    description: The rules, for O(state=start).
+    type: dict
+    default: {}
+    suboptions:
+      limit:
+        description: How many hosts of one service may be in flight, as a count or a share of its instances, at least one.
+        type: str
+        default: 25%
+      budget:
+        description:
+          - How many instances of one service may not serve, as a count or a share that is rounded down. It is at least one for two instances
+            and more, and never all of them.
+        type: str
+        default: 25%
+      max_in_flight:
+        description: How many hosts may be in flight altogether.
+        type: int
+        default: 10
+      canaries:
+        description: How many hosts of each kind have to succeed before the others of that kind follow.
+        type: int
+        default: 1
+      soak:
+        description: Seconds between the last canary and the rest.
+        type: float
+        default: 10.0
+      stages:
+        description: How many hosts, as counts or shares of all, have to be finished before more are admitted.
+        type: list
+        elements: str
+        default: [5%, 20%]
+      max_failures:
+        description: How many hosts may fail, as a count or a share of all.
+        type: str
+        default: "0"
+      allow_singleton:
+        description: Whether the only instance of a service may be restarted without cover.
+        type: bool
+        default: false
+      force:
+        description: Whether hosts with nothing pending are rolled, too.
+        type: bool
+        default: false
+      strategy:
+        description:
+          - V(auto) restarts under cover what can be, and drains the rest. V(cover) refuses hosts that cannot be restarted under cover.
+          - A proxy with a C(strategy) other than V(auto) has its own way.
+        type: str
+        default: auto
+        choices: [auto, cover, drained]
+      pause_timeout:
+        description: For how many seconds the control plane may be away before the run is stopped.
+        type: float
+        default: 300.0
+      gate_timeout:
+        description: After how many seconds a restarted host that is not what it should be has failed.
+        type: float
+        default: 120.0
+      min_healthy:
+        description: For how many seconds without a break a restarted host has to be healthy.
+        type: float
+        default: 0.0
+      host_timeout:
+        description:
+          - After how many seconds in flight a host without O(state=complete) has failed. The lock in the control plane is held for as long.
+        type: float
+        default: 3600.0
+      propagation_delay:
+        description: Seconds to wait after a fence where its effect on callers cannot be measured.
+        type: float
+        default: 3.0
+      propagation_timeout:
+        description: After how many seconds of measuring a fence that callers have not seen fails.
+        type: float
+        default: 30.0
+  resume:
+    description:
+      - What O(state=start) does with a run whose controller died. V(auto) continues it, unless it was stopped. V(never) closes it and begins
+        another one. Either way its fences on healthy proxies are lifted.
+    type: str
+    default: auto
+    choices: [auto, never]
+  run:
+    description: The run, as O(state=start) returned it. For all other states.
+    type: str
+  run_dir:
+    description:
+      - Where the runs are kept on the controller, one directory for each mesh in it. The same for all tasks of a run.
+      - The default is C(meshfleet.kuma/rolls) in E(XDG_CACHE_HOME) or C(~/.cache).
+    type: path
+  host:
+    description: The host, for O(state=admit) and O(state=complete). The host of the task when it is not set.
+    type: str
+  result:
+    description: What the task registered that restarted the host, for O(state=complete), be it a success, a failure or unreachable.
+    type: dict
+  reason:
+    description: Why, for O(state=abort).
+    type: str
+    default: asked for
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+notes:
+  - Set C(timeout) to 0 on tasks with O(state=admit) and O(state=complete), which may wait for long.
+  - The result of O(state=admit) holds the tokens of covers and is censored in the output of Ansible when it does.
+seealso:
+  - module: meshfleet.kuma.proxy_restart
+  - module: meshfleet.kuma.dataplane_maintenance
+"""
+
+EXAMPLES = r"""
+- name: Roll two hosts
+  hosts: localhost
+  gather_facts: false
+  module_defaults:
+    group/meshfleet.kuma.api:
+      url: "{{ kuma_api_url | default('http://127.0.0.1:5681') }}"
+      token: "{{ kuma_api_token | default(omit) }}"
+  tasks:
+    - name: Plan
+      meshfleet.kuma.rollout:
+        state: start
+        hosts:
+          - host: web-1
+            reachable: true
+            target_version: 2.14.3
+            proxies: [{name: web-1, possible: true, pending: []}]
+        settings:
+          budget: 25%
+          max_failures: 1
+      register: roll
+
+    # In a play over the hosts roll.order with the strategy host_pinned: state=admit, proxy_restart, state=complete.
+
+    - name: See who was not rolled
+      ansible.builtin.debug:
+        msg: "{{ roll.nothing_to_do }}"
+
+    - name: End the run
+      meshfleet.kuma.rollout:
+        state: finish
+        run: "{{ roll.run }}"
+"""
+
+RETURN = r"""
+run:
+  description: The name of the run. Empty in check mode, and when there is nothing to roll. O(state=finish) does nothing then.
+  returned: with O(state=start), O(state=finish) and O(state=status)
+  type: str
+  sample: 20261125T171314Z-ab12
+journal:
+  description: The path of the journal. Empty when the run is.
+  returned: with O(state=start) and O(state=finish)
+  type: str
+order:
+  description: The hosts to roll, canaries first.
+  returned: with O(state=start)
+  type: list
+  elements: str
+nothing_to_do:
+  description: The hosts for which nothing is to be done, with the reason.
+  returned: with O(state=start) and O(state=finish)
+  type: dict
+refused:
+  description: The hosts that are not rolled, with the reason.
+  returned: with O(state=start) and O(state=finish)
+  type: dict
+plan:
+  description: "The plan for people: order, stages, ways, services at risk."
+  returned: with O(state=start)
+  type: list
+  elements: str
+expected_seconds:
+  description: How long the roll takes when requests are short and nothing goes wrong.
+  returned: with O(state=start)
+  type: float
+resumed:
+  description: Whether this continues a run whose controller died.
+  returned: with O(state=start)
+  type: bool
+admitted:
+  description: Whether the host is to be restarted now.
+  returned: with O(state=admit)
+  type: bool
+outcome:
+  description:
+    - V(admitted), V(refused), V(deferred) (ask again in a second pass) or V(done) (nothing is left to do) with O(state=admit).
+    - V(done), V(failed), V(unreachable), or why it was not admitted, with O(state=complete).
+  returned: with O(state=admit) and O(state=complete)
+  type: str
+reason:
+  description: Why.
+  returned: with O(state=admit) and O(state=complete)
+  type: str
+proxies:
+  description: The proxies of the host, to be handed to M(meshfleet.kuma.proxy_restart).
+  returned: with O(state=admit)
+  type: list
+  elements: dict
+  contains:
+    name: {description: The name of its Dataplane., returned: always, type: str}
+    strategy: {description: V(cover) or V(drained)., returned: always, type: str}
+    reasons: {description: Why it is not covered., returned: always, type: list, elements: str}
+    cover:
+      description: C(dataplane) and C(token) of the cover.
+      returned: with strategy V(cover)
+      type: dict
+status:
+  description: V(running), V(done), V(failed) or V(aborted).
+  returned: with O(state=finish) and O(state=status)
+  type: str
+counts:
+  description: How many hosts ended how.
+  returned: with O(state=finish) and O(state=status)
+  type: dict
+done:
+  description: The hosts that are done.
+  returned: with O(state=finish)
+  type: list
+  elements: str
+failed_hosts:
+  description: The hosts that failed, with the reason.
+  returned: with O(state=finish)
+  type: dict
+unreachable_hosts:
+  description: The hosts that could not be reached, with the reason.
+  returned: with O(state=finish)
+  type: dict
+deferred:
+  description: The hosts that were put off and did not come back, with the reason.
+  returned: with O(state=finish)
+  type: dict
+left_fenced:
+  description: The proxies that are out of traffic because they are not healthy.
+  returned: with O(state=finish)
+  type: list
+  elements: str
+covers_deleted:
+  description: The Dataplanes of covers that were deleted, because nothing was connected to them.
+  returned: with O(state=finish)
+  type: list
+  elements: str
+covers_running:
+  description: The covers that are still connected.
+  returned: with O(state=finish)
+  type: list
+  elements: str
+notes:
+  description: What else happened.
+  returned: with O(state=finish)
+  type: list
+  elements: str
+report:
+  description: The path of the report as JSON.
+  returned: with O(state=finish)
+  type: str
+report_html:
+  description: The path of the report as a page.
+  returned: with O(state=finish)
+  type: str
+abort:
+  description: Why nobody is admitted any more.
+  returned: with O(state=status), when the run was stopped
+  type: str
+in_flight:
+  description: The hosts in flight.
+  returned: with O(state=status)
+  type: list
+  elements: str
+alive:
+  description: Whether the controller of the run still runs.
+  returned: with O(state=status), unless it runs on another machine
+  type: bool
+failure:
+  description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
+  returned: when the control plane did not answer
+  type: dict
+requests:
+  description: How many HTTP requests were made, retries included.
+  returned: with O(state=start) and O(state=finish)
+  type: int
+"""
