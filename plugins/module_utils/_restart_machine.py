@@ -69,10 +69,10 @@ class Machine:
         self.world = world
         self.state: steps.State = {}
 
-    def run(self) -> steps.State:
-        """Returns the state when nothing is left to do."""
+    def run(self, until: str = "done") -> steps.State:
+        """Returns the state when nothing is left to do, or the stage ``until`` is reached."""
         self.state = self._resume() or self._begin()
-        while not steps.finished(self.state):
+        while not steps.finished(self.state) and self.state["stage"] != until:
             self._advance()
         return self.state
 

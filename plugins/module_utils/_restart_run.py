@@ -114,14 +114,16 @@ def _active(vm: Vm, unit: str) -> bool:
 
 
 def _order(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], request: str) -> None:
-    """Write what the unit needs and start it."""
+    """Write what the unit needs and start it. Raises Unable."""
     paths = vm.paths
+    if params["restore"] and _restart_files.read_json(paths.own("good.json")) is None:
+        raise Unable("what it ran with before is not known, so that it cannot be put back: %s is missing" % paths.own("good.json"))
     gid = _restart_files.make_directories(paths)
     if wish["cover"]:
         dataplane = json.dumps(wish["cover"]["dataplane"], sort_keys=True).encode("utf-8")
         _restart_files.write(paths.own("cover", "dataplane.yaml"), dataplane, 0o640, 0, gid)
         _restart_files.write(paths.own("cover", "token"), wish["cover"]["token"].strip().encode("utf-8"), 0o600, vm.uid() or 0, gid)
-    asked = {key: params[key] for key in ("drain_time", "ready_timeout", "poll")}
+    asked = {key: params[key] for key in ("drain_time", "ready_timeout", "poll", "restore")}
     order = {"id": request, "strategy": wish["strategy"], "reasons": wish["reasons"], **asked}
     _restart_files.write_json(paths.own("request.json"), order)
     unit = RESTART_UNIT % paths.name

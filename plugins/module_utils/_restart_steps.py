@@ -70,6 +70,7 @@ def begin(request: t.Mapping[str, t.Any], boot: str, now: float, cover_ended: t.
         "cover_started": None,
         "cover_ended": cover_ended,
         "restored": False,
+        "put_back": False,
     }
 
 
@@ -120,6 +121,9 @@ def _missing(state: State, side: Side, other: t.Optional[Side]) -> t.List[str]:
 
 def _begin(state: State, facts: Facts, now: float) -> Step:
     main, cover, request = facts.main, facts.cover, state["request"]
+    if request.get("restore") and not state["put_back"]:
+        # Before anything else, so that a cover proves what the proxy goes back to.
+        return Step("restore_good", after={"put_back": True})
     known: t.Dict[str, t.Any] = {"before": main.identity if main.pid else None, "version": {"before": main.version or None, "after": None}}
     answered = main.serves or main.gone
     if cover.accepts and not main.serves:

@@ -56,6 +56,11 @@ def parse_duration(text: str) -> float:
     return total
 
 
+def parse_seconds(text: str) -> float:
+    """Like :func:`parse_duration`, and a number alone is one of seconds."""
+    return float(text) if re.match(r"[0-9]+(\.[0-9]+)?\Z", text.strip()) else parse_duration(text)
+
+
 def format_duration(seconds: float) -> str:
     """A duration in a form that every Kuma accepts: ``720h``, ``90m``, ``45s``; milliseconds are rounded up to one second at least."""
     whole = max(int(seconds), 1)

@@ -68,9 +68,15 @@ options:
             type: str
             required: true
   drain_time:
-    description: After how many seconds connections that are still open are cut.
-    type: float
-    default: 30.0
+    description: After how long connections that are still open are cut, in seconds or as a duration such as V(1m30s).
+    type: str
+    default: 30s
+  restore:
+    description:
+      - Whether the proxies are put back to what they ran with before their last restart by this module, version and settings, and
+        are restarted with that. A proxy of which that is not known is not touched.
+    type: bool
+    default: false
   ready_timeout:
     description: After how many seconds a cover or a restarted proxy that is not ready counts as failed.
     type: float
@@ -168,12 +174,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_files, _restart_run, _restart_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_files, _restart_run, _restart_vm, _tokens
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
 
 
 def restart(module: AnsibleModule, runner: Runner) -> Result:
-    params = module.params
+    params = dict(module.params, drain_time=_seconds(module.params["drain_time"]))
     wishes = params["proxies"]
     twice = sorted({wish["name"] for wish in wishes if [other["name"] for other in wishes].count(wish["name"]) > 1})
     if twice:
@@ -195,6 +201,13 @@ def restart(module: AnsibleModule, runner: Runner) -> Result:
     return {"changed": bool(results), "results": results}
 
 
+def _seconds(duration: str) -> float:
+    try:
+        return _tokens.parse_seconds(duration)
+    except ValueError as exc:
+        raise ModuleFailed("drain_time: %s" % exc) from None
+
+
 def main() -> None:
     cover = {"dataplane": {"type": "dict", "required": True}, "token": {"type": "str", "required": True, "no_log": True}}
     proxy = {
@@ -207,7 +220,8 @@ def main() -> None:
         restart,
         {
             "proxies": {"type": "list", "elements": "dict", "required": True, "options": proxy},
-            "drain_time": {"type": "float", "default": 30.0},
+            "drain_time": {"type": "str", "default": "30s"},
+            "restore": {"type": "bool", "default": False},
             "ready_timeout": {"type": "float", "default": 60.0},
             "poll": {"type": "float", "default": 0.5},
             "config_dir": {"type": "path", "default": "/etc/kuma"},

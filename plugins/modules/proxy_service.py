@@ -44,6 +44,12 @@ options:
     description: Whether systemd reads the unit files again first. It always does for a unit that changed since.
     type: bool
     default: false
+  drain_time:
+    description:
+      - With O(state=stopped), stop each proxy as soon as its last connection is closed, and after this long at the latest, in seconds or as a
+        duration such as V(1m30s). Take the proxies out of traffic first.
+      - Without it, every proxy goes on for the whole drain time that it was started with.
+    type: str
   ready:
     description:
       - For proxies that are restarted, the C(address:port) whose C(/ready) tells that they have their configuration. A restart that
@@ -76,6 +82,7 @@ EXAMPLES = r"""
       meshfleet.kuma.proxy_service:
         names: [web-1-shop, web-1-admin]
         state: stopped
+        drain_time: 1m
       timeout: 0
 """
 
@@ -97,6 +104,11 @@ results:
       type: list
       elements: str
       sample: [enabled, started]
+    connections_cut:
+      description: How many connections were still open when the proxy was stopped.
+      returned: when O(drain_time) is set and the proxy was stopped
+      type: int
+      sample: 0
 journals:
   description: The last lines that the proxies logged, without tokens.
   returned: when systemd could not do it
@@ -108,7 +120,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _proxy, _service
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _proxy, _restart_files, _restart_stop, _service, _tokens
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
 
 
@@ -118,14 +130,32 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
     units = _proxy.units_of(names, runner)
     steps = _service.steps_to(params["state"], params["enabled"], units)
     helpers = _service.helpers_of(names, runner) if params["state"] == "stopped" else []
+    drain_time = _seconds(params["drain_time"]) if params["drain_time"] is not None else None
+    cut: t.Dict[str, int] = {}
     if not module.check_mode:
         covers = _service.stop_helpers(helpers, runner)
+        for name in steps.stop if drain_time is not None else []:
+            cut[name] = _drain(name, drain_time, runner)
         stale = any(unit.get("NeedDaemonReload") == "yes" for unit in units.values())
         _service.carry_out(steps, params["daemon_reload"] or stale, runner)
         for name in steps.restart:
             _restart(name, params, runner)
         _service.wait_for_covers(covers, runner)
-    return {"changed": any(steps) or bool(helpers), "results": steps.actions(names)}
+    results = [dict(result, connections_cut=cut[result["name"]]) if result["name"] in cut else result for result in steps.actions(names)]
+    return {"changed": any(steps) or bool(helpers), "results": results}
+
+
+def _seconds(duration: str) -> float:
+    try:
+        return _tokens.parse_seconds(duration)
+    except ValueError as exc:
+        raise ModuleFailed("drain_time: %s" % exc) from None
+
+
+def _drain(name: str, drain_time: t.Optional[float], runner: Runner) -> int:
+    vm = _restart_stop.Leaving(_restart_files.Paths(name), "kuma-dp", runner)
+    vm.drain_time = drain_time or 0.0
+    return _restart_stop.stop(vm)
 
 
 def _restart(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> None:
@@ -152,6 +182,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["started", "stopped", "restarted"]},
             "enabled": {"type": "bool"},
             "daemon_reload": {"type": "bool", "default": False},
+            "drain_time": {"type": "str"},
             "ready": {"type": "dict", "default": {}},
             "ready_timeout": {"type": "float", "default": 60.0},
             "settle": {"type": "float", "default": 10.0},

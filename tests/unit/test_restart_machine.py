@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_machine, _restart_steps
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_machine, _restart_steps, _restart_stop
 from tests.unit.restart_world import NEVER, REQUEST, Hangs, Vm
 
 KILLS = st.frozensets(st.integers(1, 250), max_size=6)
@@ -259,3 +259,46 @@ def test_a_cover_that_was_asked_for_and_is_impossible_touches_nothing():
     state = vm.restart()
     assert (state["outcome"], vm.main.pid, vm.starts) == ("untouched", vm.first, {"main": 0, "cover": 0})
     assert "no token" in state["problem"]
+
+
+@given(KILLS, st.sampled_from([0.3, NEVER]))
+@settings(max_examples=100)
+def test_put_back_the_proxy_runs_with_what_it_ran_with_before(kills, idle_after):
+    vm = Vm(kills=kills, idle_after=idle_after, request=dict(REQUEST, restore=True))
+    vm.files, vm.good, vm.main.files = "target", "earlier", "target"
+    state = vm.restart()
+    assert (state["outcome"], served_at_the_end(vm), vm.gaps) == ("restarted", ["main"], 0)
+    assert (vm.main.files, vm.files) == ("earlier", "earlier")
+
+
+@pytest.mark.parametrize(("idle_after", "cut"), [(0.3, 0), (NEVER, 2)])
+def test_a_proxy_that_leaves_is_drained_and_not_started_again(idle_after, cut):
+    vm = drained(idle_after=idle_after)
+    assert _restart_stop.stop(_Leaving(vm)) == cut
+    assert (vm.main.pid, vm.starts, served_at_the_end(vm)) == (0, {"main": 0, "cover": 0}, [])
+
+
+def test_a_proxy_that_does_not_serve_is_stopped_all_the_same():
+    vm = drained()
+    vm.main.ready_at = NEVER
+    _restart_stop.stop(_Leaving(vm))
+    assert (vm.main.pid, vm.starts) == (0, {"main": 0, "cover": 0})
+
+
+class _Leaving:
+    """The simulated VM without a file, as _restart_stop.Leaving has none."""
+
+    def __init__(self, vm):
+        self._vm = vm
+
+    def request(self):
+        return dict(REQUEST, strategy="drained")
+
+    def load(self):
+        return None
+
+    def save(self, state):
+        return
+
+    def __getattr__(self, name):
+        return getattr(self._vm, name)

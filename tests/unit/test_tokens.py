@@ -117,3 +117,14 @@ def test_the_order_of_tag_values_does_not_matter(values):
 def test_strange_claims_are_a_reason_and_no_crash(claims, before):
     reason = _tokens.needs_renewal(claims, WANTED, NOW, before)
     assert reason is None or reason
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30", 30.0), ("0.5", 0.5), ("1m30s", 90.0), ("500ms", 0.5)])
+def test_a_number_alone_is_one_of_seconds(text, seconds):
+    assert _tokens.parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1.2.3", "-1", "10 s"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="expected a duration"):
+        _tokens.parse_seconds(text)
