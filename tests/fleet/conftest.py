@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.fleet.fleet import GROUPS, Fleet
+from tests.fleet.rolls import Rolls
 from tests.lab import leftovers
 from tests.lab.stage import stage
 
@@ -44,3 +45,15 @@ def joined(fleet: Fleet) -> Fleet:
         run, _seen = fleet.join()
         assert run.code == 0, run.explain()
     return fleet
+
+
+@pytest.fixture(scope="session")
+def rolls(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Rolls:
+    """The same hosts as one service with four instances and their caller; nothing else of the fleet is joined any more."""
+    run, _seen = fleet.leave()
+    assert run.code == 0, run.explain()
+    found = Rolls(fleet, tmp_path_factory.mktemp("rolls"))
+    run, _seen = fleet.join(inventory=found.inventory)
+    assert run.code == 0, run.explain()
+    found.wait_for_answers()
+    return found

@@ -130,10 +130,11 @@ class Fleet:
     def strip(self, name: str) -> None:
         """Make a host forget the mesh, faster and harder than a leave, and the control plane forget the host."""
         self.host(name).run(
-            "systemctl list-units --all --plain --no-legend 'kuma-dp@*' | awk '{print $1}' | while read unit; do"
+            "systemctl list-units --all --plain --no-legend 'kuma-dp-restart@*' 'kuma-dp-cover@*' 'kuma-dp@*' | awk '{print $1}' | while read unit; do"
             " systemctl kill --signal=KILL $unit; systemctl disable --now $unit; systemctl reset-failed $unit; done 2>/dev/null;"
-            " rm -rf /etc/kuma /opt/kuma /etc/systemd/system/kuma-dp@.service /etc/systemd/system/kuma-dp@.service.d"
-            " /etc/needrestart/conf.d/kuma-dp.conf;"
+            " rm -rf /etc/kuma /opt/kuma /var/lib/kuma-dp /usr/local/lib/kuma-dp-restart /etc/systemd/system/kuma-dp@.service"
+            " /etc/systemd/system/kuma-dp-cover@.service /etc/systemd/system/kuma-dp-restart@.service /etc/systemd/system/kuma-dp@.service.d"
+            " /etc/needrestart/conf.d/kuma-dp.conf /etc/sysctl.d/60-kuma-dp.conf;"
             " userdel kuma-dp 2>/dev/null; groupdel kuma-dp 2>/dev/null; systemctl daemon-reload"
         )
         for proxy in PROXIES[name]:

@@ -96,7 +96,7 @@ def left(fleet: Fleet) -> Run:
     fleet.join()
     run, seen = fleet.leave("--limit", "vm5")
     assert run.code == 0, run.explain()
-    assert seen.writes == ["DELETE /meshes/default/dataplanes/vm5 -> 200"]
+    assert seen.writes == ["PUT /meshes/default/dataplanes/vm5 -> 200", "DELETE /meshes/default/dataplanes/vm5 -> 200"]
     return run
 
 

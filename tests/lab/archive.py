@@ -28,6 +28,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # e_machine of an ELF header.
 ELF_MACHINE = {"amd64": 62, "arm64": 183}
 DOUBLE_VERSION = "2.14.3"
+NEVER_READY = b"#!/bin/sh\necho 'Error: this release does not work on this machine' >&2\nexec sleep infinity\n"
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,18 @@ def version() -> str:
     return match.group(1)
 
 
-def build(wanted: str | None = None, architecture: str | None = None) -> Archive:
+def build(wanted: str | None = None, architecture: str | None = None, broken: bool = False) -> Archive:
     """The archive of a version, from the cache when its inputs are the same.
 
-    A foreign architecture gives an archive whose programs carry that architecture in their header and run nowhere.
+    A foreign architecture gives an archive whose programs carry that architecture in their header and run nowhere. A broken one has a
+    kuma-dp that starts, says so and never gets ready.
     """
     native = ARCHITECTURES[platform.machine()]
     wanted, architecture = wanted or version(), architecture or native
     directory = kuma_bin()
     programs = {"envoy": envoy().read_bytes(), "kuma-dp": (directory / "kuma-dp").read_bytes() if directory else kuma_dp(wanted)}
+    if broken:
+        programs["kuma-dp"] = NEVER_READY
     for optional in ("coredns",):
         if directory and (directory / optional).exists():
             programs[optional] = (directory / optional).read_bytes()

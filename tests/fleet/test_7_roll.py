@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whole rolls under load: restart, upgrade, an upgrade that fails, maintenance and leaving. No request fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.fleet.rolls import ALL, CALLER, WEB, Rolls
+from tests.lab import archive
+from tests.lab.load import Load, Profile, keepalive, load, new, pooled, slow
+
+# Enough of everything to notice a gap, and little enough for two processors that boot proxies meanwhile.
+NEW_VERSION = "2.14.9"
+
+
+def requests(rolls: Rolls) -> list[Profile]:
+    port = rolls.port()
+    return [new(port), keepalive(port), pooled(port), slow(port, rate=2)]
+
+
+def check_nothing_failed(seen: Load) -> None:
+    assert seen.failures == [], f"{seen}"
+    for name, result in seen.results.items():
+        assert result.sent, name
+
+
+def most_in_flight(journal: dict[str, Any], hosts: list[str]) -> int:
+    """How many of these hosts were under way at once."""
+    spans = [(host["admitted"], host["completed"]) for name, host in journal["hosts"].items() if name in hosts and host.get("admitted")]
+    return max(sum(1 for begin, end in spans if begin <= moment < end) for moment, _end in spans)
+
+
+def test_the_check_of_a_roll_prints_its_plan_and_does_nothing(rolls: Rolls) -> None:
+    before, processes = rolls.fleet.snapshot(), rolls.processes()
+    run, seen = rolls.roll("--check")
+    assert run.code == 0, run.explain()
+    assert seen.writes == seen.tokens == []
+    assert rolls.fleet.snapshot() == before
+    assert rolls.processes() == processes
+    assert list(rolls.directory.iterdir()) == []
+    for name in ALL:
+        assert name in run.output
+    assert "cover" in run.output
+
+
+def test_nothing_to_do_restarts_nobody(rolls: Rolls) -> None:
+    before = rolls.fleet.snapshot()
+    run, seen = rolls.roll(extra={"kuma_dp_roll_force": False})
+    assert run.code == 0, run.explain()
+    assert run.changed == {}
+    assert seen.writes == seen.tokens == []
+    assert rolls.fleet.snapshot() == before
+
+
+def test_a_roll_restarts_everybody_and_loses_no_request(rolls: Rolls) -> None:
+    before = rolls.processes()
+    with load(rolls.fleet.host(CALLER), *requests(rolls)) as seen:
+        run, asked = rolls.roll()
+        rolls.settle()
+    print(seen)
+    assert run.code == 0, run.explain()
+    check_nothing_failed(seen)
+    assert rolls.restarted(before) == ALL
+    journal = rolls.journal()
+    assert {host["status"] for host in journal["hosts"].values()} == {"done"}
+    assert {host["strategy"] for host in journal["hosts"].values()} == {"cover"}
+    assert most_in_flight(journal, WEB) == 1
+    assert journal["status"] == "done"
+    overviews = [path for path in asked.lists if "_overview" in path]
+    assert len(overviews) <= run.seconds + 5, "the control plane is asked for one overview a second at most"
+
+
+def test_the_report_of_a_roll_lies_beside_its_journal(rolls: Rolls) -> None:
+    page = max(rolls.directory.glob("**/report.html"), key=lambda path: path.stat().st_mtime_ns)
+    report = json.loads((page.parent / "report.json").read_text())
+    text = page.read_text()
+    for name in ALL:
+        assert name in text
+    assert report["hosts"]["done"] == len(ALL)
+    assert "eyJ" not in text + json.dumps(report), "no token is in it"
+
+
+def test_an_upgrade_loses_no_request(rolls: Rolls, tmp_path: Path) -> None:
+    newer = archive.build(NEW_VERSION)
+    before = rolls.processes()
+    wanted = {
+        "kuma_dp_roll_force": False,
+        "kuma_dp_version": NEW_VERSION,
+        "kuma_dp_archive": str(newer.path),
+        "kuma_dp_archive_checksum": newer.sha256,
+    }
+    with load(rolls.fleet.host(CALLER), *requests(rolls)) as seen:
+        run, _asked = rolls.roll(playbook="upgrade", extra=wanted)
+        rolls.settle()
+    print(seen)
+    assert run.code == 0, run.explain()
+    check_nothing_failed(seen)
+    assert rolls.restarted(before) == ALL
+    assert {host["version"]["after"] for host in rolls.journal()["hosts"].values()} == {NEW_VERSION}
+    again, _asked = rolls.roll(playbook="upgrade", extra=wanted)
+    assert again.code == 0, again.explain()
+    assert again.changed == {}
+
+
+def test_an_upgrade_that_never_gets_ready_touches_no_proxy(rolls: Rolls) -> None:
+    broken = archive.build("2.14.66", broken=True)
+    before = rolls.processes()
+    wanted = {
+        "kuma_dp_roll_force": False,
+        "kuma_dp_version": "2.14.66",
+        "kuma_dp_archive": str(broken.path),
+        "kuma_dp_archive_checksum": broken.sha256,
+        "kuma_dp_wait_timeout": 10,
+    }
+    with load(rolls.fleet.host(CALLER), *requests(rolls)) as seen:
+        run, _asked = rolls.roll(playbook="upgrade", extra=wanted)
+    print(seen)
+    assert run.code != 0, run.explain()
+    check_nothing_failed(seen)
+    assert rolls.processes() == before
+    statuses = rolls.status()
+    assert "failed" in statuses.values()
+    assert "done" not in statuses.values()
+    for name, status in statuses.items():
+        assert status in ("failed", "refused"), (name, status)
+        assert name in run.output
+    # The inventory says something else again.
+    run, _asked = rolls.roll(extra={"kuma_dp_roll_force": False})
+    assert run.code == 0, run.explain()
+    rolls.settle()
+
+
+def test_maintenance_and_leaving_of_all_but_one_lose_no_request(rolls: Rolls) -> None:
+    going = ",".join(WEB[1:])
+    with load(rolls.fleet.host(CALLER), *requests(rolls)) as seen:
+        run, _asked = rolls.fleet.play(
+            "maintenance",
+            "--limit",
+            going,
+            inventory=rolls.inventory,
+            extra={"kuma_maintenance": "fenced", "kuma_maintenance_reason": "test"},
+        )
+        assert run.code == 0, run.explain()
+        rolls.wait_for_answers(WEB[0])
+        run, _asked = rolls.fleet.play("maintenance", "--limit", going, inventory=rolls.inventory, extra={"kuma_maintenance": "in_traffic"})
+        assert run.code == 0, run.explain()
+        rolls.wait_for_answers()
+        run, _asked = rolls.fleet.play("leave_mesh", "--limit", going, inventory=rolls.inventory)
+        assert run.code == 0, run.explain()
+        rolls.wait_for_answers(WEB[0])
+    print(seen)
+    check_nothing_failed(seen)
+    assert sorted(rolls.fleet.dataplanes()) == [CALLER, WEB[0]]
+    run, _asked = rolls.fleet.join(inventory=rolls.inventory)
+    assert run.code == 0, run.explain()
+    rolls.wait_for_answers()

@@ -1,0 +1,268 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rolls in which something breaks: whoever is not done is named, nobody healthy is left out of traffic, and a second run finishes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.fleet.rolls import ALL, CALLER, WEB, Rolls
+from tests.lab.ansible import Ansible, Run
+from tests.lab.processes import wait_until
+from tests.lab.traffic import polling
+
+PAIR = "vm2,vm3"
+# Nobody logs in for a while, and nobody who is logged in stays.
+CUT_OFF = "systemd-run --quiet sh -c 'sleep 0.2; systemctl stop ssh; pkill -x sshd; sleep 25; systemctl start ssh'"
+
+
+def hook(rolls: Rolls, command: str, host: str, name: str = "hook.yml") -> str:
+    """A task file that runs a command on one host."""
+    path = rolls.fleet.ansible.directory / name
+    task = {"name": "Break it", "ansible.builtin.shell": command, "when": f"inventory_hostname == '{host}'"}
+    path.write_text(yaml.safe_dump([task]))
+    return str(path)
+
+
+def check_finished_by_another_run(rolls: Rolls, **extra: Any) -> None:
+    run, _asked = rolls.roll(extra=extra)
+    assert run.code == 0, run.explain()
+    rolls.settle()
+    rolls.wait_for_answers()
+
+
+@contextlib.contextmanager
+def rolling(rolls: Rolls, *arguments: str, **options: Any) -> Iterator[dict[str, Run]]:
+    """A roll in another thread; its run is there when the block has ended."""
+    found: dict[str, Run] = {}
+    thread = threading.Thread(target=lambda: found.update(run=rolls.roll(*arguments, **options)[0]))
+    thread.start()
+    try:
+        yield found
+    finally:
+        thread.join()
+
+
+@contextlib.contextmanager
+def frozen(rolls: Rolls) -> Iterator[None]:
+    """The control plane answers nobody."""
+    pid = rolls.fleet.stage.control_plane.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_host_that_is_off_before_the_roll_is_named_and_counted(rolls: Rolls) -> None:
+    before = rolls.processes()
+    away = rolls.fleet.host("vm5")
+    away.run(CUT_OFF)
+    wait_until(lambda: not away.answers(), 20, "vm5 to be cut off")
+    run, _asked = rolls.roll()
+    assert run.code != 0, run.explain()
+    assert rolls.status()["vm5"] == "unreachable"
+    assert "vm5" in run.messages
+    wait_until(away.answers, 60, "vm5 to be back", interval=0.5)
+    away.wait()
+    assert rolls.restarted(before) == []
+    rolls.settle()
+
+
+def test_a_host_that_is_cut_off_in_the_middle_is_finished_by_itself(rolls: Rolls) -> None:
+    with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
+        run, _asked = rolls.roll(extra={"kuma_dp_roll_before": hook(rolls, CUT_OFF + "; sleep 1", "vm3"), "kuma_dp_roll_max_failures": 0})
+        assert run.code != 0, run.explain()
+        statuses = rolls.status()
+        assert statuses["vm3"] in ("unreachable", "failed"), statuses
+        assert "vm3" in run.messages
+        host = rolls.fleet.host("vm3")
+        wait_until(host.answers, 60, "vm3 to be back", interval=0.5)
+        host.wait()
+        rolls.settle()
+        check_finished_by_another_run(rolls)
+    assert answers.failures == []
+
+
+def test_an_application_that_does_not_get_healthy_stops_the_roll(rolls: Rolls) -> None:
+    before = rolls.processes()
+    stop = hook(rolls, "systemctl stop kuma-lab-app", "vm2")
+    run, _asked = rolls.roll(
+        "--limit", PAIR, extra={"kuma_dp_roll_after": stop, "kuma_dp_roll_min_healthy": 9, "kuma_dp_roll_gate_timeout": 15}
+    )
+    assert run.code != 0, run.explain()
+    assert rolls.status() == {"vm2": "failed", "vm3": "refused"}
+    assert rolls.restarted(before) == ["vm2"]
+    assert "vm2" in run.messages
+    assert "NotReady" in run.messages
+    rolls.fleet.host("vm2").run("systemctl start kuma-lab-app")
+    rolls.settle()
+
+
+def test_a_hook_that_fails_keeps_the_host_as_it_is(rolls: Rolls) -> None:
+    before = rolls.processes()
+    run, _asked = rolls.roll("--limit", PAIR, extra={"kuma_dp_roll_before": hook(rolls, "exit 3", "vm2")})
+    assert run.code != 0, run.explain()
+    assert rolls.status() == {"vm2": "failed", "vm3": "refused"}
+    assert rolls.restarted(before) == []
+    rolls.settle()
+
+
+def test_a_control_plane_that_goes_and_comes_back_pauses_the_roll(rolls: Rolls) -> None:
+    before = rolls.processes()
+    with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
+        with rolling(rolls, "--limit", PAIR) as found:
+            rolls.wait_until_one_is("done")
+            with frozen(rolls):
+                threading.Event().wait(8)
+        assert found["run"].code == 0, found["run"].explain()
+        rolls.settle()
+    assert answers.failures == []
+    assert rolls.restarted(before) == PAIR.split(",")
+
+
+def test_a_control_plane_that_stays_away_ends_the_roll_cleanly(rolls: Rolls) -> None:
+    before = rolls.processes()
+    with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
+        with frozen_after_the_first(rolls) as found:
+            pass
+        run = found["run"]
+        assert run.code != 0, run.explain()
+        rolls.settle()
+    assert answers.failures == []
+    assert rolls.restarted(before) == ["vm2"]
+    for name in PAIR.split(","):
+        assert name in run.output
+    check_finished_by_another_run(rolls, kuma_dp_roll_force=False)
+
+
+@contextlib.contextmanager
+def frozen_after_the_first(rolls: Rolls) -> Iterator[dict[str, Run]]:
+    """A roll of two whose control plane freezes after the first host and stays so until the roll has ended."""
+    timeouts = {"kuma_dp_roll_pause_timeout": 5, "kuma_dp_roll_gate_timeout": 10}
+    with contextlib.ExitStack() as stack:
+        with rolling(rolls, "--limit", PAIR, extra=timeouts) as found:
+            rolls.wait_until_one_is("done")
+            stack.enter_context(frozen(rolls))
+        yield found
+
+
+@pytest.mark.parametrize("status", ["admitted", "done"])
+def test_a_controller_that_is_killed_is_continued_by_the_next_run(rolls: Rolls, status: str) -> None:
+    before = rolls.processes()
+    stop = threading.Event()
+    with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
+        with rolling(rolls, "--limit", "vm2,vm3,vm4", stop=stop) as found:
+            rolls.wait_until_one_is(status)
+            first = next(name for name, record in rolls.live().items() if record["status"] in ("admitted", "done"))
+            # In the middle of the restart, where the first host is under way.
+            threading.Event().wait(2 if status == "admitted" else 0)
+            stop.set()
+        assert found["run"].code != 0
+        # A host that is gone from the inventory is not waited for, and nothing of it is left behind.
+        run, _asked = rolls.roll("--limit", "vm2,vm3")
+        assert run.code == 0, run.explain()
+        rolls.settle()
+    assert answers.failures == []
+    assert set(rolls.restarted(before)) >= {"vm2", "vm3"}
+    assert first in ("vm2", "vm3", "vm4")
+    assert "continues an earlier run" in run.output
+
+
+def test_a_second_roll_is_refused(rolls: Rolls, tmp_path: Path) -> None:
+    with rolling(rolls, "--limit", PAIR) as found:
+        rolls.wait_until_one_is("admitted")
+        other = Rolls(rolls.fleet, tmp_path / "rolls")
+        ansible = Ansible(tmp_path / "other", rolls.inventory)
+        extra = {"kuma_dp_roll_force": True, "kuma_dp_roll_dir": str(other.directory)}
+        second = ansible.playbook(rolls.fleet.stage.playbook("rolling_restart"), "--limit", "vm4", extra=extra)
+        ansible.close()
+    assert second.code != 0
+    assert "already" in second.messages, second.explain()
+    assert found["run"].code == 0, found["run"].explain()
+    rolls.settle()
+
+
+def test_a_fence_that_somebody_lifts_in_the_middle_does_no_harm(rolls: Rolls) -> None:
+    def lifted() -> None:
+        name = rolls.wait_until_one_is("admitted")
+        wait_until(lambda: not rolls.fleet.ready(name), 30, f"{name} to be fenced", interval=0.05)
+        rolls.fleet.set_inbounds(name, health={"ready": True})
+
+    with rolling(rolls, "--limit", PAIR, extra={"kuma_dp_roll_strategy": "drained"}) as found:
+        lifted()
+    assert found["run"].code == 0, found["run"].explain()
+    assert {record["strategy"] for record in rolls.journal()["hosts"].values()} == {"drained"}
+    rolls.settle()
+
+
+def test_an_instance_that_is_lost_counts_against_the_budget(rolls: Rolls) -> None:
+    """One of four may be out of traffic, and one is. The sick one itself may be restarted."""
+    before = rolls.processes()
+    rolls.fleet.host("vm5").run("systemctl stop kuma-lab-app")
+    try:
+        rolls.fleet.wait_ready("vm5", wanted=False)
+        with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
+            run, _asked = rolls.roll("--limit", ",".join(WEB), extra={"kuma_dp_roll_strategy": "drained", "kuma_dp_roll_canaries": 0})
+        assert run.code != 0, run.explain()
+        statuses = rolls.status()
+        assert {statuses[name] for name in WEB[:3]} == {"refused"}, statuses
+        assert set(rolls.restarted(before)) <= {"vm5"}
+        assert answers.failures == []
+        for name in WEB[:3]:
+            assert name in run.messages
+    finally:
+        rolls.fleet.host("vm5").run("systemctl start kuma-lab-app")
+    rolls.settle()
+
+
+def test_what_an_operator_fenced_stays_fenced_and_ghosts_of_covers_go(rolls: Rolls) -> None:
+    before = rolls.processes()
+    dataplanes = rolls.fleet.dataplanes()
+    ghost = {**dataplanes["vm3"], "name": "vm3-cover"}
+    for key in ("creationTime", "modificationTime", "kri", "labels"):
+        ghost.pop(key, None)
+    rolls.fleet.stage.control_plane.call("PUT", "/meshes/default/dataplanes/vm3-cover", ghost)
+    rolls.fleet.set_inbounds("vm2", health={"ready": False})
+    try:
+        rolls.wait_for_answers(*WEB[1:])
+        with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
+            run, _asked = rolls.roll("--limit", PAIR, extra={"kuma_dp_roll_budget": "50%"})
+        assert run.code == 0, run.explain()
+        assert rolls.restarted(before) == PAIR.split(",")
+        assert answers.failures == []
+        assert "vm2" not in answers.by_host
+        assert not rolls.fleet.ready("vm2")
+        wait_until(lambda: "vm3-cover" not in rolls.fleet.dataplanes(), 30, "the ghost to go", interval=0.5)
+    finally:
+        rolls.fleet.set_inbounds("vm2", health={"ready": True})
+    rolls.settle()
+
+
+def test_a_drained_restart_of_the_only_instance_wants_a_word(rolls: Rolls) -> None:
+    before = rolls.processes()
+    drained = {"kuma_dp_roll_strategy": "drained"}
+    run, _asked = rolls.roll("--limit", CALLER, extra=drained)
+    assert run.code != 0, run.explain()
+    assert "allow_singleton" in run.messages
+    assert rolls.restarted(before) == []
+    run, _asked = rolls.roll("--limit", CALLER, extra={**drained, "kuma_dp_roll_allow_singleton": True})
+    assert run.code == 0, run.explain()
+    assert rolls.restarted(before) == [CALLER]
+    rolls.settle()
+
+
+def test_in_the_end_all_are_in_traffic(rolls: Rolls) -> None:
+    assert [name for name in ALL if not rolls.fleet.ready(name)] == []
+    rolls.wait_for_answers()
