@@ -160,3 +160,71 @@ def test_durations_and_defaults_come_back_normalised(api: Client) -> None:
 def test_kri_finds_a_resource(api: Client) -> None:
     api.put("/meshes/default/dataplanes/kri-1", dataplane("kri-1"))
     assert api.get("/_kri/kri_dp_default_default__kri-1_")["name"] == "kri-1"
+
+
+def secret(name: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "Secret", "mesh": "default", "name": name, **fields}
+
+
+def test_data_of_a_secret_is_base64_and_may_be_missing(api: Client) -> None:
+    path = "/meshes/default/secrets/data"
+    assert api.put(path, secret("data", data="YWJj\nZGU=\n")) == 201
+    assert api.get(path)["data"] == "YWJjZGU="
+    for fields in ({}, {"data": None}):
+        assert api.put(path, secret("data", data="YQ==")) == 200
+        assert api.put(path, secret("data", **fields)) == 200
+        assert "data" not in api.get(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("abc-", "illegal base64 data at input byte 3"),
+        ("a===", "illegal base64 data at input byte 1"),
+        ("YQ=", "illegal base64 data at input byte 3"),
+        ("YQ", "illegal base64 data at input byte 0"),
+        ("YWJjYQ=A", "illegal base64 data at input byte 6"),
+        ("YQ==YQ==", "illegal base64 data at input byte 4"),
+        (5, "json: cannot unmarshal number into Go value of type []uint8"),
+        ({}, "json: cannot unmarshal object into Go value of type []uint8"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "path"), [("Secret", "/meshes/default/secrets/bad"), ("GlobalSecret", "/global-secrets/bad")])
+def test_other_data_of_a_secret_is_refused(api: Client, kind: str, path: str, data: Any, reason: str) -> None:
+    answer = api.session.put(api.ready["url"] + path, json={**secret("bad", data=data), "type": kind}, timeout=10)
+    assert (answer.status_code, answer.json()["title"]) == (400, "Bad Request")
+    assert answer.json()["detail"] == f'invalid {kind} object: "{reason}"'
+
+
+def test_secrets_have_the_labels_of_a_mesh_and_keep_their_own_while_they_are_sent(api: Client) -> None:
+    path, own = "/meshes/default/secrets/labelled", {"team": "a"}
+    computed = {"kuma.io/env": "universal", "kuma.io/mesh": "default", "kuma.io/origin": "zone", "kuma.io/zone": "default"}
+    api.put(path, secret("labelled", labels=own))
+    assert api.get(path)["labels"] == {**computed, **own}
+    api.put(path, secret("labelled"))
+    assert api.get(path)["labels"] == computed
+    assert next(item for item in api.get("/meshes/default/secrets")["items"] if item["name"] == "labelled")["labels"] == computed
+    changed = api.session.put(api.ready["url"] + path, json=secret("labelled", labels={"kuma.io/origin": "global"}), timeout=10)
+    assert changed.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/meshes", "Mesh"), ("/meshes/default/secrets", "Secret"), ("/global-secrets", "GlobalSecret"), ("/zones", "Zone")]
+)
+def test_names_are_subdomains(api: Client, path: str, kind: str) -> None:
+    document = {"type": kind, "name": "a_b", **({"mesh": "default"} if kind == "Secret" else {})}
+    answer = api.session.put(f"{api.ready['url']}{path}/a_b", json=document, timeout=10)
+    assert answer.status_code == 400
+    assert "RFC 1123 subdomain" in answer.json()["invalid_parameters"][0]["reason"]
+    assert api.put(f"{path}/a.b", {**document, "name": "a.b"}) == 201
+    assert api.delete(f"{path}/a.b") == 200
+
+
+def test_a_policy_selects_dataplanes_by_name_or_by_labels(api: Client) -> None:
+    path, target = "/meshes/default/meshtimeouts/some", {"kind": "Dataplane", "labels": {"kuma.io/workload": "web"}}
+    policy = {"type": "MeshTimeout", "mesh": "default", "name": "some"}
+    assert api.put(path, {**policy, "spec": {"targetRef": target}}) == 201
+    answer = api.session.put(api.ready["url"] + path, json={**policy, "spec": {"targetRef": {**target, "name": "web-1"}}}, timeout=10)
+    assert answer.status_code == 400
+    fault = {"field": "spec.targetRef.labels", "reason": "either labels or name and namespace must be specified"}
+    assert answer.json()["invalid_parameters"] == [fault]

@@ -16,7 +16,7 @@ from . import lists, validation
 from .errors import Problem, Text, Unparseable, invalid, not_found
 from .facts import Facts
 from .kinds import Kind
-from .schema import dataplane_reader
+from .schema import ABSENT, binary, dataplane_reader
 from .store import Resource, Store
 from .tokens import ADMIN, ANONYMOUS, BadToken, Tokens, User
 
@@ -263,7 +263,7 @@ class Api:
         if kind.is_mesh_scoped and body.get("mesh") != mesh:
             found.append(("mesh", "mesh from the URL has to be the same as in body"))
         found += validation.labels(labels, body.get("mesh") or mesh if kind.is_mesh_scoped else None, self.store.zone)
-        loose = kind.name in ("Mesh", "Secret", "GlobalSecret", "Zone") and not release.v3
+        loose = kind.name in ("Mesh", "Secret", "GlobalSecret", "Zone") and release.loose_names
         found += validation.name(str(body.get("name") or name), loose)
         if found:
             raise invalid(title, found)
@@ -288,7 +288,8 @@ class Api:
         if kind.spec_wrapped:
             return {"spec": spec.get("spec") or {}}
         if kind.name in ("Secret", "GlobalSecret"):
-            return {"data": spec["data"]} if spec.get("data") else {}
+            data = binary(spec.get("data"))
+            return {} if data is ABSENT else {"data": data}
         if kind.name == "Mesh" and self.store.release.v3:
             spec = {key: value for key, value in spec.items() if key not in RETIRED_MESH_FIELDS}
         return spec

@@ -17,7 +17,7 @@ import yaml
 from aiohttp import web
 from cryptography import x509
 
-from . import envoy, validation
+from . import envoy, validation, xds
 from .errors import Unparseable
 from .proxies import Proxies, Refused, Stream
 from .schema import dataplane_reader
@@ -251,5 +251,5 @@ class DpServer:
                 return web.Response(status=304)
         stream.served[slot] = version
         stream.count(kind, "responsesSent")
-        answer = {"version_info": version, "resources": resources, "type_url": envoy.TYPES[kind], "nonce": version}
+        answer = {"version_info": version, "resources": resources, "type_url": xds.TYPES[kind], "nonce": version}
         return web.json_response(answer)

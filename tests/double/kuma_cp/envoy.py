@@ -8,42 +8,28 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
+from . import metrics
 from .status import inbound_ready
 from .store import Resource, Store
+from .xds import (
+    CONTROL_PLANE_CLUSTER,
+    TYPES,
+    Json,
+    cluster_of,
+    config_source,
+    endpoint,
+    filter_of,
+    http_filter,
+    listener,
+    resolved,
+    socket_address,
+)
 
-TYPES = {
-    "lds": "type.googleapis.com/envoy.config.listener.v3.Listener",
-    "cds": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-    "eds": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-}
-HTTP = ("http", "http2", "grpc")
-CONTROL_PLANE_CLUSTER = "kuma_control_plane"
 REUSE_PORT_FEATURE = "feature-reuse-port"
-_HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-_TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
-_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-
-Json = dict[str, Any]
-
-
-@lru_cache(maxsize=4096)
-def _resolved(address: str) -> str:
-    """An IP address for a Dataplane that is registered with a name; empty when it cannot be resolved."""
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        pass
-    try:
-        return socket.gethostbyname(address)
-    except OSError:
-        return ""
 
 
 def workload(inbound: Json, proxy: Resource) -> str:
@@ -98,63 +84,6 @@ def _version(resources: dict[str, Json]) -> str:
     return hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _socket_address(address: str, port: int) -> Json:
-    return {"socket_address": {"address": address, "port_value": port}}
-
-
-def _endpoint(address: str, port: int) -> Json:
-    return {"endpoint": {"address": _socket_address(address, port)}}
-
-
-def _http(prefix: str, routes: list[Json]) -> Json:
-    return {
-        "name": "envoy.filters.network.http_connection_manager",
-        "typed_config": {
-            "@type": _HCM,
-            "stat_prefix": prefix,
-            "route_config": {"name": prefix, "virtual_hosts": [{"name": prefix, "domains": ["*"], "routes": routes}]},
-            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
-        },
-    }
-
-
-def _filter(protocol: str, prefix: str, cluster: str, timeout: str) -> Json:
-    if protocol in HTTP:
-        return _http(prefix, [{"match": {"prefix": "/"}, "route": {"cluster": cluster, "timeout": timeout}}])
-    return {
-        "name": "envoy.filters.network.tcp_proxy",
-        "typed_config": {"@type": _TCP_PROXY, "stat_prefix": prefix, "cluster": cluster},
-    }
-
-
-def _cluster(name: str, protocol: str, assignment: Json | None) -> Json:
-    cluster: Json = {"@type": TYPES["cds"], "name": name, "connect_timeout": "5s"}
-    if assignment is None:
-        cluster.update(type="EDS", eds_cluster_config={"eds_config": config_source()})
-    else:
-        cluster.update(type="STATIC", load_assignment=assignment)
-    if protocol in ("http2", "grpc"):
-        cluster["typed_extension_protocol_options"] = {
-            _HTTP_OPTIONS: {"@type": f"type.googleapis.com/{_HTTP_OPTIONS}", "explicit_http_config": {"http2_protocol_options": {}}}
-        }
-    return cluster
-
-
-def config_source() -> Json:
-    """Where Envoy asks: the control plane holds each request until there is something new."""
-    return {
-        "resource_api_version": "V3",
-        "initial_fetch_timeout": "0s",
-        "api_config_source": {
-            "api_type": "REST",
-            "transport_api_version": "V3",
-            "cluster_names": [CONTROL_PLANE_CLUSTER],
-            "refresh_delay": "0.1s",
-            "request_timeout": "60s",
-        },
-    }
-
-
 class View:
     """The endpoints of all services at one moment."""
 
@@ -200,7 +129,14 @@ class View:
         return (cluster, found) if found else ("", [])
 
     @staticmethod
-    def _protocol(backends: list[tuple[Resource, Json]]) -> str:
+    def _protocol(outbound: Json, backends: list[tuple[Resource, Json]]) -> str:
+        """
+        What an outbound speaks: by backendRef what the service says, by tag what its ready endpoints have in common.
+
+        Without a ready endpoint nothing is known, and an outbound by tag is plain TCP.
+        """
+        if "backendRef" not in outbound:
+            backends = [(proxy, inbound) for proxy, inbound in backends if inbound_ready(inbound)]
         protocols = {i.get("protocol") or i.get("tags", {}).get("kuma.io/protocol", "tcp") for _backend, i in backends}
         return protocols.pop().lower() if len(protocols) == 1 else "tcp"
 
@@ -208,39 +144,36 @@ class View:
         """The configuration of one proxy. `options` is what its kuma-dp said about itself."""
         networking = proxy.spec["networking"]
         out = Snapshot()
+        # Since it knows the option, the control plane says yes or no of what others connect to, and nothing of outbounds.
         shared = self.store.release.reuse_port and REUSE_PORT_FEATURE in (options.get("features") or [])
+        choice = {"INBOUND": shared, "OUTBOUND": None if self.store.release.reuse_port else False}
 
         def listen(name: str, address: str, port: int, direction: str, network_filter: Json) -> None:
-            out.resources["lds"][name] = {
-                "@type": TYPES["lds"],
-                "name": name,
-                "address": _socket_address(address, port),
-                "traffic_direction": direction,
-                "enable_reuse_port": shared,
-                "filter_chains": [{"filters": [network_filter]}],
-            }
+            where = socket_address(address, port)
+            out.resources["lds"][name] = listener(name, where, network_filter, direction, choice[direction])
 
         for inbound in networking.get("inbound", []):
-            address, port = inbound.get("address") or _resolved(networking["address"]), inbound["port"]
+            address, port = inbound.get("address") or resolved(networking["address"]), inbound["port"]
             target, _colon, target_port = workload(inbound, proxy).rpartition(":")
             local = f"localhost:{target_port}"
             protocol = inbound.get("protocol") or inbound.get("tags", {}).get("kuma.io/protocol", "tcp")
-            if not address or not _resolved(target):
+            if not address or not resolved(target):
                 continue
-            assignment = {"cluster_name": local, "endpoints": [{"lb_endpoints": [_endpoint(_resolved(target), int(target_port))]}]}
-            out.resources["cds"][local] = _cluster(local, protocol.lower(), assignment)
+            assignment = {"cluster_name": local, "endpoints": [{"lb_endpoints": [endpoint(resolved(target), int(target_port))]}]}
+            out.resources["cds"][local] = cluster_of(local, protocol.lower(), assignment)
             prefix = f"localhost_{target_port}"
-            listen(f"inbound:{address}:{port}", address, port, "INBOUND", _filter(protocol.lower(), prefix, local, "0s"))
+            listen(f"inbound:{address}:{port}", address, port, "INBOUND", filter_of(protocol.lower(), prefix, local, "0s"))
         for outbound in networking.get("outbound", []):
             cluster, backends = self._backends(proxy.mesh, outbound)
             if not cluster:
                 continue
-            protocol = self._protocol(backends)
-            out.resources["cds"][cluster] = _cluster(cluster, protocol, None)
+            protocol = self._protocol(outbound, backends)
+            out.resources["cds"][cluster] = cluster_of(cluster, protocol, None)
             out.resources["eds"][cluster] = self._assignment(cluster, backends)
             address, port = outbound.get("address", "127.0.0.1"), outbound["port"]
-            listen(f"outbound:{address}:{port}", address, port, "OUTBOUND", _filter(protocol, cluster, cluster, "15s"))
+            listen(f"outbound:{address}:{port}", address, port, "OUTBOUND", filter_of(protocol, cluster, cluster, "15s"))
         self._readiness(out, networking, options, listen)
+        metrics.configure(out.resources, self.store, proxy, options, shared)
         return out.seal()
 
     @staticmethod
@@ -249,30 +182,30 @@ class View:
         chosen: dict[tuple[str, int], Json] = {}
         for proxy, inbound in backends:
             networking = proxy.spec["networking"]
-            address = _resolved(networking.get("advertisedAddress") or inbound.get("address") or networking["address"])
+            address = resolved(networking.get("advertisedAddress") or inbound.get("address") or networking["address"])
             if inbound_ready(inbound) and address:
-                chosen.setdefault((address, inbound["port"]), _endpoint(address, inbound["port"]))
+                chosen.setdefault((address, inbound["port"]), endpoint(address, inbound["port"]))
         return {"@type": TYPES["eds"], "cluster_name": cluster, "endpoints": [{"lb_endpoints": list(chosen.values())}] if chosen else []}
 
     @staticmethod
     def _readiness(out: Snapshot, networking: Json, options: Json, listen: Any) -> None:
         """<address>:<admin port>/ready: answers only once the proxy has its configuration."""
         readiness, port = options.get("readiness") or {}, options.get("adminPort") or 0
-        address = _resolved(networking["address"])
+        address = resolved(networking["address"])
         taken = not options.get("adminSocket") and address == "127.0.0.1"
         if not port or not address or taken or not readiness:
             return
         name = "kuma:readiness"
-        where = {"pipe": {"path": readiness["path"]}} if "path" in readiness else _socket_address("127.0.0.1", readiness["port"])
+        where = {"pipe": {"path": readiness["path"]}} if "path" in readiness else socket_address("127.0.0.1", readiness["port"])
         assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}]}
-        out.resources["cds"][name] = _cluster(name, "http", assignment)
+        out.resources["cds"][name] = cluster_of(name, "http", assignment)
         route = {"match": {"path": "/ready"}, "route": {"cluster": name}}
-        listen("kuma:envoy:admin", address, port, "UNSPECIFIED", _http("kuma_envoy_admin", [route]))
+        listen("kuma:envoy:admin", address, port, "INBOUND", http_filter("kuma_envoy_admin", [route]))
 
 
 def bootstrap(node: Json, host: str, port: int, ca: str, admin: Json) -> Json:
     """Envoy's bootstrap. `admin` is the address of its admin interface."""
-    assignment = {"cluster_name": CONTROL_PLANE_CLUSTER, "endpoints": [{"lb_endpoints": [_endpoint(host, port)]}]}
+    assignment = {"cluster_name": CONTROL_PLANE_CLUSTER, "endpoints": [{"lb_endpoints": [endpoint(host, port)]}]}
     tls: Json = {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         "common_tls_context": {"validation_context": {"trusted_ca": {"inline_string": ca}}},

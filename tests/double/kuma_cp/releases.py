@@ -60,6 +60,16 @@ class Release:
         return self.order >= (2, 13, 0)
 
     @property
+    def loose_names(self) -> bool:
+        """Names of meshes, secrets and zones may have underscores and begin and end with any character."""
+        return self.order < (2, 14, 0)
+
+    @property
+    def secret_labels(self) -> bool:
+        """Secrets get the labels that other resources of a mesh get."""
+        return self.order >= (2, 14, 0)
+
+    @property
     def admin_unix_socket(self) -> bool:
         return self.order >= (2, 14, 0)
 

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import string
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from .releases import Release
 
 Reader = Callable[[Any], Any]
 ABSENT = object()
+_BASE64 = frozenset((string.ascii_letters + string.digits + "+/").encode())
 
 
 def _syntax(value: Any) -> Unparseable:
@@ -74,6 +77,37 @@ def duration(value: Any) -> Any:
     while fraction and len(fraction) % 3:
         fraction += "0"
     return f"{match[1]}{int(match[2])}{'.' + fraction if fraction else ''}s"
+
+
+def binary(value: Any) -> Any:
+    """Base64 of the standard alphabet with its padding; line feeds are dropped."""
+    if value is None:
+        return ABSENT
+    if not isinstance(value, str):
+        raise _mismatch(value, "[]uint8")
+    fault = _base64_fault(value.encode())
+    if fault is not None:
+        raise Unparseable(f"illegal base64 data at input byte {fault}")
+    return base64.b64encode(base64.b64decode(value)).decode() or ABSENT
+
+
+def _base64_fault(data: bytes) -> int | None:
+    """The position that Go's decoder names when it refuses the data, None when it takes it."""
+    kept = [(at, byte) for at, byte in enumerate(data) if byte not in b"\r\n"]
+    for number, (at, byte) in enumerate(kept):
+        if byte in _BASE64:
+            continue
+        if byte != ord("=") or number % 4 < 2:
+            return at
+        after = kept[number + 1 :]
+        if number % 4 == 2:
+            if not after:
+                return len(data)
+            if after[0][1] != ord("="):
+                return after[0][0] - 1
+            after = after[1:]
+        return after[0][0] if after else None
+    return len(data) - len(kept) % 4 if len(kept) % 4 else None
 
 
 def anything(value: Any) -> Any:

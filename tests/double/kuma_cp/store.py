@@ -113,7 +113,7 @@ class Store:
 
     def computed_labels(self, kind: Kind, mesh: str, name: str, spec: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
         """The labels that are stored when `given` are sent."""
-        if kind.name in ("Secret", "GlobalSecret"):
+        if kind.name == "GlobalSecret" or (kind.name == "Secret" and not self.release.secret_labels):
             return dict(given)
         labels = dict(given)
         v3 = self.release.v3

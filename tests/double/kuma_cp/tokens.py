@@ -78,7 +78,12 @@ class Issuer:
 
     def create_key(self, mesh: str = "", kid: int = 1) -> None:
         kind = self.store.kinds[self.kind]
-        self.store.put(kind, mesh, f"{self._prefix(mesh)}{kid}", {"data": _new_key()}, {})
+        name = f"{self._prefix(mesh)}{kid}"
+        self.store.put(kind, mesh, name, {"data": _new_key()}, {})
+        key = self.store.get(self.kind, mesh, name)
+        assert key is not None
+        # It is the API that adds labels, not the control plane to what it makes itself.
+        key.labels = {}
 
     def _key(self, mesh: str, kid: str) -> rsa.RSAPrivateKey | None:
         secret = self.store.get(self.kind, mesh, f"{self._prefix(mesh)}{kid}")

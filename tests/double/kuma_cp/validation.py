@@ -241,14 +241,17 @@ def mesh(spec: dict[str, Any], release: Release) -> Violations:
 
 
 def policy(spec: Any, release: Release) -> Violations:
-    """The kind of a policy's own targetRef; the rest of a policy is stored unseen."""
-    kind = ((spec or {}).get("targetRef") or {}).get("kind", "")
+    """A policy's own targetRef; the rest of a policy is stored unseen."""
+    target = (spec or {}).get("targetRef") or {}
+    kind = target.get("kind", "")
     allowed = ["Mesh", "Dataplane"]
     if not release.v3:
         allowed = ["Mesh", "MeshSubset", "MeshGateway", "MeshService", "MeshExternalService", "MeshMultiZoneService"]
         allowed += ["MeshServiceSubset", "MeshHTTPRoute", "Dataplane"]
     if kind and kind not in allowed:
         return [("spec.targetRef.kind", f"in body should be one of [{' '.join(allowed)}]")]
+    if kind == "Dataplane" and target.get("labels") and (target.get("name") or target.get("namespace")):
+        return [("spec.targetRef.labels", "either labels or name and namespace must be specified")]
     return []
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -19,7 +20,19 @@ class Fatal(Exception):
     """Ends the command with exit code 1 and this message."""
 
 
-def log(level, message, **details):
-    line = "%s\t%s\tkuma-dp\t%s" % (time.strftime("%Y-%m-%dT%H:%M:%S"), level, message)
-    sys.stdout.write(line + ("\t" + json.dumps(details) if details else "") + "\n")
-    sys.stdout.flush()
+def log(level, message, logger="kuma-dp.run", **details):
+    now = time.time()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + ".%03dZ" % (now % 1 * 1000)
+    fields = [stamp, level.upper(), logger, message]
+    if details:
+        fields.append(json.dumps(details))
+    sys.stderr.write("\t".join(fields) + "\n")
+    sys.stderr.flush()
+
+
+def log_as_envoy(level, component, message):
+    """A line that in the real thing is Envoy's, which writes to the same stream."""
+    now = time.time()
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now)) + ".%03d" % (now % 1 * 1000)
+    sys.stderr.write("[%s][%d][%s][%s] %s\n" % (stamp, os.getpid(), level, component, message))
+    sys.stderr.flush()

@@ -14,6 +14,7 @@ import threading
 from .common import log
 
 KILL_AFTER = 5.0
+LOGGER = "kuma-dp.run.envoy"
 PR_SET_PDEATHSIG = 1
 
 
@@ -36,7 +37,7 @@ class Envoy:
             command.append("--cpuset-threads")
         if settings["envoy_component_log_level"]:
             command += ["--component-log-level", settings["envoy_component_log_level"]]
-        log("info", "starting Envoy", path=binary, args=command[1:])
+        log("info", "starting Envoy", logger=LOGGER, path=binary, args=command[1:])
         # The order to die with the parent holds for the thread that starts the child.
         self.process = subprocess.Popen(command, preexec_fn=child_setup)
         threading.Thread(target=lambda: ended(self.process.wait()), daemon=True).start()
@@ -47,9 +48,11 @@ class Envoy:
     def stop(self):
         if not self.alive():
             return
+        log("info", "stopping Envoy", logger=LOGGER)
         self.process.terminate()
         try:
             self.process.wait(KILL_AFTER)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        log("info", "Envoy terminated successfully", logger=LOGGER)

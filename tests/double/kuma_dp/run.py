@@ -18,10 +18,14 @@ import time
 from .bootstrap import bootstrap, bootstrap_request
 from .common import RELEASE, VERSION, log
 from .connections import Admin, tls_context
+from .dynamic import ConfigFetcher
 from .envoy import Envoy
 from .inputs import dataplane_text, find_binary, read_token, validate
 from .readiness import Readiness
 from .stream import Stream
+
+# Of the signals that end it, the names that its log has.
+SIGNALS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupt"}
 
 
 class Run:
@@ -68,6 +72,7 @@ class Run:
             socket_path = os.path.join(settings["dataplane_runtime_socket_dir"] or work_dir, "kuma-readiness-reporter.sock")
         self.envoy = Envoy(settings, envoy_path, path, ended=lambda status: self.events.put(("envoy", status)))
         readiness = Readiness(admin, settings["readiness_port"], socket_path, relay=RELEASE >= (2, 14))
+        ConfigFetcher(work_dir).start()
         hello = {
             "mesh": answer["mesh"],
             "name": answer["name"],
@@ -76,6 +81,7 @@ class Run:
             "dataplane": text,
             "version": request["version"],
             "features": request["features"],
+            "workDir": work_dir,
             "adminPort": answer["adminPort"],
             "adminSocket": admin.pipe,
             "readiness": {"path": socket_path} if socket_path else {"port": settings["readiness_port"]},
@@ -85,43 +91,52 @@ class Run:
         try:
             return self.supervise(readiness, usable)
         finally:
+            log("info", "stopping all Kuma DP components")
             self.stream.stopping.set()
             self.envoy.stop()
             self.stream.goodbye()
             if self.temporary:
                 shutil.rmtree(self.temporary, ignore_errors=True)
+            log("info", "stopping Kuma DP")
 
     def supervise(self, readiness, admin):
         """Until a signal or the end of Envoy; returns the exit code."""
         while True:
             event, detail = self.events.get()
             if event == "envoy":
-                log("error", "Envoy terminated with an error", status=detail)
+                log("error", "Envoy terminated with an error", logger="kuma-dp.run.envoy", status=detail)
                 return 1
             if event == "drain":
-                self.post(admin, "/drain_listeners?inboundonly&graceful&skip_exit")
+                # Once is enough, and whoever reads the line can be sure that a later SIGTERM does not overtake the request.
+                if not self.draining:
+                    log("info", "draining Envoy connections")
+                    self.post(admin, "/drain_listeners?inboundonly&graceful&skip_exit")
                 self.draining = True
-                log("info", "draining Envoy connections")
                 continue
-            readiness.terminating = True
-            log("info", "received signal, stopping instance gracefully", signal=detail)
+            log("info", "received signal, stopping instance gracefully", logger="runtime", signal=SIGNALS[detail])
+            log("info", "Kuma DP caught an exit signal")
             if self.draining:
-                log("info", "already draining, stopping at once")
-            elif self.post(admin, "/healthcheck/fail"):
-                self.drain()
+                log("info", "already drained, exit immediately")
+            else:
+                readiness.terminating = True
+                log("info", "draining Envoy connections")
+                if self.post(admin, "/healthcheck/fail"):
+                    self.drain()
             signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
             signal.signal(signal.SIGINT, lambda *_: os._exit(1))
             return 0
 
     def drain(self):
         """The whole drain time; only a second signal or the end of Envoy cuts it."""
-        log("info", "waiting for connections to be drained", timeout="%gs" % self.settings["drain_time"])
+        log("info", "waiting for connections to be drained", waitTime="%gs" % self.settings["drain_time"])
         deadline = time.monotonic() + self.settings["drain_time"]
         while True:
             try:
-                event, _detail = self.events.get(timeout=max(deadline - time.monotonic(), 0))
+                event, detail = self.events.get(timeout=max(deadline - time.monotonic(), 0))
             except queue.Empty:
                 return
+            if event == "signal":
+                log("info", "received second signal, stopping instance", logger="runtime", signal=SIGNALS[detail])
             if event in ("signal", "envoy"):
                 return
 
@@ -133,7 +148,7 @@ class Run:
             status, _kind, _body = admin.call("POST", path, 10)
             if status == 200:
                 return True
-            log("error", "could not drain Envoy", path=path, status=status)
+            log("error", "could not drain connections", path=path, status=status)
         except (OSError, http.client.HTTPException) as error:
-            log("error", "could not drain Envoy", path=path, error=str(error))
+            log("error", "could not drain connections", path=path, error=str(error))
         return False

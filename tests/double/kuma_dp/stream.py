@@ -8,14 +8,38 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import random
 import socket
 import threading
 import time
 
-from .common import log
+from .common import log, log_as_envoy
 from .connections import connect
 
-RECONNECT_AFTER = 1.0
+RETRY_BASE = 0.5
+RETRY_LIMIT = 30.0
+
+
+class Refused(Exception):
+    """The control plane does not take this proxy, with its reason."""
+
+
+class Backoff:
+    """How long Envoy waits before it tries again: any time below a limit that doubles with every failure."""
+
+    def __init__(self, fraction=random.random):
+        self.fraction = fraction
+        self.reset()
+
+    def reset(self):
+        """The stream was accepted: the next attempt after its end comes soon."""
+        self.limit = RETRY_BASE
+
+    def following(self):
+        """Seconds until the next attempt."""
+        wait = self.fraction() * self.limit
+        self.limit = min(self.limit * 2, RETRY_LIMIT)
+        return wait
 
 
 class Stream:
@@ -32,6 +56,7 @@ class Stream:
         self.socket = None
         self.connected = threading.Event()
         self.stopping = threading.Event()
+        self.backoff = Backoff()
         self.reported = None
         self.report_at = 0.0
 
@@ -43,10 +68,12 @@ class Stream:
         while not self.stopping.is_set():
             try:
                 self.run_once()
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                log("warn", "DiscoveryStream gRPC config stream to the control plane closed", error=str(error))
+            except (Refused, OSError, ValueError, http.client.HTTPException) as error:
+                code = 2 if isinstance(error, Refused) else 14
+                message = "StreamAggregatedResources gRPC config stream to ads_cluster closed: %d, %s" % (code, error)
+                log_as_envoy("warning", "config", message)
             self.connected.clear()
-            self.stopping.wait(RECONNECT_AFTER)
+            self.stopping.wait(self.backoff.following())
 
     def send(self, message):
         line = json.dumps(message).encode() + b"\n"
@@ -76,11 +103,12 @@ class Stream:
 
     def heard(self, message):
         if "refused" in message:
-            raise ValueError(message["refused"])
+            raise Refused(message["refused"])
         if message.get("accepted"):
             self.intervals = message["intervals"]
             self.report_at = time.monotonic() + self.intervals["report"]
             self.reported = None
+            self.backoff.reset()
             self.connected.set()
         if "probes" in message:
             self.probes = message["probes"]
