@@ -236,12 +236,19 @@ def find(run_dir: str, run: str) -> Journal:
 
 def unfinished(base: str, control_plane: str) -> t.List[Journal]:
     """The runs in ``base`` against this control plane that have not ended, the newest first."""
-    found = []
+    return [Journal(os.path.join(base, name)) for name, head in _heads(base, control_plane) if head.get("status") == RUNNING]
+
+
+def ended(base: str, control_plane: str) -> t.Set[str]:
+    """The ids of the runs in ``base`` against this control plane that have ended: a lock of theirs was left behind."""
+    return {name for name, head in _heads(base, control_plane) if head.get("status") != RUNNING}
+
+
+def _heads(base: str, control_plane: str) -> t.Iterator[t.Tuple[str, Json]]:
     for name in sorted(os.listdir(base), reverse=True) if os.path.isdir(base) else []:
         head = read_json(os.path.join(base, name, HEAD))
-        if isinstance(head, dict) and head.get("status") == RUNNING and head.get("control_plane") == control_plane:
-            found.append(Journal(os.path.join(base, name)))
-    return found
+        if isinstance(head, dict) and head.get("control_plane") == control_plane:
+            yield name, head
 
 
 # -- whose run it is

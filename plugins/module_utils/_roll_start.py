@@ -88,7 +88,9 @@ class Starter:
         run = earlier.run if earlier is not None else _new_run(self.clock())
         epoch = int(earlier.head()["epoch"]) + 1 if earlier is not None else 1
         locks = _roll_lock.Locks(self.client, self.wish.mesh, run, epoch, self.owner, self.wish.settings.host_timeout)
-        lock = self._lock(locks, {journal.run for journal in dead})
+        # A run that ended while the control plane was away could not unlock.
+        over = {journal.run for journal in dead} | _roll_journal.ended(self.wish.directory, self.client.url)
+        lock = self._lock(locks, over)
         try:
             result = self._write(run, epoch, lock, earlier, dead)
         except BaseException:

@@ -48,6 +48,20 @@ def test_a_control_plane_that_stays_away_stops_the_roll(rolling):
     assert roll.finish()["failed"]
 
 
+def test_a_lock_that_could_not_be_given_back_keeps_nobody_of_this_controller_away(rolling):
+    roll = rolling(pause_timeout=0.5)
+    roll.start(roll.hosts("web-1"))
+    roll.admit("web-1")
+    roll.mesh.way.down = True
+    roll.complete("web-1")
+    assert any("could not be asked in the end" in note for note in roll.finish()["notes"])
+    roll.mesh.way.down = False
+    again = rolling(roll.mesh)
+    again.start(again.hosts("web-1"))
+    again.through("web-1")
+    assert "failed" not in again.finish()
+
+
 def test_a_lost_right_stops_the_roll_at_once(rolling):
     roll = rolling()
     roll.start(roll.hosts("web-1"))
