@@ -18,12 +18,13 @@ class Leaving(Vm):
     """A proxy that leaves. Without a file nothing could start it again after this process was killed."""
 
     drain_time = 30.0
+    state: t.Mapping[str, t.Any] = {}
 
     def load(self) -> t.Optional[t.Dict[str, t.Any]]:
         return None
 
     def save(self, state: t.Mapping[str, t.Any]) -> None:
-        return
+        self.state = state
 
     def request(self) -> t.Optional[t.Dict[str, t.Any]]:
         return {"id": "leaving", "strategy": "drained", "reasons": [], "drain_time": self.drain_time, "ready_timeout": 0.0, "poll": 0.25}
