@@ -264,7 +264,7 @@ class Starter:
         else:
             journal = earlier
             with journal.locked():
-                journal.save_records(plan.records)
+                journal.save_records({**_left_out(journal.records(), plan.records, now), **plan.records})
                 journal.save_head(head)
         kept = _roll_view.summary(overviews, set(), self.began, now - self.began)
         journal.save_overview(dict(kept, asked=self.began, wanted=[]))
@@ -316,6 +316,20 @@ class Starter:
             "expected_seconds": plan.seconds,
             "resumed": resumed,
         }
+
+
+def _left_out(earlier: _roll_journal.Records, given: t.Container[str], now: float) -> _roll_journal.Records:
+    """The hosts of a run that goes on without them: gone from the inventory, or outside its limit."""
+    found: _roll_journal.Records = {}
+    for host, record in earlier.items():
+        if host in given or record["status"] not in ("waiting", "deferred", "admitted"):
+            continue
+        if record["status"] == "admitted":
+            reason = "it was being restarted when the controller died, and is no part of the roll any more: look at it"
+            found[host] = dict(record, status="failed", reason=reason, completed=now)
+        else:
+            found[host] = dict(record, status="skipped", reason="it is no part of the roll any more: it was left out when the roll was continued")
+    return found
 
 
 def _new_run(now: float) -> str:

@@ -280,3 +280,26 @@ def test_nothing_to_roll_begins_no_run(rolling):
     started = roll.start(roll.hosts("web-1", "web-2", pending=()))
     assert (started["run"], started["changed"], list(started["nothing_to_do"])) == ("", False, ["web-1", "web-2"])
     assert not [method for method, _target in roll.mesh.way.seen if method != "GET"]
+
+
+def test_hosts_that_are_gone_from_the_inventory_are_not_waited_for(rolling):
+    roll = rolling(canaries=0)
+    roll.start(roll.hosts("web-1", "web-2", "web-3"))
+    roll.admit("web-1")
+    roll.complete("web-1", {"failed": True, "msg": "not what this is about"})
+    journal = _roll_journal.find(roll.directory, roll.run)
+    with journal.locked():
+        journal.save_record("web-2", dict(journal.record("web-2"), status="admitted"))
+        head = journal.head()
+        head["process"] = dict(_roll_journal.identity(os.getpid()), pid=dead_pid())
+        head["abort"], head["state"]["abort"], head["state"]["failed"] = None, "", []
+        journal.save_head(head)
+    assert roll.start(roll.hosts("web-1"))["resumed"]
+    roll.through("web-1")
+    result = roll.finish()
+    assert result["done"] == ["web-1"]
+    assert (roll.record("web-3")["status"], "no part of the roll any more" in roll.record("web-3")["reason"]) == ("skipped", True)
+    # One that may be half restarted is for somebody to look at.
+    assert list(result["failed_hosts"]) == ["web-2"]
+    assert "web-2" in result["msg"]
+    assert "web-3" not in result["msg"]
