@@ -41,6 +41,8 @@ def dataplane(live: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
         inbound.pop("state", None)
         if held_back:
             inbound["state"] = "Ignored"
+            # A probed inbound is made NotReady when it is created, whatever it says, and Ready as soon as its probe succeeds.
+            inbound.pop("serviceProbe", None)
     for holder in [*(networking.get("inbound") or []), networking.get("gateway") or {}]:
         (holder.get("tags") or {}).pop(_dataplane.ZONE_TAG, None)  # the control plane injects it
     return result

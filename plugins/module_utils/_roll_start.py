@@ -328,7 +328,9 @@ def _left_out(earlier: _roll_journal.Records, given: t.Container[str], now: floa
             reason = "it was being restarted when the controller died, and is no part of the roll any more: look at it"
             found[host] = dict(record, status="failed", reason=reason, completed=now)
         else:
-            found[host] = dict(record, status="skipped", reason="it is no part of the roll any more: it was left out when the roll was continued")
+            found[host] = dict(
+                record, status="skipped", reason="it is no part of the roll any more: it was left out when the roll was continued"
+            )
     return found
 
 

@@ -183,9 +183,8 @@ def test_a_controller_that_is_killed_is_continued_by_the_next_run(rolls: Rolls, 
 def test_a_second_roll_is_refused(rolls: Rolls, tmp_path: Path) -> None:
     with rolling(rolls, "--limit", PAIR) as found:
         rolls.wait_until_one_is("admitted")
-        other = Rolls(rolls.fleet, tmp_path / "rolls")
         ansible = Ansible(tmp_path / "other", rolls.inventory)
-        extra = {"kuma_dp_roll_force": True, "kuma_dp_roll_dir": str(other.directory)}
+        extra = {"kuma_dp_roll_force": True, "kuma_dp_roll_dir": str(tmp_path / "rolls")}
         second = ansible.playbook(rolls.fleet.stage.playbook("rolling_restart"), "--limit", "vm4", extra=extra)
         ansible.close()
     assert second.code != 0

@@ -77,11 +77,13 @@ def test_a_cover_gets_the_dataplane_as_it_is_now_and_a_token_bound_to_it(rolling
 
 def test_what_an_operator_fenced_stays_fenced_and_its_cover_is_ignored(rolling):
     roll = rolling()
-    roll.mesh.write("web-1", health={"ready": False})
+    roll.mesh.write("web-1", health={"ready": False}, serviceProbe={"interval": "10s", "timeout": "2s", "tcp": {}})
     roll.mesh.write("web-2", health={"ready": False})
     roll.start([*roll.hosts("web-1"), *roll.hosts("web-2", cover=False)])
     (proxy,) = roll.admit("web-1").proxies
-    assert proxy["cover"]["dataplane"]["networking"]["inbound"][0]["state"] == "Ignored"
+    (inbound,) = proxy["cover"]["dataplane"]["networking"]["inbound"]
+    assert inbound["state"] == "Ignored"
+    assert "serviceProbe" not in inbound, "the control plane would make it NotReady, and Ready when the probe succeeds"
     roll.mesh.restart("web-1")
     assert roll.complete("web-1").outcome == "done"
     roll.through("web-2")
