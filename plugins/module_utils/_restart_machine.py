@@ -25,18 +25,23 @@ class World(t.Protocol):
     def now(self) -> float:
         """Seconds since the VM booted."""
 
-    def sleep(self, seconds: float) -> None: ...
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
 
-    def look(self, stage: str) -> Facts: ...
+    def look(self, stage: str) -> Facts:
+        """Both sides as they are; ``stage`` tells what is of interest."""
 
-    def load(self) -> t.Optional[steps.State]: ...
+    def load(self) -> t.Optional[steps.State]:
+        """The state that was saved last, if any."""
 
-    def save(self, state: t.Mapping[str, t.Any]) -> None: ...
+    def save(self, state: t.Mapping[str, t.Any]) -> None:
+        """Keep the state, so that a crash leaves either the old or the new one."""
 
     def request(self) -> t.Optional[t.Dict[str, t.Any]]:
         """The request that waits, if any."""
 
-    def forget_request(self) -> None: ...
+    def forget_request(self) -> None:
+        """The request is taken up."""
 
     def own_request(self) -> t.Dict[str, t.Any]:
         """What to do when an operator starts the machine without a request."""
@@ -44,7 +49,8 @@ class World(t.Protocol):
     def prepare_cover(self) -> t.List[str]:
         """Write the cover's files; returns notes about the VM."""
 
-    def start(self, side: str) -> None: ...
+    def start(self, side: str) -> None:
+        """Start the unit of a side."""
 
     def stop(self, side: str) -> None:
         """Tell kuma-dp that its connections are drained, so that it stops without sleeping, and stop it."""
@@ -52,14 +58,17 @@ class World(t.Protocol):
     def tell(self, side: str, path: str) -> None:
         """POST to the side's admin interface; an error is logged."""
 
-    def journal(self, side: str) -> t.List[str]: ...
+    def journal(self, side: str) -> t.List[str]:
+        """The last lines that a side logged."""
 
     def keep_good(self) -> None:
         """Remember what the running main proxy was started with."""
 
-    def restore_good(self) -> None: ...
+    def restore_good(self) -> None:
+        """Put back what was remembered."""
 
-    def log(self, text: str) -> None: ...
+    def log(self, text: str) -> None:
+        """Say something in the journal of the machine."""
 
 
 class Machine:

@@ -166,7 +166,8 @@ def step_chart(samples: t.Sequence[Sample], axis: Axis) -> str:
     begin = points[0][0]
     grid = "".join(f'<path class="grid" d="M{_short(tick.left * 10)} 0V100"/>' for tick in axis.ticks())
     gaps = "".join(
-        f'<path class="gap" d="M{_short(left * 10)} 0h{_short(width * 10)}v98h-{_short(width * 10)}Z"/>' for left, width, _ in axis.breaks
+        f'<path class="gap" d="M{_short(left * 10)} 0h{_short(width * 10)}v98h-{_short(width * 10)}Z"/>'
+        for left, width, _seconds in axis.breaks
     )
     return (
         f"{grid}"

@@ -168,7 +168,7 @@ def _timeline(run: Run, axis: Axis) -> str:
     if not run.hosts:
         return ""
     bars = [_roll_report_chart.segments(host, axis) for host in run.hosts]
-    used = {segment.kind for bar in bars for segment in bar}
+    used = {segment.kind for parts in bars for segment in parts}
     legend = "".join(f'<span><i class="{kind}"></i>{_LEGEND.get(kind, kind)}</span>' for kind in (*PHASES, REST, OPEN) if kind in used)
     ticks = axis.ticks()
     labels = "".join(
@@ -183,7 +183,7 @@ def _timeline(run: Run, axis: Axis) -> str:
         f" Hatched: {', '.join(_long(seconds) for _left, _width, seconds in axis.breaks)} without work, left out." if axis.breaks else ""
     )
     size = "huge" if len(run.hosts) > _HUGE else "many" if len(run.hosts) > _MANY else "few"
-    rows = "".join(_row(host, bar) for host, bar in zip(run.hosts, bars))
+    rows = "".join(_row(host, parts) for host, parts in zip(run.hosts, bars))
     return (
         f'<section id="timeline"><div class="head"><h2>Timeline</h2><div class="legend">{legend}</div>'
         f"<p>Minutes and seconds since the start.{omitted}</p></div>\n"
@@ -191,20 +191,20 @@ def _timeline(run: Run, axis: Axis) -> str:
     )
 
 
-def _row(host: Host, bar: t.Sequence[_roll_report_chart.Segment]) -> str:
+def _row(host: Host, segments: t.Sequence[_roll_report_chart.Segment]) -> str:
     parts = "".join(
         f'<i class="{part.kind}" style="left:{_percent(part.left)};width:{_percent(part.width)}" '
         f'title="{_LEGEND.get(part.kind, part.kind)} {_short(part.seconds)}"></i>'
-        for part in bar
+        for part in segments
     )
     bad, why = host.status in _BAD, ""
     if bad:
-        worked = [part for part in bar if part.kind != "wait"] or list(bar)
+        worked = [part for part in segments if part.kind != "wait"] or list(segments)
         if worked:
             width = worked[-1].left + worked[-1].width - worked[0].left
             parts += f'<em style="left:{_percent(worked[0].left)};width:{_percent(width)}"></em>'
         why = f'<div class="why">{_e(host.reason)}</div>' if host.reason else ""
-    elif not bar and host.reason:
+    elif not segments and host.reason:
         parts = f'<div class="not">{_e(host.reason)}</div>'
     took = _short(host.seconds) if host.status == DONE and host.seconds is not None else _badge(host.status)
     name = f'<div class="who" title="{_e(host.name)}">{"&#10005; " if bad else ""}<b>{_e(host.name)}</b>{_tags(host)}</div>'

@@ -65,7 +65,10 @@ PLAY = """\
       - when: admission.admitted
         block:
           - name: Restart
-            ansible.builtin.raw: touch {{ dir }}/{{ inventory_hostname }}.go; while [ ! -e {{ dir }}/{{ inventory_hostname }}.gone ]; do sleep 0.1; done; cat {{ dir }}/{{ inventory_hostname }}.gone
+            ansible.builtin.raw: >-
+              touch {{ dir }}/{{ inventory_hostname }}.go;
+              while [ ! -e {{ dir }}/{{ inventory_hostname }}.gone ]; do sleep 0.1; done;
+              cat {{ dir }}/{{ inventory_hostname }}.gone
             register: said
             failed_when: false
         always:
@@ -280,7 +283,7 @@ def test_a_killed_controller_leaves_nobody_behind_and_is_continued(fleet):
     made.held = {"web-2"}
     first = made.begin(cover=False, forks=6, canaries=1)
     try:
-        until(lambda: (made.directory / "web-2.go").exists())
+        until((made.directory / "web-2.go").exists)
         assert not made.mesh.serves("web-2")
         # A second roller meanwhile.
         second = made.play(cover=False)
@@ -291,7 +294,10 @@ def test_a_killed_controller_leaves_nobody_behind_and_is_continued(fleet):
         # The main process alone: its workers find out by themselves that it is gone.
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
-        workers = lambda: [pid for pid in pathlib.Path("/proc").glob("[0-9]*") if in_session(pid, first.pid)]  # noqa: E731
+
+        def workers():
+            return [pid for pid in pathlib.Path("/proc").glob("[0-9]*") if in_session(pid, first.pid)]
+
         until(lambda: not [pid for pid in workers() if b"ansible-playbook" in command_line(pid)])
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -57,12 +57,12 @@ class Connection(asyncio.Protocol):
     def eof_received(self):
         self.usable = False  # and connection_lost follows
 
-    def connection_lost(self, error):
+    def connection_lost(self, exc):
         self.usable = False
         if not self.waiting and not self.closed:
             self.cut = time.time()
         for key in list(self.waiting):
-            self.fail(key, f"connection lost: {error or 'closed by the other side'}")
+            self.fail(key, f"connection lost: {exc or 'closed by the other side'}")
 
     def answer(self, key, status, body):
         future = self.waiting.pop(key, None)

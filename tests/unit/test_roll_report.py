@@ -289,7 +289,7 @@ def test_notes_on_a_host_are_told():
 def test_what_is_not_known_is_not_told():
     page = _roll_report.html({"hosts": {"web-1": {}}, "status": "running"})
     words = " ".join(read(page).words)
-    assert "None" not in words.split("</style>")[-1]
+    assert "None" not in words.rsplit("</style>", maxsplit=1)[-1]
     assert "not begun" in words
 
 
@@ -329,7 +329,7 @@ def test_size_and_effort_grow_with_the_fleet():
     for hosts in (500, 2000):
         data = journal(hosts, 40, drained=range(1, hosts, 7), failed=(11,))
         pages.append(_roll_report.html(data))
-        seconds.append(min(effort(data) for _ in range(3)))
+        seconds.append(min(effort(data) for _attempt in range(3)))
     assert len(pages[1]) < 4 * len(pages[0])
     assert len(pages[1]) < 3_000_000
     # Four times the hosts; a part that grows with their square would make it sixteen times.
