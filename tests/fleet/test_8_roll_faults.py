@@ -212,6 +212,7 @@ def test_an_instance_that_is_lost_counts_against_the_budget(rolls: Rolls) -> Non
     rolls.fleet.host("vm5").run("systemctl stop kuma-lab-app")
     try:
         rolls.fleet.wait_ready("vm5", wanted=False)
+        rolls.wait_for_answers(*WEB[:3])
         with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
             run, _asked = rolls.roll("--limit", ",".join(WEB), extra={"kuma_dp_roll_strategy": "drained", "kuma_dp_roll_canaries": 0})
         assert run.code != 0, run.explain()
