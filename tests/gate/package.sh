@@ -14,6 +14,12 @@ ansible-galaxy collection build "$scratch/tree" --output-path "$scratch" >/dev/n
 artefact=$(echo "$scratch"/meshfleet-kuma-*.tar.gz)
 echo "package: $(basename "$artefact"), $(stat -c %s "$artefact") bytes, $(tar -tzf "$artefact" | wc -l) entries"
 
+missing=$(git -C "$ROOT" ls-files plugins roles playbooks meta docs | sort | comm -23 - <(tar -tzf "$artefact" | sort))
+if [ -n "$missing" ]; then
+  printf 'package: the manifest of galaxy.yml leaves these files out:\n%s\n' "$missing" >&2
+  exit 1
+fi
+
 cd "$scratch"
 status=0
 PATH=$galaxy/bin:/usr/bin:/bin PYTHONPATH='' ANSIBLE_COLLECTIONS_PATH='' GALAXY_IMPORTER_CHECK_REQUIRED_TAGS=true \
