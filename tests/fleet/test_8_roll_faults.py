@@ -95,6 +95,22 @@ def test_a_host_that_is_cut_off_in_the_middle_is_finished_by_itself(rolls: Rolls
     assert answers.failures == []
 
 
+def test_a_host_that_reboots_under_its_cover_comes_back_without_it(rolls: Rolls) -> None:
+    host = rolls.fleet.host("vm2")
+    with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
+        with rolling(rolls, "--limit", "vm2") as found:
+            rolls.wait_until_one_is("admitted")
+            wait_until(lambda: host.run("systemctl is-active kuma-dp-cover@vm2", check=False).strip() == "active", 30, "the cover of vm2")
+            host.reboot()
+        assert found["run"].code != 0, found["run"].explain()
+        # It depends on what the reboot reached first, the connection or the module.
+        assert rolls.status()["vm2"] in ("failed", "unreachable")
+        assert "vm2" in found["run"].messages
+        rolls.settle()
+        rolls.wait_for_answers()
+    assert answers.failures == []
+
+
 def test_an_application_that_does_not_get_healthy_stops_the_roll(rolls: Rolls) -> None:
     before = rolls.processes()
     stop = hook(rolls, "systemctl stop kuma-lab-app", "vm2")
