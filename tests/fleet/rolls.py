@@ -88,12 +88,15 @@ class Rolls:
         return outbounds(self.fleet.host(CALLER))["WEB"]
 
     def wait_for_answers(self, *expected: str) -> None:
-        """Until exactly these hosts answer the caller."""
+        """Until exactly these hosts answer the caller, and nobody else is asked: a host that its caller still has shows as a failure."""
         wanted = sorted(expected or WEB)
         port = self.port()
-        wait_until(
-            lambda: sorted(ask(self.fleet.host(CALLER), port, 24).by_host) == wanted, 60, f"answers from {', '.join(wanted)}", interval=0.5
-        )
+
+        def answered() -> bool:
+            answers = ask(self.fleet.host(CALLER), port, 24)
+            return not answers.failures and sorted(answers.by_host) == wanted
+
+        wait_until(answered, 60, f"answers from {', '.join(wanted)}", interval=0.5)
 
     def settle(self, *hosts: str) -> None:
         """What has to hold after every roll, whatever happened in it: no healthy proxy is fenced, and no cover is left beside one."""
