@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _roll_cover,
     _roll_gate,
+    _roll_pulse,
     _roll_traffic,
     _roll_view,
     _rollout,
@@ -99,18 +100,29 @@ class Host:
             verdict = verdicts.get(self.name) or _rollout.Verdict(_rollout.REFUSE, "it does not wait any more")
             if verdict.kind == _rollout.ADMIT and not set(record["proxies"]) <= set(kept.get("wanted") or []):
                 return _rollout.Verdict(_rollout.WAIT, "for a newer view of the control plane")
+            unheard = self._unheard(state, kept, now) if verdict.kind == _rollout.ADMIT else []
+            if unheard:
+                return _rollout.Verdict(_rollout.WAIT, f"for a sign of life of {', '.join(unheard[:3])}")
             if verdict.kind == _rollout.ADMIT:
                 member = _rollout.admit(state, roll.settings, view, self.name, now)
                 before = {name: kept["proxies"].get(name) for name in record["proxies"]}
                 record.update(status="admitted", reason="", canary=member.canary, admitted=now, before=before, epoch=roll.epoch)
                 record["phases"]["wait"] = round(now - record["arrived"], 2)
             elif verdict.kind != _rollout.WAIT:
+                verdict = verdict._replace(reason=verdict.reason + _roll_pulse.hint(kept))
                 _rollout.leave(state, self.name)
                 status = "deferred" if verdict.kind == _rollout.DEFER else "refused"
                 record.update(status=status, reason=verdict.reason)
             if verdict.kind != _rollout.WAIT:
                 roll.journal.save_record(self.name, record)
         return verdict
+
+    def _unheard(self, state: _rollout.State, kept: Json, now: float) -> t.List[str]:
+        """The other instances of its services that have to answer before this host may go."""
+        flying = {name for member in state.flying.values() for name in member.proxies}
+        pulse = kept.get("pulse") or _roll_pulse.nothing()
+        own = state.waiting[self.name]
+        return _roll_pulse.unheard(pulse, kept.get("siblings") or {}, own.services, flying | set(own.proxies), now)
 
     def _verdicts(self, state: _rollout.State, view: _rollout.View, now: float) -> t.Dict[str, _rollout.Verdict]:
         """Decisions, without the hosts whose worker has died: nobody waits for these."""

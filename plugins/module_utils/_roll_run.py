@@ -13,7 +13,14 @@ import os
 import time
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_journal, _roll_lock, _roll_view, _rollout, _rollout_settings
+from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _roll_journal,
+    _roll_lock,
+    _roll_pulse,
+    _roll_view,
+    _rollout,
+    _rollout_settings,
+)
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied, ApiError, Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._propagation import Timing
 from ansible_collections.meshfleet.kuma.plugins.module_utils._roll_traffic import Traffic
@@ -133,6 +140,9 @@ class Roll:
         members = [*state.waiting.values(), *state.flying.values()]
         wanted = {name for member in members for name in member.proxies}
         at = self.clock()
+        # Before the listing: one that does not answer takes seconds, and the view has to be fresh.
+        pulse = self._listen(kept, state, at)
+        at = self.clock()
         try:
             overviews = self.client.list(api_path("meshes", self.mesh, "dataplanes", "_overview"))
             self._renew(head, at)
@@ -146,8 +156,23 @@ class Roll:
             return
         fresh = _roll_view.summary(overviews, wanted, at, self.clock() - at)
         fresh.update(asked=self.clock(), recovered=at if kept.get("outage") else kept.get("recovered", 0.0), wanted=sorted(wanted))
+        self._count_lost(fresh, pulse, _roll_pulse.siblings(overviews, {name for member in members for name in member.services}))
         self._note(fresh, kept, state, set(head["services"]), at)
         self.journal.save_overview(fresh)
+
+    def _listen(self, kept: Json, state: _rollout.State, now: float) -> Json:
+        """What is heard of the other instances of the services that wait, for the next view."""
+        pulse = kept.get("pulse") or _roll_pulse.nothing()
+        flying = {name for member in state.flying.values() for name in member.proxies}
+        wanted = {} if kept.get("outage") else _roll_pulse.due(pulse, kept.get("siblings") or {}, flying, now)
+        return _roll_pulse.update(pulse, _roll_pulse.listen(self.client, self.mesh, wanted), self.clock()) if wanted else pulse
+
+    @staticmethod
+    def _count_lost(fresh: Json, pulse: Json, siblings: _roll_pulse.Siblings) -> None:
+        fresh.update(pulse=pulse, siblings=siblings)
+        for service, own in siblings.items():
+            entry = fresh["services"][service]
+            entry["down"] = sorted({*entry["down"], *_roll_pulse.lost(pulse, own)})
 
     def _renew(self, head: Json, now: float) -> None:
         lock = head.get("lock")

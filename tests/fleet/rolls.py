@@ -69,20 +69,26 @@ class Rolls:
 
         return str(wait_until(find, timeout, f"a host that is {status}", interval=0.1))
 
-    def processes(self) -> dict[str, str]:
+    def processes(self, *names: str) -> dict[str, str]:
         """Process id and start of every main proxy; another one after a restart."""
+        hosts = names or tuple(ALL)
 
         def look(name: str) -> str:
             return self.fleet.host(name).run(
                 f"systemctl show --property=MainPID,ExecMainStartTimestampMonotonic --value kuma-dp@{name} | xargs"
             )
 
-        with ThreadPoolExecutor(len(ALL)) as pool:
-            return dict(zip(ALL, pool.map(look, ALL), strict=True))
+        with ThreadPoolExecutor(len(hosts)) as pool:
+            return dict(zip(hosts, pool.map(look, hosts), strict=True))
 
-    def restarted(self, before: dict[str, str]) -> list[str]:
-        """The hosts whose main proxy is another process than `before`."""
-        return [name for name, process in self.processes().items() if process != before[name]]
+    def restarted(self, before: dict[str, str], *names: str) -> list[str]:
+        """The hosts (all, or these) whose main proxy is another process than `before`."""
+        return [name for name, process in self.processes(*names).items() if process != before[name]]
+
+    def running_version(self, name: str) -> str:
+        """The version of the executable that the main proxy of a host runs, by its path."""
+        path = self.fleet.host(name).run(f"readlink /proc/$(systemctl show --property=MainPID --value kuma-dp@{name})/exe")
+        return path.split("/")[3]
 
     def port(self) -> int:
         return outbounds(self.fleet.host(CALLER))["WEB"]

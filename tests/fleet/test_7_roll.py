@@ -15,7 +15,6 @@ from tests.lab import archive
 from tests.lab.load import Load, Profile, keepalive, load, new, pooled, slow
 
 # Enough of everything to notice a gap, and little enough for two processors that boot proxies meanwhile.
-NEW_VERSION = "2.14.9"
 
 
 def requests(rolls: Rolls) -> list[Profile]:
@@ -90,11 +89,11 @@ def test_the_report_of_a_roll_lies_beside_its_journal(rolls: Rolls) -> None:
 
 
 def test_an_upgrade_loses_no_request(rolls: Rolls, tmp_path: Path) -> None:
-    newer = archive.build(NEW_VERSION)
+    newer = archive.newer()
     before = rolls.processes()
     wanted = {
         "kuma_dp_roll_force": False,
-        "kuma_dp_version": NEW_VERSION,
+        "kuma_dp_version": newer.version,
         "kuma_dp_archive": str(newer.path),
         "kuma_dp_archive_checksum": newer.sha256,
     }
@@ -105,7 +104,7 @@ def test_an_upgrade_loses_no_request(rolls: Rolls, tmp_path: Path) -> None:
     assert run.code == 0, run.explain()
     check_nothing_failed(seen)
     assert rolls.restarted(before) == ALL
-    assert {host["version"]["after"] for host in rolls.journal()["hosts"].values()} == {NEW_VERSION}
+    assert {host["version"]["after"] for host in rolls.journal()["hosts"].values()} == {newer.version}
     again, _asked = rolls.roll(playbook="upgrade", extra=wanted)
     assert again.code == 0, again.explain()
     assert again.changed == {}

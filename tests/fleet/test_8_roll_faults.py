@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tests.fleet.rolls import ALL, CALLER, WEB, Rolls
+from tests.lab import archive
 from tests.lab.ansible import Ansible, Run
 from tests.lab.processes import wait_until
 from tests.lab.traffic import polling
@@ -174,16 +175,26 @@ def frozen_after_the_first(rolls: Rolls) -> Iterator[dict[str, Run]]:
         yield found
 
 
-@pytest.mark.parametrize("status", ["admitted", "done"])
-def test_a_controller_that_is_killed_is_continued_by_the_next_run(rolls: Rolls, status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "limit", "wait"),
+    [
+        # In the middle of the restart; where the first host is under way.
+        ("admitted", "vm2,vm3,vm4", 2),
+        ("done", "vm2,vm3,vm4", 0),
+        # Nobody is left to restart: the roll waits for the cover to go.
+        ("done", "vm2", 3),
+    ],
+    ids=["restart", "between", "finish"],
+)
+def test_a_controller_that_is_killed_is_continued_by_the_next_run(rolls: Rolls, status: str, limit: str, wait: float) -> None:
     before = rolls.processes()
     stop = threading.Event()
     with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
-        with rolling(rolls, "--limit", "vm2,vm3,vm4", stop=stop) as found:
+        with rolling(rolls, "--limit", limit, stop=stop) as found:
             rolls.wait_until_one_is(status)
             first = next(name for name, record in rolls.live().items() if record["status"] in ("admitted", "done"))
-            # In the middle of the restart, where the first host is under way.
-            threading.Event().wait(2 if status == "admitted" else 0)
+            threading.Event().wait(wait)
+            assert rolls.live(), "the roll has ended before it could be killed"
             stop.set()
         assert found["run"].code != 0
         # A host that is gone from the inventory is not waited for, and nothing of it is left behind.
@@ -192,7 +203,7 @@ def test_a_controller_that_is_killed_is_continued_by_the_next_run(rolls: Rolls, 
         rolls.settle()
     assert answers.failures == []
     assert set(rolls.restarted(before)) >= {"vm2", "vm3"}
-    assert first in ("vm2", "vm3", "vm4")
+    assert first in limit.split(",")
     assert "continues an earlier run" in run.output
 
 
@@ -241,6 +252,47 @@ def test_an_instance_that_is_lost_counts_against_the_budget(rolls: Rolls) -> Non
     finally:
         rolls.fleet.host("vm5").run("systemctl start kuma-lab-app")
     rolls.settle()
+
+
+def test_an_instance_that_loses_power_in_the_middle_counts_although_the_control_plane_still_sees_it(rolls: Rolls) -> None:
+    before = rolls.processes()
+    # Long enough for the third to be asked again.
+    waits = {"kuma_dp_roll_strategy": "drained", "kuma_dp_roll_soak": 20}
+    with contextlib.ExitStack() as power:
+        with rolling(rolls, "--limit", PAIR, extra=waits) as found:
+            rolls.wait_until_one_is("admitted")
+            power.enter_context(rolls.fleet.host("vm4").unplugged())
+        assert rolls.fleet.ready("vm4"), "the control plane has heard of it after all, and the test shows nothing"
+        run = found["run"]
+        assert run.code != 0, run.explain()
+        assert rolls.status() == {"vm2": "done", "vm3": "refused"}
+        assert rolls.restarted(before, "vm2", "vm3") == ["vm2"]
+        assert "vm4 answered before and not any more" in run.messages, run.explain()
+    rolls.settle()
+    check_finished_by_another_run(rolls)
+
+
+def test_an_upgrade_whose_gate_fails_is_put_back(rolls: Rolls) -> None:
+    """The new version runs, but the host does not serve with it: it goes back to what it ran with, and the roll ends."""
+    newer = archive.newer()
+    wanted = {
+        "kuma_dp_roll_force": False,
+        "kuma_dp_version": newer.version,
+        "kuma_dp_archive": str(newer.path),
+        "kuma_dp_archive_checksum": newer.sha256,
+        "kuma_dp_roll_after": hook(rolls, "systemctl stop kuma-lab-app", "vm2"),
+        "kuma_dp_roll_min_healthy": 9,
+        "kuma_dp_roll_gate_timeout": 15,
+    }
+    with polling(rolls.fleet.host(CALLER), rolls.port()):
+        run, _asked = rolls.roll("--limit", PAIR, playbook="upgrade", extra=wanted)
+    assert run.code != 0, run.explain()
+    assert rolls.status() == {"vm2": "failed", "vm3": "refused"}
+    assert "vm2 was put back to what it ran with before" in run.output
+    rolls.fleet.host("vm2").run("systemctl start kuma-lab-app")
+    assert rolls.running_version("vm2") != newer.version
+    rolls.settle()
+    check_finished_by_another_run(rolls, kuma_dp_roll_force=False)
 
 
 def test_what_an_operator_fenced_stays_fenced_and_ghosts_of_covers_go(rolls: Rolls) -> None:

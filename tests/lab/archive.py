@@ -28,6 +28,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # e_machine of an ELF header.
 ELF_MACHINE = {"amd64": 62, "arm64": 183}
 DOUBLE_VERSION = "2.14.3"
+NEWER_DOUBLE_VERSION = "2.14.9"
 NEVER_READY = b"#!/bin/sh\necho 'Error: this release does not work on this machine' >&2\nexec sleep infinity\n"
 
 
@@ -41,12 +42,24 @@ class Archive:
 
 def kuma_bin() -> Path | None:
     """The directory of the real Kuma, when the caller wants that one."""
-    path = os.environ.get("KUMA_BIN")
+    return _programs("KUMA_BIN", "kuma-cp", "kuma-dp")
+
+
+def kuma_bin_next() -> Path | None:
+    """The directory of the real Kuma that fleets of the real Kuma are upgraded to."""
+    found = _programs("KUMA_BIN_NEXT", "kuma-dp")
+    if kuma_bin() and not found:
+        raise LabError("with KUMA_BIN an upgrade needs KUMA_BIN_NEXT: a directory with the kuma-dp of another version")
+    return found
+
+
+def _programs(variable: str, *names: str) -> Path | None:
+    path = os.environ.get(variable)
     if not path:
         return None
-    missing = [name for name in ("kuma-cp", "kuma-dp") if not os.access(Path(path) / name, os.X_OK)]
+    missing = [name for name in names if not os.access(Path(path) / name, os.X_OK)]
     if missing:
-        raise LabError(f"KUMA_BIN={path} has no executable {' and '.join(missing)}")
+        raise LabError(f"{variable}={path} has no executable {' and '.join(missing)}")
     return Path(path).resolve()
 
 
@@ -62,9 +75,9 @@ def envoy() -> Path:
     return found[0]
 
 
-def version() -> str:
-    """The version that the archive has unless the caller chooses another."""
-    directory = kuma_bin()
+def version(directory: Path | None = None) -> str:
+    """The version that the archive has unless the caller chooses another; that of the programs in `directory`, if one is given."""
+    directory = directory or kuma_bin()
     if not directory:
         return DOUBLE_VERSION
     output = subprocess.run([directory / "kuma-dp", "version", "--detailed"], capture_output=True, text=True, check=True).stdout
@@ -74,7 +87,13 @@ def version() -> str:
     return match.group(1)
 
 
-def build(wanted: str | None = None, architecture: str | None = None, broken: bool = False) -> Archive:
+def newer() -> Archive:
+    """What the fleet is upgraded to: the stand-in with another number, or another real one."""
+    directory = kuma_bin_next()
+    return build(version(directory), directory=directory) if directory else build(NEWER_DOUBLE_VERSION)
+
+
+def build(wanted: str | None = None, architecture: str | None = None, broken: bool = False, directory: Path | None = None) -> Archive:
     """The archive of a version, from the cache when its inputs are the same.
 
     A foreign architecture gives an archive whose programs carry that architecture in their header and run nowhere. A broken one has a
@@ -82,7 +101,7 @@ def build(wanted: str | None = None, architecture: str | None = None, broken: bo
     """
     native = ARCHITECTURES[platform.machine()]
     wanted, architecture = wanted or version(), architecture or native
-    directory = kuma_bin()
+    directory = directory or kuma_bin()
     programs = {"envoy": envoy().read_bytes(), "kuma-dp": (directory / "kuma-dp").read_bytes() if directory else kuma_dp(wanted)}
     if broken:
         programs["kuma-dp"] = NEVER_READY

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shlex
 import socket
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +110,17 @@ class Host:
         """Switch the host off, hard. What it wrote stays until the lab goes."""
         for group in cgroups.paths(self.cgroup):
             cgroups.remove(group)
+
+    @contextlib.contextmanager
+    def unplugged(self) -> Iterator[None]:
+        """For others it is as if the host had lost its power: nothing comes from it any more, not even the end of a connection."""
+        index = int(self.run("cat /sys/class/net/host0/iflink"))
+        link = socket.if_indextoname(index)
+        subprocess.run(["ip", "link", "set", link, "down"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["ip", "link", "set", link, "up"], check=True)
 
     def answers(self) -> bool:
         """Whether its SSH server greets."""

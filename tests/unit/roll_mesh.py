@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import http.client
 import itertools
 import json
+import socket
 import ssl
 import threading
 import urllib.parse
@@ -36,6 +39,16 @@ class Proxy:
         first = json.loads(self.answer.readline())
         assert first.get("accepted"), first
         self.send({"health": {"ready": True, "probes": {}}})
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        """Answers what the control plane asks of its Envoy, until the stream ends."""
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException, AttributeError):
+            for line in self.answer:
+                question = json.loads(line).get("admin")
+                if question:
+                    self.send({"admin": {"id": question["id"], "type": "text/plain", "body": base64.b64encode(b"").decode()}})
 
     def send(self, message):
         line = json.dumps(message).encode() + b"\n"
@@ -44,7 +57,9 @@ class Proxy:
     def close(self, goodbye=True):
         if goodbye:
             self.send({"goodbye": True})
-            self.answer.read()
+            self.reader.join(20)
+        else:
+            self.connection.sock.shutdown(socket.SHUT_RDWR)
         self.connection.close()
 
 
