@@ -13,11 +13,23 @@ import requests
 
 from tests.fleet.fleet import GROUPS, Fleet
 from tests.fleet.rolls import Rolls
-from tests.lab import leftovers
+from tests.lab import archive, leftovers
+from tests.lab.control_plane import ControlPlane
 from tests.lab.stage import stage
 
 # The mesh's own policies would hide what a test is about: they try again and take sick endpoints out by themselves.
 POLICIES = ("meshretries/mesh-retry-all-default", "meshcircuitbreakers/mesh-circuit-breaker-all-default")
+
+
+def encrypt(control_plane: ControlPlane) -> None:
+    """Proxies talk to each other by mTLS, which the stand-in does not know; others may go on in plain text."""
+    backend = {"name": "ca-1", "type": "builtin", "mode": "PERMISSIVE"}
+    mesh = {**control_plane.call("GET", "/meshes/default"), "mtls": {"enabledBackend": "ca-1", "backends": [backend]}}
+    control_plane.call("PUT", "/meshes/default", mesh)
+    everybody = {"kind": "Mesh"}
+    spec = {"targetRef": everybody, "from": [{"targetRef": everybody, "default": {"action": "Allow"}}]}
+    permission = {"type": "MeshTrafficPermission", "mesh": "default", "name": "everybody", "spec": spec}
+    control_plane.call("PUT", "/meshes/default/meshtrafficpermissions/everybody", permission)
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +42,8 @@ def fleet() -> Iterator[Fleet]:
             except requests.HTTPError as error:
                 if error.response.status_code not in (404, 405):
                     raise
+        if archive.kuma_bin():
+            encrypt(set_up.control_plane)
         fleet = Fleet(set_up, set_up.ansible(set_up.directory / "inventory.yml"))
         set_up.inventory(GROUPS, **fleet.variables)
         yield fleet
