@@ -28,6 +28,9 @@ class Archive(t.NamedTuple):
     path: str
     checksum: t.Optional[str]
     architecture: str
+    # Of whose variables problems speak, and what must be in it.
+    role: str = "kuma_dp"
+    programs: t.Tuple[str, ...] = PROGRAMS
 
 
 def is_url(source: str) -> bool:
@@ -49,31 +52,33 @@ def checksum_for(value: t.Any, architecture: str) -> t.Optional[str]:
     return match.group(1)
 
 
-def wanted(host: str, variables: t.Mapping[str, t.Any], architecture: str) -> t.Tuple[t.Optional[Archive], t.List[str]]:
+def wanted(
+    host: str, variables: t.Mapping[str, t.Any], architecture: str, role: str = "kuma_dp", programs: t.Tuple[str, ...] = PROGRAMS
+) -> t.Tuple[t.Optional[Archive], t.List[str]]:
     """The archive that ``host`` needs, and what is wrong with the variables that describe it."""
     version = str(variables.get("version") or "")
     source = str(variables.get("archive") or "").replace("{version}", version).replace("{arch}", architecture)
     problems = []
     checksum = None
     if not re.match(r"[0-9A-Za-z][0-9A-Za-z.+_-]*\Z", version) or version.startswith("v"):
-        problems.append("%s: kuma_dp_version is %r, expected a released version without v, such as 2.14.3" % (host, version))
+        problems.append("%s: %s_version is %r, expected a released version without v, such as 2.14.3" % (host, role, version))
     try:
         checksum = checksum_for(variables.get("archive_checksum"), architecture)
         if checksum is None:
             pinned = variables.get("archive_checksum")
             known = ", ".join(sorted(pinned)) if isinstance(pinned, t.Mapping) and pinned else "none"
             problems.append(
-                "%s: kuma_dp_archive_checksum has no SHA-256 for architecture %s (it has: %s), expected one per architecture "
-                "of the fleet, taken from a source you trust" % (host, architecture, known)
+                "%s: %s_archive_checksum has no SHA-256 for architecture %s (it has: %s), expected one per architecture "
+                "of the fleet, taken from a source you trust" % (host, role, architecture, known)
             )
     except ValueError as error:
-        problems.append("%s: kuma_dp_archive_checksum is %r, expected 64 hexadecimal digits, with or without sha256:" % (host, str(error)))
+        problems.append("%s: %s_archive_checksum is %r, expected 64 hexadecimal digits, with or without sha256:" % (host, role, str(error)))
     if problems:
         return None, problems
     path = source
     if is_url(source):
         path = os.path.join(str(variables.get("archive_cache") or ""), source.rsplit("/", 1)[-1])
-    return Archive(host, source, os.path.expanduser(path), checksum, architecture), []
+    return Archive(host, source, os.path.expanduser(path), checksum, architecture, role, programs), []
 
 
 def inspect(archive: Archive) -> t.List[str]:
@@ -82,14 +87,15 @@ def inspect(archive: Archive) -> t.List[str]:
         if is_url(archive.source):
             return []
         return [
-            "%s: kuma_dp_archive is %s, which does not exist on the controller, expected the path or URL of a release archive"
-            % (archive.host, archive.path)
+            "%s: %s_archive is %s, which does not exist on the controller, expected the path or URL of a release archive"
+            % (archive.host, archive.role, archive.path)
         ]
     found = sha256(archive.path)
     if found != archive.checksum:
         return [
-            "%s: kuma_dp_archive %s has SHA-256 %s, expected %s from kuma_dp_archive_checksum: fetch it again, or correct the "
-            "checksum after checking where the file came from" % (archive.host, archive.path, found, archive.checksum)
+            "%s: %s_archive %s has SHA-256 %s, expected %s from %s_archive_checksum: fetch it again, or correct the "
+            "checksum after checking where the file came from"
+            % (archive.host, archive.role, archive.path, found, archive.checksum, archive.role)
         ]
     return _contents(archive)
 
@@ -112,19 +118,29 @@ def _contents(archive: Archive) -> t.List[str]:
                 if program and handle is not None:
                     machines[program.group(1)] = elf_machine(handle.read(20))
     except (tarfile.TarError, OSError, EOFError) as error:
-        return ["%s: kuma_dp_archive %s cannot be read: %s, expected a tar.gz" % (archive.host, archive.path, error)]
-    missing = [program for program in PROGRAMS if program not in machines]
+        return ["%s: %s_archive %s cannot be read: %s, expected a tar.gz" % (archive.host, archive.role, archive.path, error)]
+    missing = [program for program in archive.programs if program not in machines]
     if missing:
         return [
-            "%s: kuma_dp_archive %s has no <folder>/bin/%s, expected a release archive of Kuma or Kong Mesh for Linux"
-            % (archive.host, archive.path, " and bin/".join(missing))
+            "%s: %s_archive %s has no <folder>/bin/%s, expected a release archive of Kuma or Kong Mesh for Linux"
+            % (archive.host, archive.role, archive.path, " and bin/".join(missing))
         ]
     return [
-        "%s: bin/%s in kuma_dp_archive %s is built for %s, expected %s: give the archive of this architecture"
-        % (archive.host, program, archive.path, machine, archive.architecture)
+        "%s: bin/%s in %s_archive %s is built for %s, expected %s: give the archive of this architecture"
+        % (archive.host, program, archive.role, archive.path, machine, archive.architecture)
         for program, machine in sorted(machines.items())
         if machine is not None and machine != archive.architecture
     ]
+
+
+def to_fetch(archives: t.Iterable[Archive]) -> t.List[t.Dict[str, t.Any]]:
+    """What the controller has to fetch: ``[{url, path, checksum}]``, each file once."""
+    found = {
+        archive.path: {"url": archive.source, "path": archive.path, "checksum": "sha256:%s" % archive.checksum}
+        for archive in archives
+        if is_url(archive.source) and not os.path.exists(archive.path)
+    }
+    return [found[path] for path in sorted(found)]
 
 
 def elf_machine(header: bytes) -> t.Optional[str]:

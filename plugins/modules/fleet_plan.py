@@ -129,7 +129,6 @@ requests:
   type: int
 """
 
-import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -182,7 +181,7 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         "dataplanes": [proxy["dataplane"] for proxy in proxies],
         "differing": sorted(proxy["name"] for proxy in proxies if proxy["differs"]),
         "not_ready": sorted(proxy["name"] for proxy in proxies if not proxy["ready"] and not proxy["fenced"]),
-        "fetch": _to_fetch(archives.values()),
+        "fetch": _archive.to_fetch(archives.values()),
         "control_plane": control_plane,
         "problems": [],
     }
@@ -239,15 +238,6 @@ def _archives(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> t.Tuple[t.Dict[str, _
             seen.add(anonymous)
             problems.extend(_archive.inspect(archive))
     return archives, problems
-
-
-def _to_fetch(archives: t.Iterable[_archive.Archive]) -> t.List[t.Dict[str, t.Any]]:
-    wanted = {
-        archive.path: {"url": archive.source, "path": archive.path, "checksum": "sha256:%s" % archive.checksum}
-        for archive in archives
-        if _archive.is_url(archive.source) and not os.path.exists(archive.path)
-    }
-    return [wanted[path] for path in sorted(wanted)]
 
 
 def main() -> None:

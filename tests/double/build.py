@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the meshfleet.kuma maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stand-in kuma-dp as one executable file."""
+"""The stand-ins for kuma-dp and kuma-cp as one executable file each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import io
 import zipfile
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent / "kuma_dp"
+HERE = Path(__file__).parent
 # What a kernel starts and Python runs; the earliest time that the format can tell.
 SHEBANG = b"#!/usr/bin/env python3\n"
 TIME = (1980, 1, 1, 0, 0, 0)
@@ -17,10 +17,20 @@ TIME = (1980, 1, 1, 0, 0, 0)
 
 def kuma_dp(version: str) -> bytes:
     """The executable, a zipapp, of a kuma-dp that says it has this version. The same sources give the same bytes."""
-    modules = {f"kuma_dp/{path.name}": path.read_text() for path in PACKAGE.glob("*.py")}
-    modules["kuma_dp/version.py"] = f"VERSION = {version!r}\n"
+    return _zipapp("kuma_dp", f"VERSION = {version!r}\n", "from kuma_dp.__main__ import start\n\nstart()\n")
+
+
+def kuma_cp(version: str) -> bytes:
+    """The same of a kuma-cp. It needs aiohttp, cryptography, PyJWT, PyYAML and psycopg2 where it runs."""
+    start = "from kuma_cp.command import start\nfrom kuma_cp.version import VERSION\n\nstart(VERSION)\n"
+    return _zipapp("kuma_cp", f"VERSION = {version!r}\n", start)
+
+
+def _zipapp(package: str, version: str, main: str) -> bytes:
+    modules = {f"{package}/{path.name}": path.read_text() for path in (HERE / package).glob("*.py")}
+    modules[f"{package}/version.py"] = version
+    modules["__main__.py"] = main
     # zipapp itself keeps the times of files.
-    modules["__main__.py"] = "from kuma_dp.__main__ import start\n\nstart()\n"
     content = io.BytesIO()
     content.write(SHEBANG)
     with zipfile.ZipFile(content, "a") as archive:

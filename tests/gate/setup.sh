@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
 BASE_PACKAGES=(python3 python3-venv git ca-certificates)
-LAB_PACKAGES=(debootstrap debian-archive-keyring systemd-container openssh-client iproute2 nftables iptables rsync)
+LAB_PACKAGES=(debootstrap debian-archive-keyring systemd-container openssh-client iproute2 nftables iptables postgresql rsync)
 BROWSER_PACKAGES=(chromium fonts-dejavu-core)
 ROOTFS_PACKAGES=(debootstrap debian-archive-keyring)
 

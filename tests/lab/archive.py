@@ -21,7 +21,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.double.build import kuma_dp
+from tests.double.build import kuma_cp, kuma_dp
 from tests.lab.settings import LabError, cache
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -93,8 +93,14 @@ def newer() -> Archive:
     return build(version(directory), directory=directory) if directory else build(NEWER_DOUBLE_VERSION)
 
 
-def build(wanted: str | None = None, architecture: str | None = None, broken: bool = False, directory: Path | None = None) -> Archive:
-    """The archive of a version, from the cache when its inputs are the same.
+def build(
+    wanted: str | None = None,
+    architecture: str | None = None,
+    broken: bool = False,
+    directory: Path | None = None,
+    with_control_plane: bool = False,
+) -> Archive:
+    """The archive of a version, from the cache when its inputs are the same; kuma-cp, which is big, is only in it when it is asked for.
 
     A foreign architecture gives an archive whose programs carry that architecture in their header and run nowhere. A broken one has a
     kuma-dp that starts, says so and never gets ready.
@@ -105,6 +111,8 @@ def build(wanted: str | None = None, architecture: str | None = None, broken: bo
     programs = {"envoy": envoy().read_bytes(), "kuma-dp": (directory / "kuma-dp").read_bytes() if directory else kuma_dp(wanted)}
     if broken:
         programs["kuma-dp"] = NEVER_READY
+    if with_control_plane:
+        programs["kuma-cp"] = (directory / "kuma-cp").read_bytes() if directory else kuma_cp(wanted)
     for optional in ("coredns",):
         if directory and (directory / optional).exists():
             programs[optional] = (directory / optional).read_bytes()

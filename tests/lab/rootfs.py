@@ -29,7 +29,13 @@ PACKAGES = [
     "openssh-server",
     "procps",
     "python3",
+    "python3-aiohttp",
+    "python3-cffi-backend",
+    "python3-cryptography",
     "python3-hpack",
+    "python3-jwt",
+    "python3-psycopg2",
+    "python3-yaml",
     "systemd",
     "systemd-sysv",
 ]

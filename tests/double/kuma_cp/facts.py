@@ -31,7 +31,7 @@ class Facts:
             "hostname": self.host,
             "instanceId": self.instance,
             "product": "Kuma",
-            "version": self.store.release.served_version,
+            "version": self.settings["version"],
         }
 
     def config(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Facts:
             "mode": "zone",
             "multizone": {"zone": {"globalAddress": "", "name": self.store.zone}},
             "runtime": {"universal": {"dataplaneCleanupAge": "72h0m0s"}},
-            "store": {"cache": {"enabled": True, "expirationTime": "1s"}, "type": "memory", "unsafeDelete": False},
+            "store": {"cache": {"enabled": True, "expirationTime": "1s"}, "type": s["store"], "unsafeDelete": False},
             "xdsServer": {
                 "dataplaneConfigurationRefreshInterval": "1s",
                 "dataplaneDeregistrationDelay": f"{s['deregistration_delay']:g}s",

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -12,16 +14,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 from aiohttp import web
 
 from . import tls
 from .api import Api
 from .dp_server import DpServer
 from .facts import Facts
+from .postgres import Postgres
 from .proxies import Proxies
 from .releases import Release
 from .store import Resource, Store
 from .tokens import Tokens
+
+# How long open connections may go on at the end. Before 3.9 aiohttp takes it elsewhere, and waits a minute by itself.
+SHUTDOWN: dict[str, float] = {"shutdown_timeout": 0.5} if aiohttp.__version__ >= "3.9" else {}
 
 
 @dataclass
@@ -42,16 +49,23 @@ class Settings:
     hds_check_interval: float = 1.0
     deregistration_delay: float = 10.0
     admin_unix_socket: bool = True
+    # As a program of its own: where the API listens, its certificate and key, and where everything is kept.
+    http_bind: str = ""
+    https_bind: str = ""
+    certificate: tuple[Path, Path] | None = None
+    create_default_mesh: bool = True
+    served_version: str = ""
+    postgres: Postgres | None = None
 
 
-def _seed(store: Store) -> None:
+def _seed(store: Store, default_mesh: bool) -> None:
     """The default mesh and what comes with every control plane."""
     store.on_mesh_created.append(lambda mesh: _seed_policies(store, mesh))
-    kind = store.kinds["Mesh"]
-    store.put(kind, "", "default", {}, {})
-    default = store.mesh("default")
-    assert isinstance(default, Resource)
-    default.labels = {}
+    if default_mesh:
+        store.put(store.kinds["Mesh"], "", "default", {}, {})
+        default = store.mesh("default")
+        assert isinstance(default, Resource)
+        default.labels = {}
     generator = store.kinds["HostnameGenerator"]
     for name in ("local-mesh-external-service", "local-universal-mesh-service"):
         template = "{{ .DisplayName }}.extsvc.mesh.local" if "external" in name else "{{ .DisplayName }}.svc.mesh.local"
@@ -90,13 +104,20 @@ async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.release, settings.zone)
     tokens = Tokens(store)
-    _seed(store)
+    _seed(store, settings.create_default_mesh)
     token_file = settings.work_dir / "admin.token"
     _write_secret(token_file, tokens.admin_token())
-    names = [settings.bind, "localhost", "127.0.0.1", socket.gethostname(), *settings.hosts]
-    ca_file, context = tls.create(settings.work_dir, names)
+    if settings.postgres:
+        settings.postgres.load(store)
+    if settings.certificate:
+        ca_file, (names, context) = settings.certificate[0], tls.load(*settings.certificate)
+    else:
+        names = [settings.bind, "localhost", "127.0.0.1", socket.gethostname(), *settings.hosts]
+        ca_file, context = tls.create(settings.work_dir, names)
 
-    sockets = [_listen(settings.bind, port) for port in (settings.api_port, settings.api_tls_port, settings.dp_port)]
+    addresses = (settings.http_bind or settings.bind, settings.https_bind or settings.bind, settings.bind)
+    ports = (settings.api_port, settings.api_tls_port, settings.dp_port)
+    sockets = [_listen(address, port) for address, port in zip(addresses, ports, strict=True)]
     api_port, api_tls_port, dp_port = (listening.getsockname()[1] for listening in sockets)
     facts = Facts(
         store,
@@ -112,6 +133,8 @@ async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
             "deregistration_delay": settings.deregistration_delay,
             "admin_unix_socket": settings.admin_unix_socket,
             "work_dir": str(settings.work_dir),
+            "store": "postgres" if settings.postgres else "memory",
+            "version": settings.served_version or settings.release.served_version,
         },
     )
     proxies = Proxies(store, tokens, facts.instance, hds=settings.hds, deregistration_delay=settings.deregistration_delay)
@@ -124,11 +147,12 @@ async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
         application = web.Application(client_max_size=64 * 2**20)
         application.router.add_route("*", "/{tail:.*}", handler)
         application.on_response_prepare.append(_drop_empty_type)
-        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.5, read_bufsize=2**24)
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, read_bufsize=2**24, **SHUTDOWN)
         await runner.setup()
         await web.SockSite(runner, listening, ssl_context=context if secure else None).start()
         runners.append(runner)
     await proxies.start()
+    keeping = asyncio.create_task(_keep(settings.postgres, store)) if settings.postgres else None
     try:
         shown = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
         yield {
@@ -139,9 +163,24 @@ async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
             "ca_file": str(ca_file),
         }
     finally:
+        if settings.postgres and keeping:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
+            settings.postgres.save(store)
         await proxies.stop()
         for runner in runners:
             await runner.cleanup()
+
+
+async def _keep(postgres: Postgres, store: Store) -> None:
+    """Write whenever something changed. The real one writes before it answers; here that is soon enough."""
+    kept = -1
+    while True:
+        if store.version != kept:
+            kept = store.version
+            postgres.save(store)
+        await asyncio.sleep(0.2)
 
 
 async def _drop_empty_type(request: web.Request, response: web.StreamResponse) -> None:

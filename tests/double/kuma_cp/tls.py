@@ -64,3 +64,12 @@ def create(work_dir: Path, hosts: list[str]) -> tuple[Path, ssl.SSLContext]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate_file, key_file)
     return ca_file, context
+
+
+def load(certificate_file: Path, key_file: Path) -> tuple[list[str], ssl.SSLContext]:
+    """The names that a certificate is for, and a server context with it."""
+    certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate_file, key_file)
+    return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))], context

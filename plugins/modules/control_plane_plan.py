@@ -1,0 +1,150 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: control_plane_plan
+short_description: Check what a control plane is to be, before anything is written
+version_added: 0.1.0
+description:
+  - Checks the variables of role C(kuma_cp) of one host, the release archive and a certificate that was given, and reports every problem at once.
+  - Runs on the controller, where the archive is, and writes nothing.
+extends_documentation_fragment:
+  - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.info
+options:
+  host:
+    description: The host in the inventory, which problems name.
+    type: str
+    required: true
+  variables:
+    description: The variables of the role without their prefix C(kuma_cp_). Secrets are not among them, only whether they are there.
+    type: dict
+    required: true
+  observed:
+    description: What M(meshfleet.kuma.proxy_info) says about the host.
+    type: dict
+    required: true
+  tls_cert:
+    description: The certificate of the control plane as PEM text, and those that lead to O(tls_ca).
+    type: str
+  tls_key:
+    description: Its private key as PEM text, without a passphrase.
+    type: str
+  tls_ca:
+    description: The CA that proxies and clients of the API trust, as PEM text.
+    type: str
+seealso:
+  - module: meshfleet.kuma.control_plane_service
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+"""
+
+EXAMPLES = r"""
+- name: Check a control plane
+  hosts: kuma_control_plane
+  gather_facts: false
+  become: true
+  tasks:
+    - name: Look at the VM
+      meshfleet.kuma.proxy_info:
+      register: vm
+
+    - name: Check the variables and the archive
+      meshfleet.kuma.control_plane_plan:
+        host: "{{ inventory_hostname }}"
+        variables: "{{ my_variables }}"
+        observed: "{{ vm.host }}"
+      delegate_to: localhost
+      become: false
+"""
+
+RETURN = r"""
+install:
+  description: Whether the archive has to be unpacked.
+  returned: success
+  type: bool
+archive:
+  description: The file of the archive on the controller.
+  returned: success
+  type: str
+  sample: /home/me/.cache/meshfleet.kuma/kuma-2.14.3-linux-amd64.tar.gz
+checksum:
+  description: The SHA-256 that is pinned for the architecture of the host.
+  returned: success
+  type: str
+fetch:
+  description: What the controller has to fetch first, each with C(url), C(path) and C(checksum). Check again afterwards.
+  returned: success
+  type: list
+  elements: dict
+problems:
+  description: Everything that is wrong.
+  returned: when something is wrong
+  type: list
+  elements: str
+"""
+
+import os
+import tempfile
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _control_plane_check, _tls
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+
+
+def plan(module: AnsibleModule, _runner: Runner) -> Result:
+    params = module.params
+    host, variables, observed = params["host"], params["variables"], params["observed"]
+    problems = _control_plane_check.problems(host, variables)
+    archive, faults = _archive.wanted(host, variables, str(observed.get("architecture")), "kuma_cp", ("kuma-cp",))
+    problems += faults
+    install = archive is not None and (observed.get("archives") or {}).get(str(variables["version"])) != archive.checksum
+    if archive is not None and install:
+        problems += _archive.inspect(archive)
+    given = {name: params[name] for name in ("tls_cert", "tls_key", "tls_ca")}
+    if all(given.values()) and isinstance(variables["names"], list):
+        problems += ["%s: kuma_cp_tls_cert: %s" % (host, fault) for fault in _certificate(given, variables["names"], module.tmpdir)]
+    if problems or archive is None:
+        raise ModuleFailed(_message(problems), {"problems": problems})
+    for warning in _control_plane_check.warnings(host, variables):
+        module.warn(warning)
+    fetch = _archive.to_fetch([archive]) if install else []
+    return {"changed": False, "install": install, "archive": archive.path, "checksum": archive.checksum, "fetch": fetch}
+
+
+def _certificate(given: t.Mapping[str, str], names: t.Sequence[t.Any], directory: str) -> t.List[str]:
+    with tempfile.TemporaryDirectory(dir=directory) as place:
+        paths = {name: os.path.join(place, name) for name in given}
+        for name, path in paths.items():
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+                file.write(given[name])
+        return _tls.problems(paths["tls_cert"], paths["tls_key"], paths["tls_ca"], [str(name) for name in names if "*" not in str(name)])
+
+
+def _message(problems: t.Sequence[str]) -> str:
+    lines = "\n".join("  %d. %s" % (number, problem) for number, problem in enumerate(problems, 1))
+    return "Nothing was written. %d problem%s found:\n%s" % (len(problems), " was" if len(problems) == 1 else "s were", lines)
+
+
+def main() -> None:
+    run(
+        plan,
+        {
+            "host": {"type": "str", "required": True},
+            "variables": {"type": "dict", "required": True},
+            "observed": {"type": "dict", "required": True},
+            "tls_cert": {"type": "str"},
+            "tls_key": {"type": "str", "no_log": True},
+            "tls_ca": {"type": "str"},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
