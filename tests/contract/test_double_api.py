@@ -128,7 +128,7 @@ def test_pages_of_a_big_list_are_complete_and_ordered(api: Client) -> None:
     assert found == names
 
 
-def test_an_inbound_without_tags_can_be_created_but_never_updated(api: Client) -> None:
+def test_trap_39_an_inbound_without_tags_can_be_created_but_never_updated(api: Client) -> None:
     document = dataplane("bare")
     del document["networking"]["inbound"][0]["tags"]
     assert api.put("/meshes/default/dataplanes/bare", document) == 201

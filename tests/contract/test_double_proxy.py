@@ -89,7 +89,7 @@ def test_traffic_follows_registration_and_fence(fleet: Fleet) -> None:
         assert status(web["networking"]["address"], 8080) == 200, "a deleted proxy keeps its last configuration"
 
 
-def test_health_check_undoes_not_ready_and_leaves_a_fence(fleet: Fleet) -> None:
+def test_trap_7_the_health_check_undoes_not_ready_and_leaves_a_fence(fleet: Fleet) -> None:
     web, other = fleet.dataplane("web-1", new_address()), fleet.dataplane("web-2", new_address())
     fleet.join(web)
     fleet.join(other)
@@ -110,7 +110,7 @@ def test_probe_follows_the_application(fleet: Fleet) -> None:
     until("the probe turns the inbound NotReady", lambda: fleet.api.inbound("web-1").get("state") == "NotReady")
 
 
-def test_wrong_token_stays_up_without_configuration(fleet: Fleet) -> None:
+def test_trap_26_a_wrong_token_stays_up_without_configuration(fleet: Fleet) -> None:
     web = fleet.dataplane("web-1", new_address())
     fleet.register(web)
     process = fleet.start("web-1", token=fleet.api.token("someone-else"))
@@ -169,7 +169,7 @@ def test_usr2_drains_listeners_and_term_then_stops_at_once(fleet: Fleet) -> None
     assert "state" not in inbound, "nobody reported a health change"
 
 
-def test_killed_proxy_looks_online_takes_its_envoy_along_and_can_come_back(fleet: Fleet) -> None:
+def test_traps_4_9_a_killed_proxy_looks_online_takes_its_envoy_along_and_can_come_back(fleet: Fleet) -> None:
     web = fleet.dataplane("web-1", new_address())
     process = fleet.join(web)
     address = (web["networking"]["address"], 8080)
@@ -204,7 +204,7 @@ def test_second_stream_of_a_name_is_refused(fleet: Fleet) -> None:
     until("the second is refused", lambda: "there is already an active stream from this node, try again later" in log_of(second))
 
 
-def test_direct_proxy_brings_its_dataplane_and_takes_it_away(fleet: Fleet) -> None:
+def test_trap_34_a_direct_proxy_brings_its_dataplane_and_takes_it_away(fleet: Fleet) -> None:
     document = fleet.dataplane("cover", new_address())
     for key in ("state", "health"):
         del document["networking"]["inbound"][0][key]
@@ -228,7 +228,7 @@ def test_unregistered_proxy_waits(fleet: Fleet) -> None:
     until("it connects", lambda: fleet.api.is_online("web-1"))
 
 
-def test_term_while_waiting_for_registration_exits_with_1(fleet: Fleet) -> None:
+def test_trap_5_term_while_waiting_for_registration_exits_with_1(fleet: Fleet) -> None:
     process = fleet.start("web-1")
     until("it asks in vain", lambda: "dataplane entity not found" in log_of(process))
     process.send_signal(signal.SIGTERM)
@@ -254,7 +254,7 @@ def test_what_cannot_work_exits_with_1(refusing: Fleet, settings: dict[str, str]
     assert message in log_of(process)
 
 
-def test_flags_lose_against_the_environment_and_unknown_ones_are_fatal(refusing: Fleet) -> None:
+def test_trap_24_flags_lose_against_the_environment_and_unknown_ones_are_fatal(refusing: Fleet) -> None:
     def run(*flags: str, **environment: str) -> str:
         answer = subprocess.run(
             [refusing.program, "run", *flags], env={"PATH": "/usr/bin:/bin", **environment}, stderr=subprocess.PIPE, check=False
@@ -268,7 +268,7 @@ def test_flags_lose_against_the_environment_and_unknown_ones_are_fatal(refusing:
     assert version == b"Kuma: 2.14.3\n"
 
 
-def test_certificate_and_bootstrap_refusals(fleet: Fleet) -> None:
+def test_trap_32_certificate_and_bootstrap_refusals(fleet: Fleet) -> None:
     url, ca = fleet.ready["dp_url"] + "/bootstrap", fleet.ready["ca_file"]
     body = {"mesh": "default", "name": "web-1", "dataplaneToken": "x"}
     fleet.register(fleet.dataplane("web-1", new_address()))

@@ -53,7 +53,7 @@ def test_work_leaves_out_the_listeners_of_the_proxy_itself():
 
 
 @pytest.mark.parametrize("line", [line for line in STATISTICS.split("\n") if "web.downstream_rq" in line or "8080.downstream" in line])
-def test_every_kind_of_work_keeps_a_proxy_from_being_idle(line):
+def test_trap_54_every_kind_of_work_keeps_a_proxy_from_being_idle(line):
     assert not _envoy.work(line, ()).idle
 
 

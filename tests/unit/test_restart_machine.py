@@ -227,7 +227,7 @@ def test_a_cover_that_serves_alone_is_kept_while_the_proxy_is_restarted():
     assert (state["outcome"], vm.starts, vm.gaps) == ("restarted", {"main": 1, "cover": 1}, 0)
 
 
-def test_the_same_cover_is_not_started_again_within_15_seconds():
+def test_trap_34_the_same_cover_is_not_started_again_within_15_seconds():
     vm = Vm()
     first = vm.restart()
     vm.disk["request"] = '{"id": "r2", "strategy": "auto", "reasons": [], "drain_time": 8.0, "ready_timeout": 20.0, "poll": 0.5}'

@@ -151,7 +151,7 @@ def test_a_proxy_is_seen_as_its_own_process_and_the_kernel_tell(machine, admin):
     assert _restart.why_no_cover(facts, material=False) == []
 
 
-def test_a_drained_proxy_does_not_serve_although_it_says_that_it_is_live(machine, admin):
+def test_trap_52_a_drained_proxy_does_not_serve_although_it_says_that_it_is_live(machine, admin):
     admin.stopped = 2
     assert machine.main().live
     assert not machine.main().serves
@@ -162,7 +162,7 @@ def test_a_missing_socket_is_noticed_whatever_the_configuration_says(machine, ad
     assert _restart.lacks(machine.main()) == ["it does not listen on 10.0.0.11:8080"]
 
 
-def test_a_proxy_without_configuration_is_not_live(machine, admin):
+def test_trap_27_a_proxy_without_configuration_is_not_live(machine, admin):
     admin.ready = 503
     assert (machine.main().live, machine.main().work.requests) == (False, 3)
 
@@ -250,7 +250,7 @@ def test_the_cover_differs_in_what_two_proxies_cannot_share(machine, monkeypatch
     }
 
 
-def test_a_proxy_is_told_that_it_is_drained_before_it_is_stopped(machine):
+def test_trap_53_a_proxy_is_told_that_it_is_drained_before_it_is_stopped(machine):
     machine.vm().stop("main")
     verbs = [command[1] if command[0] == "systemctl" else command[0] for command in machine.commands]
     assert verbs == ["show", "kill", "journalctl", "stop", "reset-failed"]

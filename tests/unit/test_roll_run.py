@@ -23,7 +23,7 @@ from tests.unit.roll_controller import Rolling
 from tests.unit.roll_mesh import restarted
 
 
-def test_a_drained_host_is_fenced_and_comes_back_and_the_lock_goes(rolling):
+def test_trap_6_a_drained_host_is_fenced_and_comes_back_and_the_lock_goes(rolling):
     roll = rolling()
     started = roll.start(roll.hosts("web-1", "web-2", cover=False))
     assert started["order"] == ["web-1", "web-2"]

@@ -114,7 +114,7 @@ def test_rights_and_policies_of_the_control_plane_count():
     assert {record["strategy"] for record in denied.records.values()} == {"drained"}
 
 
-def test_a_single_instance_without_cover_needs_a_word():
+def test_trap_51_a_single_instance_without_cover_needs_a_word():
     hosts, overviews = fleet(1, cover=False)
     plan = make(hosts, overviews)
     assert plan.order == []
