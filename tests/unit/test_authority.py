@@ -19,7 +19,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import _authority, 
 from tests.lab import certificates
 from tests.unit import module_runner
 
-NAMES = ["kuma.example.com", "10.0.0.5", "fd00::5", "localhost"]
+NAMES = ("kuma.example.com", "10.0.0.5", "fd00::5", "localhost")
 
 
 def run_command(command):
