@@ -260,8 +260,8 @@ class Client:
         return self._capabilities
 
     def control_plane(self) -> t.Dict[str, t.Any]:
-        """``mode``, ``store``, ``hds_enabled``, ``envoy_admin_unix_socket``, ``reloadable_tokens``, ``dp_token_users`` and
-        ``dp_token_groups`` (who may issue dataplane tokens) from ``GET /config``, asked for once. A value the control
+        """``mode``, ``store``, ``hds_enabled``, ``envoy_admin_unix_socket``, ``reloadable_tokens``, ``inbound_tags_disabled``, ``dp_token_users``
+        and ``dp_token_groups`` (who may issue dataplane tokens) from ``GET /config``, asked for once. A value the control
         plane does not name is left out; empty when the token may not read them."""
         if self._control_plane is None:
             try:
@@ -276,6 +276,7 @@ class Client:
                 "hds_enabled": ("dpServer", "hds", "enabled"),
                 "envoy_admin_unix_socket": ("bootstrapServer", "params", "envoyAdminUnixSocket"),
                 "reloadable_tokens": ("dpServer", "authn", "enableReloadableTokens"),
+                "inbound_tags_disabled": ("experimental", "inboundTagsDisabled"),
                 "dp_token_users": ("access", "static", "generateDpToken", "users"),
                 "dp_token_groups": ("access", "static", "generateDpToken", "groups"),
             }

@@ -23,6 +23,7 @@ SERVICE_TAG = "kuma.io/service"
 PROTOCOL_TAG = "kuma.io/protocol"
 ZONE_TAG = "kuma.io/zone"
 WORKLOAD_LABEL = "kuma.io/workload"
+DISPLAY_NAME_LABEL = "kuma.io/display-name"
 OWNER_LABEL = "meshfleet.kuma/owner"
 
 # Labels that the control plane computes and adds by itself (they differ by version).
@@ -49,16 +50,23 @@ def build(intent: t.Mapping[str, t.Any], model: str, labels_survive: bool = True
 
     ``intent``: ``name``, ``mesh``, ``address``, ``services`` ``[{name, port, service_port, service_address, address, protocol,
     tags, inbound_name, probe: {interval, timeout, healthy_threshold, unhealthy_threshold}}]``, ``outbounds``
-    ``[{service, address, port, tags, backend_ref: {kind, name, port}}]``, ``labels``, ``workload``, ``admin_port``.
+    ``[{service, address, port, tags, backend_ref: {kind, name, port, labels}}]``, ``gateway`` ``{name, tags}`` of a delegated gateway (None:
+    it is none), ``labels``, ``workload``, ``admin_port``.
     ``model`` is ``v2`` (tags) or ``v3`` (labels, ``protocol``, ``backendRef``). ``labels_survive`` is false for control planes
     that lose user labels (below 2.13): none are sent to them.
 
     Neither ``state`` nor ``health`` is set: who registers decides that.
     """
     networking: t.Dict[str, t.Any] = {"address": intent["address"]}
-    inbounds = [_inbound(service, model) for service in intent.get("services") or []]
+    services = list(intent.get("services") or [])
+    if model == "v3":
+        # All VMs of a workload have to show the same ports in the same order (trap 42).
+        services.sort(key=lambda service: int(service["port"]))
+    inbounds = [_inbound(service, model) for service in services]
     if inbounds:
         networking["inbound"] = inbounds
+    if intent.get("gateway"):
+        networking["gateway"] = _gateway(intent["gateway"])
     outbounds = [_outbound(outbound, model) for outbound in intent.get("outbounds") or []]
     if outbounds:
         networking["outbound"] = outbounds
@@ -68,8 +76,8 @@ def build(intent: t.Mapping[str, t.Any], model: str, labels_survive: bool = True
     if intent.get("workload"):
         labels.setdefault(WORKLOAD_LABEL, intent["workload"])
     if model == "v3":
-        for service in intent.get("services") or []:
-            for key, value in (service.get("tags") or {}).items():
+        for holder in [*(intent.get("services") or []), intent.get("gateway") or {}]:
+            for key, value in (holder.get("tags") or {}).items():
                 labels.setdefault(key, str(value))
     dataplane: Dataplane = {"type": "Dataplane", "mesh": intent["mesh"], "name": intent["name"]}
     if labels and labels_survive:
@@ -103,6 +111,13 @@ def _inbound(service: t.Mapping[str, t.Any], model: str) -> t.Dict[str, t.Any]:
     return inbound
 
 
+def _gateway(gateway: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    # The tag is sent to 3.0 as well: without any, the zone tag that it adds makes every later write fail (trap 39).
+    tags = {str(key): str(value) for key, value in (gateway.get("tags") or {}).items()}
+    tags[SERVICE_TAG] = str(gateway["name"])
+    return {"type": "DELEGATED", "tags": dict(sorted(tags.items()))}
+
+
 def _service_probe(probe: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     # Interval and timeout go together: up to 2.13 one without the other is misread.
     result: t.Dict[str, t.Any] = {
@@ -121,7 +136,8 @@ def _outbound(outbound: t.Mapping[str, t.Any], model: str) -> t.Dict[str, t.Any]
     if outbound.get("backend_ref") or model == "v3":
         reference = dict(outbound.get("backend_ref") or {})
         reference.setdefault("kind", "MeshService")
-        reference.setdefault("name", outbound["service"])
+        if not reference.get("labels"):
+            reference.setdefault("name", outbound["service"])
         result["backendRef"] = reference
     else:
         tags = {str(key): str(value) for key, value in (outbound.get("tags") or {}).items()}
@@ -130,18 +146,26 @@ def _outbound(outbound: t.Mapping[str, t.Any], model: str) -> t.Dict[str, t.Any]
     return result
 
 
-def outbound_service(outbound: t.Mapping[str, t.Any]) -> t.Optional[str]:
-    """The service that an outbound of a Dataplane leads to: its tag, or the name of its backendRef."""
+def reference_name(reference: t.Mapping[str, t.Any]) -> str:
+    """What a ``backendRef`` refers to; one by labels to the service of that display name."""
+    return str(reference.get("name") or (reference.get("labels") or {}).get(DISPLAY_NAME_LABEL) or "")
+
+
+def outbound_service(outbound: t.Mapping[str, t.Any], aliases: t.Optional[t.Mapping[t.Tuple[str, int], str]] = None) -> t.Optional[str]:
+    """The service that an outbound leads to, by tag or by backendRef; ``aliases`` are services by name and port of a backendRef."""
     tags = outbound.get("tags") or {}
-    name = tags.get(SERVICE_TAG) or (outbound.get("backendRef") or {}).get("name")
-    return str(name) if name else None
+    if tags.get(SERVICE_TAG):
+        return str(tags[SERVICE_TAG])
+    reference = outbound.get("backendRef") or {}
+    name = reference_name(reference)
+    return (aliases or {}).get((name, int(reference.get("port") or 0)), name) or None
 
 
-def outbound_ports(dataplane: t.Mapping[str, t.Any]) -> t.Dict[str, int]:
+def outbound_ports(dataplane: t.Mapping[str, t.Any], aliases: t.Optional[t.Mapping[t.Tuple[str, int], str]] = None) -> t.Dict[str, int]:
     """``{service: local port}`` of a Dataplane's outbounds."""
     ports = {}
     for outbound in (dataplane.get("networking") or {}).get("outbound") or []:
-        service = outbound_service(outbound)
+        service = outbound_service(outbound, aliases)
         if service and outbound.get("port"):
             ports[service] = int(outbound["port"])
     return ports
@@ -242,6 +266,12 @@ def _differing(wanted: t.Any, held: t.Any, path: str) -> t.List[str]:
             field for index, (left, right) in enumerate(zip(wanted, held)) for field in _differing(left, right, "%s[%d]" % (path, index))
         ]
     return [path]
+
+
+def labels_lost(desired: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any]) -> bool:
+    """Whether ``live`` has none of the labels that ``desired`` asks for: a control plane before 2.13 never got, or lost them (trap 16)."""
+    wanted = {key for key, value in (desired.get("labels") or {}).items() if value is not None}
+    return bool(wanted) and not wanted.intersection(live.get("labels") or {})
 
 
 def body_for_create(desired: t.Mapping[str, t.Any], initial_state: str, labels: bool = True) -> Dataplane:

@@ -14,7 +14,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _application_gate,
     _dataplane,
+    _generation,
     _intent,
     _outbounds,
     _overview,
@@ -59,8 +61,10 @@ class Fleet:
         model: str,
         release: _schema.Release,
         labels: bool = True,
+        exclusive: bool = False,
     ) -> None:
         self.model, self.release, self.labels = model, release, labels
+        self.rules = _generation.Rules(model, exclusive)
         self.overviews = {str(overview["name"]): overview for overview in overviews}
         self.live = {name: _overview.dataplane(overview) for name, overview in self.overviews.items()}
         self.problems: t.List[str] = []
@@ -72,11 +76,15 @@ class Fleet:
             if host["in_play"] or host.get("dropped_out"):
                 self.problems.extend(problems)
             self.proxies.extend(proxies)
+        self.targets = _generation.targets(self.proxies, self.live.values(), self.rules)
+        self.aliases = _generation.aliases(self.proxies, self.rules)
 
     def plan(self) -> t.Dict[str, t.Dict[str, t.Any]]:
         """``{host: {proxies: [<plan of one proxy>]}}`` for the hosts in play; ``problems`` is complete afterwards."""
         self._check_meshes()
         self._check_unique()
+        in_play = {host["host"] for host in self.hosts if host["in_play"]}
+        self.problems.extend(_generation.conflicts(self.proxies, in_play, self.rules))
         fleet_ports = self._fleet_ports()
         plans = {}
         for host in self.hosts:
@@ -134,7 +142,7 @@ class Fleet:
         for proxy in self.proxies:
             for service, port in sorted(_proxy_pins(proxy).items()):
                 pins.setdefault(service, port)
-        existing = _outbounds.majority(_dataplane.outbound_ports(dataplane) for dataplane in self.live.values())
+        existing = _outbounds.majority(_dataplane.outbound_ports(dataplane, self.aliases) for dataplane in self.live.values())
         try:
             return _outbounds.allocate(services, port_range, [existing], _without_conflicts(pins), reserved - set(pins.values()))
         except _outbounds.OutboundError as error:
@@ -161,6 +169,7 @@ class Fleet:
         observed = host.get("observed") or {}
         for proxy in host["proxies"]:
             proxy["outbounds"] = self._outbounds(proxy, fleet_ports)
+            self.problems.extend(_generation.lost(proxy, self.rules))
         claims = [claim for proxy in host["proxies"] for claim in self._claims(proxy)]
         # The control plane opens <address>:<admin port>/ready as well, so these ports are kept free on every address.
         taken = {claim.port for claim in claims}
@@ -186,7 +195,7 @@ class Fleet:
 
     def _outbounds(self, proxy: Proxy, fleet_ports: t.Mapping[str, int]) -> t.List[t.Dict[str, t.Any]]:
         """This proxy's outbounds: pinned, else as it has them now, else as the fleet has them."""
-        own = _dataplane.outbound_ports(self.live.get(proxy["name"]) or {})
+        own = _dataplane.outbound_ports(self.live.get(proxy["name"]) or {}, self.aliases)
         pins = _proxy_pins(proxy)
         variables = {upstream["service"]: upstream for upstream in proxy["upstreams"]}
         wanted = {service: port for service, port in fleet_ports.items() if service in variables}
@@ -204,35 +213,13 @@ class Fleet:
             upstream = variables[service]
             if upstream.get("tags"):
                 outbound["tags"] = upstream["tags"]
-            reference = self._backend_ref(proxy, upstream)
+            reference, problem = _generation.reference(upstream, self.targets.get(service, ()), self.rules)
+            if problem:
+                self.problems.append("%s: %supstreams: %s" % (proxy["host"], proxy["field"], problem))
             if reference:
                 outbound["backend_ref"] = reference
             result.append(outbound)
         return result
-
-    def _backend_ref(self, proxy: Proxy, upstream: t.Mapping[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:
-        reference = dict(upstream.get("backend_ref") or {})
-        if self.model != "v3":
-            return reference or None
-        reference.setdefault("kind", "MeshService")
-        reference.setdefault("name", upstream["service"])
-        if "port" not in reference and reference["kind"] != "MeshExternalService":
-            port = self._service_port(upstream["service"])
-            if port is None:
-                self.problems.append(
-                    "%s: %supstreams: no host offers %s, so its port is not known, expected backend_ref: {port: <port>}"
-                    % (proxy["host"], proxy["field"], upstream["service"])
-                )
-            else:
-                reference["port"] = port
-        return reference
-
-    def _service_port(self, name: str) -> t.Optional[int]:
-        for proxy in self.proxies:
-            for service in proxy["services"]:
-                if service["name"] == name:
-                    return int(service["port"])
-        return None
 
     def _application_claims(self, proxy: Proxy) -> t.List[Claim]:
         return [
@@ -322,7 +309,7 @@ class Fleet:
     def _proxy_plan(self, proxy: Proxy, host: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
         admin = proxy["ports"]["admin"]
         intent = {
-            **{key: proxy[key] for key in ("name", "mesh", "address", "services", "outbounds", "labels", "workload")},
+            **{key: proxy[key] for key in ("name", "mesh", "address", "services", "gateway", "outbounds", "labels", "workload")},
             "admin_port": admin if admin != _ports.DEFAULT_PORTS["admin"] else None,
         }
         desired = _dataplane.build(intent, self.model, self.labels)
@@ -355,6 +342,8 @@ class Fleet:
             "differs": live is None or bool(_dataplane.difference(desired, live, self.release, self.labels)),
             "ready": ready,
             "not_ready_reasons": reasons,
+            "labels_lost": live is not None and _dataplane.labels_lost(desired, live),
+            "gates": _application_gate.of_proxy(proxy["name"], proxy["services"]),
             "fenced": overview is not None and _overview.fenced(overview),
             "privileged_ports": any(service["port"] < 1024 for service in proxy["services"]),
         }

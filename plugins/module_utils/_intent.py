@@ -15,7 +15,7 @@ import ipaddress
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _application_gate, _dataplane, _intent_details
 
 PROTOCOLS = ("grpc", "http", "http2", "kafka", "tcp")
 COVER_SUFFIX = "-cover"
@@ -27,12 +27,11 @@ _TAG_VALUE = re.compile(r"[a-zA-Z0-9.\-_:]+\Z")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
 
 _SERVICE_KEYS = {
-    "name", "port", "service_port", "service_address", "address", "protocol", "tags", "inbound_name", "probe",
+    "name", "port", "service_port", "service_address", "address", "protocol", "tags", "inbound_name", "probe", "gate",
 }  # fmt: skip
-_PROBE_KEYS = {"interval", "timeout", "healthy_threshold", "unhealthy_threshold"}
 _UPSTREAM_KEYS = {"service", "port", "tags", "backend_ref"}
 _PROXY_KEYS = {
-    "name", "address", "services", "upstreams", "labels", "workload", "outbound_pins", "admin_port", "readiness_port",
+    "name", "address", "services", "upstreams", "labels", "workload", "outbound_pins", "admin_port", "readiness_port", "gateway",
 }  # fmt: skip
 
 
@@ -136,19 +135,16 @@ class Reader:
         service["protocol"] = service.get("protocol") or "tcp"
         if service["protocol"] not in PROTOCOLS:
             self.fault(field + ".protocol", service["protocol"], "one of " + ", ".join(PROTOCOLS))
-        if service.get("probe"):
-            self.probe(service["probe"], field + ".probe")
+        if service.get("tags") is not None:
+            service["tags"] = _intent_details.tags(self, service["tags"], field + ".tags")
+        if service.get("probe") is not None:
+            _intent_details.probe(self, service["probe"], field + ".probe")
+        if service.get("gate") is not None:
+            service["gate"] = _application_gate.read(self, service["gate"], field + ".gate")
         return service if len(self.problems) == before else None
 
-    def probe(self, value: t.Any, field: str) -> None:
-        probe = self.mapping(value, field, _PROBE_KEYS)
-        for key in ("interval", "timeout"):
-            duration = _dataplane.seconds(probe.get(key) or "1s")
-            if not isinstance(duration, float) or duration <= 0:
-                self.fault("%s.%s" % (field, key), probe[key], "a duration above zero such as 10s")
-        for key in ("healthy_threshold", "unhealthy_threshold"):
-            if probe.get(key) is not None and not str(probe[key]).isdigit():
-                self.fault("%s.%s" % (field, key), probe[key], "a number above zero")
+    def is_label(self, key: str, value: str) -> bool:
+        return is_label(key, value)
 
     def upstream(self, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:
         upstream: t.Dict[str, t.Any] = {"service": value} if isinstance(value, str) else self.mapping(value, field, _UPSTREAM_KEYS)
@@ -161,7 +157,14 @@ class Reader:
             upstream["port"] = self.port(upstream["port"], field + ".port")
             if upstream["port"] is None:
                 return None
-        return upstream
+        before = len(self.problems)
+        if upstream.get("tags") is not None:
+            upstream["tags"] = _intent_details.tags(self, upstream["tags"], field + ".tags")
+        if upstream.get("backend_ref") is not None:
+            upstream["backend_ref"] = _intent_details.backend_ref(self, upstream["backend_ref"], field + ".backend_ref")
+            if upstream.get("tags"):
+                self.fault(field + ".backend_ref", upstream["backend_ref"], "either tags or backend_ref")
+        return upstream if len(self.problems) == before else None
 
     def pins(self, value: t.Mapping[str, t.Any], field: str) -> t.Dict[str, int]:
         pins = {}
@@ -176,7 +179,7 @@ def read(host: str, variables: t.Mapping[str, t.Any], model: str) -> t.Tuple[t.L
     """The proxies of one VM and every fault in its variables.
 
     ``variables`` are the role's, without their prefix. With an empty ``proxies`` there is one, described by the flat
-    variables. A proxy is ``{host, name, mesh, address, services, upstreams, labels, workload, pins,
+    variables. A proxy is ``{host, name, mesh, address, services, gateway, upstreams, labels, workload, pins,
     port_pins, reserved_ports}``.
     """
     reader = Reader(host, model)
@@ -212,9 +215,12 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
             port = reader.port(own[kind + "_port"], "%s%s_port" % (prefix, kind))
             if port is not None:
                 port_pins[kind] = port
-    if not services and not upstreams:
+    gateway = _intent_details.gateway(reader, own.get("gateway"), prefix + "gateway", services)
+    if gateway is not None and not upstreams:
+        reader.fault(prefix + "upstreams", own.get("upstreams"), "the services that the gateway sends requests to")
+    elif not services and not upstreams:
         reader.fault(prefix + "services", own.get("services"), "services that this VM offers, or upstreams that it calls")
-    workload = str(own.get("workload") or (valid[0]["name"] if valid else own.get("name")) or "")
+    workload = str(own.get("workload") or (valid[0]["name"] if valid else gateway["name"] if gateway else own.get("name")) or "")
     if own.get("workload") and not _RFC1035.match(workload):
         reader.fault(prefix + "workload", workload, "a name of lower-case letters, digits and -, starting with a letter")
     return {
@@ -225,6 +231,7 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
             own.get("address") or host.get("address"), prefix + "address" if own.get("address") else "kuma_dp_address"
         ),
         "services": valid,
+        "gateway": gateway,
         "upstreams": [upstream for upstream in upstreams if upstream],
         "labels": reader.labels(reader.merged(prefix + "labels", host.get("labels"), own.get("labels")), prefix + "labels"),
         "workload": workload if _RFC1035.match(workload) and len(workload) <= 63 else "",

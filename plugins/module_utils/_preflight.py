@@ -25,6 +25,7 @@ class Preflight(t.NamedTuple):
     control_plane: t.Dict[str, t.Any]
     problems: t.List[str]
     warnings: t.List[str]
+    mesh: t.Mapping[str, t.Any]
 
 
 def look(client: Client, mesh: str, versions: t.Mapping[str, str], initial_state: str) -> Preflight:
@@ -47,9 +48,10 @@ def look(client: Client, mesh: str, versions: t.Mapping[str, str], initial_state
         )
     if config.get("store") == "memory":
         warnings.append("The control plane keeps everything in memory: when it restarts, Indirect Dataplanes and signing keys are lost.")
-    problems.extend(_mesh(client, mesh))
+    held, missing = _mesh(client, mesh)
+    problems.extend(missing)
     warnings.extend(_skew(capabilities, config, versions))
-    return Preflight(capabilities, config, problems, warnings)
+    return Preflight(capabilities, config, problems, warnings, held)
 
 
 def _rights(who: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any]) -> t.Tuple[t.List[str], t.List[str]]:
@@ -63,14 +65,14 @@ def _rights(who: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any]) -> t.Tupl
     return ["%s, %s" % (found, remedy)], []
 
 
-def _mesh(client: Client, mesh: str) -> t.List[str]:
+def _mesh(client: Client, mesh: str) -> t.Tuple[t.Mapping[str, t.Any], t.List[str]]:
     try:
-        client.get(api_path("meshes", mesh))
+        body = client.get(api_path("meshes", mesh)).body
     except NotFound:
-        return ["kuma_dp_mesh is %s, which this control plane does not have: create the Mesh or correct the name" % mesh]
+        return {}, ["kuma_dp_mesh is %s, which this control plane does not have: create the Mesh or correct the name" % mesh]
     except AccessDenied as error:
-        return ["kuma_dp_mesh %s cannot be read: %s" % (mesh, error.detail)]
-    return []
+        return {}, ["kuma_dp_mesh %s cannot be read: %s" % (mesh, error.detail)]
+    return (body if isinstance(body, t.Mapping) else {}), []
 
 
 def _skew(capabilities: Capabilities, config: t.Mapping[str, t.Any], versions: t.Mapping[str, str]) -> t.List[str]:

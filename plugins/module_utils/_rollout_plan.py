@@ -149,6 +149,12 @@ class _Planner:
             known = self.services.get(service)
             if known is None or known.kind == _rollout.CALLER or self.settings.allow_singleton:
                 continue
+            if known.kind == _rollout.GATEWAY and self.kind != "leave" and not self.settings.hooked:
+                why = "; ".join(sorted({reason for part in parts for reason in part["reasons"]}))
+                return "refused", (
+                    f"it is a gateway of {service} and would be restarted without cover ({why}), while nothing keeps clients away from it: make a "
+                    "restart under cover possible, take it out of its load balancer in kuma_dp_roll_before, or set allow_singleton"
+                )
             if known.total <= takes and not all(part["name"] in known.down for part in parts if service in part["services"]):
                 why = "; ".join(sorted({reason for part in parts for reason in part["reasons"]}))
                 return "refused", (

@@ -23,7 +23,7 @@ class Settings:
     """``limit``, ``budget``, ``stages`` and ``max_failures`` are counts or percentages of what they are about; times are seconds.
 
     ``limit``: hosts of one service in flight. ``budget``: instances of one service that may not serve. ``canaries``: successes that each
-    group of like hosts needs before the rest of it follows. ``host_timeout``: after which a host without a result has failed.
+    group of like hosts needs before the rest of it follows. ``hooked``: tasks of the user run before each restart. ``host_timeout``: after which a host without a result has failed.
     """
 
     limit: str = "25%"
@@ -35,6 +35,7 @@ class Settings:
     max_failures: str = "0"
     allow_singleton: bool = False
     force: bool = False
+    hooked: bool = False
     pause_timeout: float = 300.0
     gate_timeout: float = 120.0
     min_healthy: float = 0.0
@@ -104,7 +105,7 @@ def _value(name: str, value: t.Any) -> t.Any:
         for stage in stages:
             _amount(stage)
         return stages
-    if name in ("allow_singleton", "force"):
+    if name in ("allow_singleton", "force", "hooked"):
         return _boolean(value)
     if name == "strategy":
         if value not in STRATEGIES:

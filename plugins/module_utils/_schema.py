@@ -20,7 +20,7 @@ Problem = t.Dict[str, str]
 
 ANY = None  # a leaf, or a map with keys of the user's choice
 
-_BACKEND_REF: t.Dict[str, t.Any] = {"kind": ANY, "name": ANY, "namespace": ANY, "port": ANY, "labels": ANY}
+_BACKEND_REF: t.Dict[str, t.Any] = {"kind": ANY, "name": ANY, "port": ANY, "labels": ANY}
 
 
 def known_fields(release: Release) -> t.Dict[str, t.Any]:
@@ -47,7 +47,7 @@ def known_fields(release: Release) -> t.Dict[str, t.Any]:
         "redirectPortOutbound": ANY,
         "directAccessServices": ANY,
         "ipFamilyMode": ANY,
-        "reachableBackends": {"refs": dict(_BACKEND_REF)},
+        "reachableBackends": {"refs": {**_BACKEND_REF, "namespace": ANY}},
     }
     networking: t.Dict[str, t.Any] = {
         "address": ANY,
@@ -104,6 +104,20 @@ def dropped_fields(dataplane: t.Mapping[str, t.Any], release: Release) -> t.List
     """Every field of ``dataplane`` that a control plane of ``release`` would drop without a word."""
     problems: t.List[Problem] = []
     _walk(dataplane, known_fields(release), "", release, problems)
+    return problems
+
+
+def misread_probes(dataplane: t.Mapping[str, t.Any]) -> t.List[Problem]:
+    """Service probes without interval or timeout, for which control planes then take something else."""
+    problems = []
+    networking = dataplane.get("networking")
+    inbounds = networking.get("inbound") if isinstance(networking, dict) else None
+    for index, inbound in enumerate(inbounds if isinstance(inbounds, (list, tuple)) else []):
+        probe = (inbound.get("serviceProbe") or inbound.get("service_probe")) if isinstance(inbound, dict) else None
+        for key in ("interval", "timeout"):
+            if isinstance(probe, dict) and not probe.get(key):
+                field = "networking.inbound[%d].serviceProbe.%s" % (index, key)
+                problems.append({"field": field, "found": "nothing", "expected": "a duration: a probe needs interval and timeout"})
     return problems
 
 

@@ -121,7 +121,7 @@ class Dataplanes:
         return prepared
 
     def _problems(self, dataplane: Dataplane, name: str, seen: t.AbstractSet[str]) -> t.List[_schema.Problem]:
-        problems = _schema.dropped_fields(dataplane, self.release)
+        problems = _schema.dropped_fields(dataplane, self.release) + _schema.misread_probes(dataplane)
         if not name:
             problems.append({"field": "name", "found": "no name", "expected": "the name of the Dataplane"})
         if name and name in seen:

@@ -95,6 +95,10 @@ reloadable_tokens:
   description: Whether proxies read their token file again when it changes.
   returned: when the token may read the configuration
   type: bool
+inbound_tags_disabled:
+  description: Whether the control plane takes workloads for services although it is a 2.x, which is an experimental setting.
+  returned: when the token may read the configuration, and the version knows it
+  type: bool
 dp_token_users:
   description: Users who may issue tokens for Dataplane proxies.
   returned: when the token may read the configuration

@@ -86,7 +86,7 @@ RETURN = r"""
 plan:
   description:
     - "For each host in the play C(proxies): a list with C(name), C(mesh), C(address), C(dataplane), C(outbounds), C(ports), C(workload),
-      C(token), C(registered), C(differs), C(ready), C(not_ready_reasons), C(fenced) and
+      C(token), C(registered), C(differs), C(ready), C(not_ready_reasons), C(labels_lost), C(gates), C(fenced) and
       C(privileged_ports) of every proxy; and C(archive), the path of its archive on the controller."
   returned: success
   type: dict
@@ -97,6 +97,11 @@ dataplanes:
   elements: dict
 differing:
   description: The names of those that the control plane does not hold like that.
+  returned: success
+  type: list
+  elements: str
+labels_lost:
+  description: The names of those of C(differing) that have none of their labels, which control planes before 2.13 lose.
   returned: success
   type: list
   elements: str
@@ -133,9 +138,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _preflight
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _generation, _preflight
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._capabilities import Capabilities
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
 
@@ -143,22 +149,27 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
 def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     hosts, mesh = module.params["hosts"], module.params["mesh"]
     archives, problems = _archives(hosts)
-    model, release, labels = "v2", (2, 14, 0), True
+    wish, faults = _generation.asked(hosts)
+    problems.extend(faults)
+    rules, release, labels = _generation.Rules("v3" if wish == "v3" else "v2"), (2, 14, 0), True
     overviews: t.List[t.Dict[str, t.Any]] = []
     control_plane: t.Dict[str, t.Any] = {}
     try:
         found = _preflight.look(client, mesh, _versions(hosts), module.params["initial_state"])
         capabilities = found.capabilities
-        model, release, labels = capabilities.model, capabilities.release, capabilities.labels_survive
+        release, labels = capabilities.release, capabilities.labels_survive
+        tags_disabled = found.control_plane.get("inbound_tags_disabled") is True
+        rules, faults = _generation.choose(wish, release, _generation.mode_of(found.mesh), tags_disabled)
+        problems.extend(faults)
         control_plane = {
             **found.control_plane,
             "product": capabilities.product,
             "version": capabilities.version,
             "kuma_version": capabilities.kuma_version,
-            "model": model,
+            "model": rules.model,
         }
         problems.extend(found.problems)
-        for warning in found.warnings:
+        for warning in [*found.warnings, *_labels(hosts, capabilities)]:
             module.warn(warning)
         if not found.problems:
             overviews = client.list(api_path("meshes", mesh, "dataplanes", "_overview"))
@@ -167,7 +178,7 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     except ApiError as error:
         problems.append(str(error) + _variable(error))
 
-    fleet = Fleet(hosts, overviews, model, release, labels)
+    fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive)
     plans = fleet.plan()
     problems.extend(fleet.problems)
     if problems:
@@ -180,11 +191,28 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         "plan": plans,
         "dataplanes": [proxy["dataplane"] for proxy in proxies],
         "differing": sorted(proxy["name"] for proxy in proxies if proxy["differs"]),
+        "labels_lost": sorted(proxy["name"] for proxy in proxies if proxy["labels_lost"]),
         "not_ready": sorted(proxy["name"] for proxy in proxies if not proxy["ready"] and not proxy["fenced"]),
         "fetch": _archive.to_fetch(archives.values()),
         "control_plane": control_plane,
         "problems": [],
     }
+
+
+def _labels(hosts: t.Sequence[t.Mapping[str, t.Any]], capabilities: Capabilities) -> t.List[str]:
+    """What becomes of labels that somebody asked for where none survive."""
+    named = [
+        str(host["host"])
+        for host in hosts
+        if host["in_play"] and any((host.get("variables") or {}).get(key) for key in ("labels", "owner", "workload"))
+    ]
+    if capabilities.labels_survive or not named:
+        return []
+    return [
+        "The control plane (Kuma %s) loses the labels of users at the next change of readiness, so none are written: kuma_dp_labels, "
+        "kuma_dp_workload and kuma_dp_owner of %s%s have no effect. Upgrade it to 2.13 or later and join again, which writes them."
+        % (capabilities.kuma_version, ", ".join(named[:3]), " and %d more" % (len(named) - 3) if len(named) > 3 else "")
+    ]
 
 
 def _variable(error: ApiError) -> str:

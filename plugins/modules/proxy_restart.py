@@ -67,6 +67,23 @@ options:
             description: Its token.
             type: str
             required: true
+  gates:
+    description:
+      - What applications have to answer by HTTP on this VM before their proxies count as restarted. The applications are asked themselves,
+        not their proxies. A proxy whose application does not answer as it should has failed, although it serves; it is not put back, and
+        the following ones are not begun.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      proxy: {description: The proxy before the application., type: str, required: true}
+      service: {description: The service that it is., type: str, required: true}
+      address: {description: Its address., type: str, default: 127.0.0.1}
+      port: {description: Its port., type: int, required: true}
+      path: {description: What is asked for., type: str, default: /}
+      status: {description: The status codes of an application that works., type: list, elements: int, default: [200]}
+      timeout: {description: After how many seconds without such an answer it has failed., type: float, default: 60.0}
+      interval: {description: How many seconds to wait between two requests., type: float, default: 1.0}
   drain_time:
     description: After how long connections that are still open are cut, in seconds or as a duration such as V(1m30s).
     type: str
@@ -174,7 +191,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_files, _restart_run, _restart_vm, _tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _application_gate,
+    _restart_files,
+    _restart_run,
+    _restart_vm,
+    _tokens,
+)
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
 
 
@@ -193,12 +216,21 @@ def restart(module: AnsibleModule, runner: Runner) -> Result:
             continue
         paths = _restart_files.Paths(wish["name"], params["config_dir"], params["install_dir"])
         vm = _restart_vm.Vm(paths, params["user"], runner)
-        results.append(_restart_run.restart(vm, wish, params, _restart_run.identifier()))
+        result = _restart_run.restart(vm, wish, params, _restart_run.identifier())
+        results.append(_gated(result, params["gates"]))
     bad = [result for result in results if result["outcome"] != "restarted" and result["problem"] != "not begun"]
     if bad:
         message = "%s %s: %s" % (bad[0]["name"], "was not restarted" if bad[0]["outcome"] == "untouched" else "failed", bad[0]["problem"])
         raise ModuleFailed(message, {"changed": any(result["outcome"] != "untouched" for result in results), "results": results})
     return {"changed": bool(results), "results": results}
+
+
+def _gated(result: t.Dict[str, t.Any], gates: t.Sequence[_application_gate.Gate]) -> t.Dict[str, t.Any]:
+    """The result of a proxy that was restarted, once its applications answer or do not."""
+    if result["outcome"] != "restarted":
+        return result
+    closed = _application_gate.closed([gate for gate in gates if gate["proxy"] == result["name"]])
+    return dict(result, outcome="failed", problem="; ".join(closed)) if closed else result
 
 
 def _seconds(duration: str) -> float:
@@ -222,6 +254,7 @@ def main() -> None:
             "proxies": {"type": "list", "elements": "dict", "required": True, "options": proxy},
             "drain_time": {"type": "str", "default": "30s"},
             "restore": {"type": "bool", "default": False},
+            "gates": _application_gate.OPTIONS,
             "ready_timeout": {"type": "float", "default": 60.0},
             "poll": {"type": "float", "default": 0.5},
             "config_dir": {"type": "path", "default": "/etc/kuma"},

@@ -64,6 +64,22 @@ options:
     description: How many seconds to wait after that, in which the control plane lets the proxy back into traffic.
     type: float
     default: 10.0
+  gates:
+    description:
+      - What applications have to answer by HTTP on this VM before their proxies count as started or restarted. The applications are asked
+        themselves, not their proxies. Nothing is asked in check mode, and nothing with O(state=stopped).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      proxy: {description: The proxy before the application., type: str, required: true}
+      service: {description: The service that it is., type: str, required: true}
+      address: {description: Its address., type: str, default: 127.0.0.1}
+      port: {description: Its port., type: int, required: true}
+      path: {description: What is asked for., type: str, default: /}
+      status: {description: The status codes of an application that works., type: list, elements: int, default: [200]}
+      timeout: {description: After how many seconds without such an answer it has failed., type: float, default: 60.0}
+      interval: {description: How many seconds to wait between two requests., type: float, default: 1.0}
 requirements:
   - Linux with systemd
 seealso:
@@ -120,7 +136,14 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _proxy, _restart_files, _restart_stop, _service, _tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _application_gate,
+    _proxy,
+    _restart_files,
+    _restart_stop,
+    _service,
+    _tokens,
+)
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
 
 
@@ -141,6 +164,8 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
         for name in steps.restart:
             _restart(name, params, runner)
         _service.wait_for_covers(covers, runner)
+        if params["state"] == "started":
+            _ask(names, params)
     results = [dict(result, connections_cut=cut[result["name"]]) if result["name"] in cut else result for result in steps.actions(names)]
     return {"changed": any(steps) or bool(helpers), "results": results}
 
@@ -158,10 +183,17 @@ def _drain(name: str, drain_time: t.Optional[float], runner: Runner) -> int:
     return _restart_stop.stop(vm)
 
 
+def _ask(names: t.Sequence[str], params: t.Mapping[str, t.Any]) -> None:
+    problems = _application_gate.closed([gate for gate in params["gates"] if gate["proxy"] in names])
+    if problems:
+        raise ModuleFailed("; ".join(problems))
+
+
 def _restart(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> None:
     _service.restart(name, runner)
     address, _colon, port = str(params["ready"].get(name) or "").rpartition(":")
     if not address:
+        _ask([name], params)
         return
     if not _service.wait_ready(address.strip("[]"), int(port), params["ready_timeout"]):
         message = "%s was restarted, but has no configuration after %g s: http://%s:%s/ready does not answer" % (
@@ -171,6 +203,7 @@ def _restart(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> None:
             port,
         )
         raise ModuleFailed(message, {"journals": {name: _proxy.journal(name, runner)}})
+    _ask([name], params)
     time.sleep(params["settle"])
 
 
@@ -186,6 +219,7 @@ def main() -> None:
             "ready": {"type": "dict", "default": {}},
             "ready_timeout": {"type": "float", "default": 60.0},
             "settle": {"type": "float", "default": 10.0},
+            "gates": _application_gate.OPTIONS,
         },
     )
 

@@ -116,6 +116,12 @@ options:
         description: Whether the only instance of a service may be restarted without cover.
         type: bool
         default: false
+      hooked:
+        description:
+          - Whether tasks of the user run before each restart, which take a gateway out of its load balancer. Without them a gateway is
+            restarted without cover only with O(settings.allow_singleton).
+        type: bool
+        default: false
       force:
         description: Whether hosts with nothing pending are rolled, too.
         type: bool
