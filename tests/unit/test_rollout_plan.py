@@ -127,6 +127,20 @@ def test_trap_51_a_single_instance_without_cover_needs_a_word():
     assert make(hosts, [overview("web-0", online=False)]).order == ["web-0"]
 
 
+def test_a_gateway_is_drained_only_when_somebody_keeps_its_clients_away():
+    hosts = [host("edge", cover=False), host("edge-2", cover=False)]
+    overviews = [overview("edge", (), gateway="edge"), overview("edge-2", (), gateway="edge")]
+    plan = make(hosts, overviews)
+    assert plan.order == []
+    assert (
+        "it is a gateway of edge and would be restarted without cover (no reuse_port), while nothing keeps clients" in plan.refused["edge"]
+    )
+    assert make(hosts, overviews, hooked=True).order == ["edge", "edge-2"]
+    assert make(hosts, overviews, allow_singleton=True).order == ["edge", "edge-2"]
+    assert "it has the only instance of edge" in make(hosts[:1], overviews[:1], hooked=True).refused["edge"]
+    assert make([host("edge")], overviews[:1]).order == ["edge"]
+
+
 def test_unreachable_hosts_have_failed_before_the_roll_begins():
     hosts, overviews = fleet(3)
     hosts[2] = host("web-2", reachable=False)
