@@ -169,7 +169,7 @@ class Fleet:
         observed = host.get("observed") or {}
         for proxy in host["proxies"]:
             proxy["outbounds"] = self._outbounds(proxy, fleet_ports)
-            self.problems.extend(_generation.lost(proxy, self.rules))
+            self.problems.extend(_generation.lost(proxy, self.rules, self.release))
         claims = [claim for proxy in host["proxies"] for claim in self._claims(proxy)]
         # The control plane opens <address>:<admin port>/ready as well, so these ports are kept free on every address.
         taken = {claim.port for claim in claims}

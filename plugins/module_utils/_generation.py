@@ -159,10 +159,15 @@ def aliases(proxies: t.Iterable[Proxy], rules: Rules) -> t.Dict[Target, str]:
     return found
 
 
-def lost(proxy: Proxy, rules: Rules) -> t.List[str]:
-    """What of a proxy of the inventory the generation has no place for: it would be dropped without a word, or not work."""
+def lost(proxy: Proxy, rules: Rules, release: Release) -> t.List[str]:
+    """What of a proxy of the inventory the generation has no place for: it would be refused, dropped without a word, or not work."""
     problems: t.List[str] = []
     where = "%s: %s" % (proxy["host"], proxy["field"])
+    if release < (2, 14, 0) and not proxy["services"] and not proxy["gateway"]:
+        problems.append(
+            "%sservices: there are none, and this control plane (%d.%d) refuses a proxy without inbounds, expected a service, if only one that "
+            "nobody calls, a gateway, or 2.14 or later" % (where, release[0], release[1])
+        )
     if rules.by_reference:
         kind = "3.0" if rules.by_workload else "a mesh with meshServices.mode Exclusive"
         problems.extend(

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from tests.unit.conftest import running
@@ -14,3 +16,17 @@ from tests.unit.conftest import running
 def control_plane(tmp_path_factory):
     with running("2.14.3", tmp_path_factory.mktemp("double")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def control_plane_of(tmp_path_factory, control_plane):
+    """``control_plane_of(version)``: one of each version, shared by all tests."""
+    with contextlib.ExitStack() as stack:
+        started = {control_plane.version: control_plane}
+
+        def get(version):
+            if version not in started:
+                started[version] = stack.enter_context(running(version, tmp_path_factory.mktemp("double")))
+            return started[version]
+
+        yield get

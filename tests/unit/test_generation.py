@@ -84,13 +84,14 @@ CALLER = host(1, services=[], upstreams=["web", "admin"])
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_same_inventory_has_a_form_for_every_release(release):
     rules, _problems = _generation.choose("auto", release, "Disabled", False)
-    plans, problems = plan(CALLER, CALLED, model=rules.model, release=release)
+    caller = host(1, services=[{"name": "shop", "port": 9000}], upstreams=["web", "admin"])
+    plans, problems = plan(caller, CALLED, model=rules.model, release=release)
     assert problems == []
     for dataplane in dataplanes(plans).values():
         assert _schema.dropped_fields(dataplane, release) == []
         assert ("labels" in dataplane) == (release >= V213)
     ports = [item["port"] for item in plans["web-1"]["proxies"][0]["outbounds"]]
-    assert ports == [item["port"] for item in plan(CALLER, CALLED)[0]["web-1"]["proxies"][0]["outbounds"]]
+    assert ports == [item["port"] for item in plan(caller, CALLED)[0]["web-1"]["proxies"][0]["outbounds"]]
 
 
 def test_in_3_0_a_service_is_a_port_of_its_workload():
@@ -206,6 +207,14 @@ def test_trap_42_vms_of_a_mesh_service_with_different_ports_are_refused():
 def test_what_a_generation_would_lose_is_an_error(variables, settings, message):
     problems = plan(host(1, **variables), CALLED, **settings)[1]
     assert any(message in problem and problem.startswith("web-1: kuma_dp_") for problem in problems), problems
+
+
+def test_a_proxy_without_inbounds_is_for_2_14_and_later():
+    for release in (V214, V3):
+        assert plan(CALLER, CALLED, model="v3" if release == V3 else "v2", release=release)[1] == []
+    (problem,) = plan(CALLER, CALLED, release=V213)[1]
+    assert "web-1: kuma_dp_services: there are none, and this control plane (2.13) refuses a proxy without inbounds" in problem
+    assert plan(host(1, services=[], upstreams=["web"], gateway={"name": "edge"}), CALLED, release=V212)[1] == []
 
 
 def test_what_2_x_keeps_is_no_error():
