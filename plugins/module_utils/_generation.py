@@ -125,8 +125,8 @@ def targets(proxies: t.Iterable[Proxy], live: t.Iterable[t.Mapping[str, t.Any]],
 def reference(upstream: t.Mapping[str, t.Any], found: t.Sequence[Target], rules: Rules) -> t.Tuple[t.Optional[t.Dict[str, t.Any]], str]:
     """``(backendRef of an upstream or None, what is wrong)``; ``found`` are the :func:`targets` of its service."""
     result = dict(upstream.get("backend_ref") or {})
-    if not rules.by_reference or (result and "port" in result and ("name" in result or "labels" in result)):
-        return result or None, ""
+    if not result and not rules.by_reference:
+        return None, ""
     result.setdefault("kind", "MeshService")
     whole = "name" in result or "labels" in result
     if result["kind"] == "MeshExternalService":

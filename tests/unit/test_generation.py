@@ -145,6 +145,17 @@ def test_the_port_of_a_service_outside_the_inventory_is_found_in_the_mesh():
     assert "no host offers backend, so its port is not known, expected backend_ref: {port: <port>}" in problem
 
 
+def test_a_reference_of_the_users_is_completed_in_every_mesh():
+    for given, expected in (
+        ({"name": "web"}, {"kind": "MeshService", "name": "web", "port": 8080}),
+        ({"kind": "MeshExternalService"}, {"kind": "MeshExternalService", "name": "web"}),
+        ({"name": "other", "port": 1}, {"kind": "MeshService", "name": "other", "port": 1}),
+    ):
+        plans, problems = plan(host(1, services=[WEB], upstreams=[{"service": "web", "backend_ref": given}]))
+        assert problems == []
+        assert outbounds(plans, "web-1") == [expected]
+
+
 def test_a_service_of_another_zone_is_referred_to_by_labels():
     labels = {"kuma.io/display-name": "backend", "kuma.io/zone": "east"}
     upstream = {"service": "backend", "backend_ref": {"kind": "MeshMultiZoneService", "labels": labels, "port": 80}}
