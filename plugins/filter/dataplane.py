@@ -16,10 +16,11 @@ positional: _input
 options:
   _input:
     description:
-      - The proxy, with the keys C(name), C(address), C(mesh), C(services), C(outbounds), C(labels), C(workload) and C(admin_port).
+      - The proxy, with the keys C(name), C(address), C(mesh), C(services), C(gateway), C(outbounds), C(labels), C(workload) and C(admin_port).
       - >-
         Each service has C(name), C(port), and optionally C(service_port), C(service_address), C(protocol), C(tags), C(address),
-        C(inbound_name) and C(probe). Each outbound is one of the results of P(meshfleet.kuma.outbounds#filter).
+        C(inbound_name) and C(probe). Each outbound is one of the results of P(meshfleet.kuma.outbounds#filter). C(gateway) has C(name) and
+        optionally C(tags), and makes it the Dataplane of a delegated gateway.
     type: dict
     required: true
   model:

@@ -284,6 +284,22 @@ def test_several_proxies_have_files_of_their_own():
     assert all(text.endswith("\n") for text in content.values())
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_the_summary_names_the_dataplanes_whose_labels_were_lost(check):
+    state = {"changed": True, "pending": [], "others": []}
+    seen = {
+        "hostvars": {"web-1": {"kuma_dp_state": state, "kuma_dp_outbounds": {}}},
+        "ansible_play_hosts": ["web-1"],
+        "ansible_play_hosts_all": ["web-1"],
+        "ansible_check_mode": check,
+        "kuma_dp_restarts": {},
+    }
+    lines = json.loads(render("summary.json.j2", **seen, kuma_dp_plan={"labels_lost": ["web-1", "web-2"]}))
+    word = "would be written" if check else "written"
+    assert f"labels {word} again that the control plane had lost (2): web-1, web-2" in lines
+    assert "labels" not in render("summary.json.j2", **seen, kuma_dp_plan={"labels_lost": []})
+
+
 def test_nothing_rendered_depends_on_the_time_or_on_chance():
     assert files() == files()
     for template in ROLE.glob("templates/*.j2"):
