@@ -86,7 +86,10 @@ def test_a_roll_waits_for_the_application_and_a_gateway_leaves(fleet: Fleet, run
     fleet.host(STORE).run("systemctl start kuma-lab-app")
     assert run.code == 2
     text = " ".join(run.output.split())
-    assert "vm2 (failed): vm2 failed: the application behind store answers http://127.0.0.1:18080/ with [Errno 111]" in text, run.explain()
+    assert (
+        "vm2 (failed): Restart the proxies: vm2 failed: the application behind store answers http://127.0.0.1:18080/ with [Errno 111]"
+        in text
+    ), run.explain()
     run, _seen = fleet.leave(inventory=path)
     assert run.code == 0, run.explain()
     assert not {GATEWAY, STORE} & set(fleet.dataplanes())

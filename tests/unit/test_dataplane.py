@@ -227,6 +227,12 @@ def test_an_inbound_that_moved_starts_not_ready():
             "kuma.io/protocol",
         ),
         (lambda dp: dp["networking"].update(listeners=[{}]), V212, "networking.listeners", "ZoneIngress"),
+        (
+            lambda dp: dp["networking"]["outbound"][0].update(backendRef={"kind": "MeshService", "namespace": "x"}),
+            V214,
+            "networking.outbound[0].backendRef.namespace",
+            "one of kind, labels, name, port",
+        ),
     ],
 )
 def test_a_field_that_would_be_dropped_is_named_with_advice(change, release, field, advice):
@@ -249,4 +255,5 @@ def test_a_field_that_would_be_dropped_is_named_with_advice(change, release, fie
 def test_nothing_makes_the_schema_walk_fail(value):
     document = value if isinstance(value, dict) else {"networking": value}
     _schema.dropped_fields(document, V214)
+    _schema.misread_probes(document)
     _schema.canonical(document, _schema.known_fields(V214))

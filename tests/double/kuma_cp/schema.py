@@ -204,7 +204,8 @@ def dataplane_reader(release: Release) -> Reader:
         "name": text,
         "protocol": text,
     }
-    reference = message({"kind": text, "name": text, "namespace": text, "port": number, "labels": tags})
+    target: dict[str, Reader] = {"kind": text, "name": text, "port": number, "labels": tags}
+    reference = message(target)
     outbound: dict[str, Reader] = {"address": text, "port": number, "tags": tags, "backendRef": reference}
     redirect: dict[str, Reader] = {
         "redirectPortInbound": number,
@@ -214,7 +215,7 @@ def dataplane_reader(release: Release) -> Reader:
         "ipFamilyMode": enum(
             "kuma.mesh.v1alpha1.Dataplane.Networking.TransparentProxying.IpFamilyMode", ("UnSpecified", "DualStack", "IPv4", "IPv6")
         ),
-        "reachableBackends": message({"refs": listing(reference)}),
+        "reachableBackends": message({"refs": listing(message({**target, "namespace": text}))}),
     }
     gateway_types = ("DELEGATED",) if release.v3 else ("DELEGATED", "BUILTIN")
     networking: dict[str, Reader] = {
