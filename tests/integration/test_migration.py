@@ -61,6 +61,7 @@ def fleet(control_plane, tmp_path_factory):
                             "hosts": {
                                 "web-1": {"kuma_dp_services": web, "kuma_dp_labels": {"team": "a", "tier": "front"}},
                                 "vm-2": {"kuma_dp_proxies": two},
+                                "edge-4": {"kuma_dp_gateway": {"name": "edge"}, "kuma_dp_upstreams": ["web"]},
                                 "new-3": {"kuma_dp_services": [{"name": "Neu_3", "port": 80}]},
                             },
                             "vars": {
@@ -100,7 +101,8 @@ def test_the_whole_fleet_as_text_and_json(fleet, tmp_path):
     assert "[breaks silently] protocol (4)" in done.stdout
     report = json.loads(path.read_text())
     assert (report["mesh"], report["control_plane"]["version"], report["target"]) == (MESH, "2.14.3", "3.0")
-    assert set(report["hosts"]) == {"web-1", "vm-2", "new-3"}
+    assert set(report["hosts"]) == {"web-1", "vm-2", "new-3", "edge-4"}
+    assert found(report, host="edge-4") == []
     assert found(report, host="web-1") == ["labels-missing", "protocol"]
     assert found(report, host="vm-2") == ["outbound-tags", "protocol", "protocol", "workload-label"]
     assert found(report, host="new-3") == ["service-name"]

@@ -146,12 +146,12 @@ def test_the_port_of_a_service_outside_the_inventory_is_found_in_the_mesh():
 
 
 def test_a_reference_of_the_users_is_completed_in_every_mesh():
-    for given, expected in (
+    for reference, expected in (
         ({"name": "web"}, {"kind": "MeshService", "name": "web", "port": 8080}),
         ({"kind": "MeshExternalService"}, {"kind": "MeshExternalService", "name": "web"}),
         ({"name": "other", "port": 1}, {"kind": "MeshService", "name": "other", "port": 1}),
     ):
-        plans, problems = plan(host(1, services=[WEB], upstreams=[{"service": "web", "backend_ref": given}]))
+        plans, problems = plan(host(1, services=[WEB], upstreams=[{"service": "web", "backend_ref": reference}]))
         assert problems == []
         assert outbounds(plans, "web-1") == [expected]
 
