@@ -37,15 +37,20 @@ class Reader(t.Protocol):
 
     model: str
 
-    def fault(self, field: str, found: t.Any, expected: str) -> None: ...
+    def fault(self, field: str, found: t.Any, expected: str) -> None:
+        """Keep what is wrong."""
 
-    def port(self, value: t.Any, field: str) -> t.Optional[int]: ...
+    def port(self, value: t.Any, field: str) -> t.Optional[int]:
+        """A port; None, and a fault, for everything else."""
 
-    def mapping(self, value: t.Any, field: str, keys: t.AbstractSet[str]) -> t.Dict[str, t.Any]: ...
+    def mapping(self, value: t.Any, field: str, keys: t.AbstractSet[str]) -> t.Dict[str, t.Any]:
+        """A mapping with some of these keys; others are faults."""
 
-    def merged(self, field: str, *values: t.Any) -> t.Dict[str, t.Any]: ...
+    def merged(self, field: str, *values: t.Any) -> t.Dict[str, t.Any]:
+        """Mappings laid over each other."""
 
-    def is_label(self, key: str, value: str) -> bool: ...
+    def is_label(self, key: str, value: str) -> bool:
+        """Whether Kubernetes' label rules allow the pair."""
 
 
 def tags(reader: Reader, value: t.Any, field: str) -> t.Dict[str, str]:

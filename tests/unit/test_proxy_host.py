@@ -71,10 +71,10 @@ def test_a_process_tells_its_environment_its_memory_and_its_user():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"A": "1=2", "B": ""}) as child:
         processes = _host.Processes()
         deadline = time.monotonic() + 10
-        while "A" not in processes.environment(child.pid):
+        # Right after it was started it may have no memory yet.
+        while "A" not in processes.environment(child.pid) or processes.resident(child.pid) <= 1 << 20:
             assert time.monotonic() < deadline
         assert processes.environment(child.pid) == {"A": "1=2", "B": ""}
-        assert processes.resident(child.pid) > 1 << 20
         assert processes.user(child.pid) == os.geteuid()
         pid = child.pid
         child.communicate(b"\n")
