@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from . import lists, validation
+from . import lists, validation, zones
 from .errors import Problem, Text, Unparseable, invalid, not_found
 from .facts import Facts
 from .kinds import Kind
@@ -43,7 +43,7 @@ class Api:
     def __init__(self, store: Store, tokens: Tokens, facts: Facts, proxies: Proxies, localhost_is_admin: bool) -> None:
         self.store, self.tokens, self.facts, self.proxies = store, tokens, facts, proxies
         self.localhost_is_admin = localhost_is_admin
-        self.read_dataplane = dataplane_reader(store.release)
+        self.readers = {"Dataplane": dataplane_reader(store.release), **{kind: zones.reader(kind) for kind in zones.SCOPES}}
         self.by_path: dict[str, Kind] = {}
         for kind in store.kinds.values():
             for path in (kind.path, *kind.aliases):
@@ -111,12 +111,14 @@ class Api:
         mesh: str | None = None
         if parts[0] == "meshes" and len(parts) > 2:
             mesh, parts = parts[1], parts[2:]
-        overviews = parts[0] == "dataplanes+insights"
-        kind = self.by_path.get("dataplanes" if overviews else parts[0])
+        old = {"dataplanes+insights": "Dataplane", **zones.OLD_OVERVIEWS}.get(parts[0])
+        overviews = old is not None
+        kind = self.store.kinds.get(old) if old else self.by_path.get(parts[0])
         if kind is None or (mesh is not None and not kind.is_mesh_scoped):
             return None
         is_list = len(parts) == 1
-        if kind.name == "Dataplane" and parts[1:] == ["_overview"]:
+        has_overview = kind.name in self.readers
+        if has_overview and parts[1:] == ["_overview"]:
             overviews = is_list = True
         if is_list:
             return ("GET",), "list", [kind, mesh, "/" + "/".join((["meshes", "{mesh}"] if mesh else []) + parts), overviews]
@@ -124,13 +126,13 @@ class Api:
             return None
         if len(parts) == 2:
             if overviews:
-                return ("GET",), "overview", [mesh, parts[1]]
+                return ("GET",), "overview", [kind, mesh or "", parts[1]]
             return ("GET",) if kind.read_only else ("GET", "PUT", "DELETE"), "resource", [kind, mesh or "", parts[1]]
-        if len(parts) == 3 and kind.name == "Dataplane":
+        if len(parts) == 3 and has_overview:
             if parts[2] == "_overview":
-                return ("GET",), "overview", [mesh, parts[1]]
+                return ("GET",), "overview", [kind, mesh or "", parts[1]]
             if parts[2] in ADMIN_PATHS:
-                return ("GET",), "admin", [mesh, parts[1], parts[2]]
+                return ("GET",), "admin", [kind, mesh or "", parts[1], parts[2]]
         return None
 
     async def _index(self, request: web.Request, user: User) -> web.Response:
@@ -205,20 +207,18 @@ class Api:
             raise not_found("Could not retrieve a resource")
         return resource
 
-    async def _overview(self, request: web.Request, user: User, mesh: str, name: str) -> web.Response:
-        kind = self.store.kinds["Dataplane"]
+    async def _overview(self, request: web.Request, user: User, kind: Kind, mesh: str, name: str) -> web.Response:
         self._need_mesh(kind, mesh)
         return _json(lists.overview(self.store, self._existing(kind, mesh, name), in_list=False))
 
-    async def _admin(self, request: web.Request, user: User, mesh: str, name: str, what: str) -> web.Response:
-        kind = self.store.kinds["Dataplane"]
+    async def _admin(self, request: web.Request, user: User, kind: Kind, mesh: str, name: str, what: str) -> web.Response:
         self._need_mesh(kind, mesh)
         if not user.is_admin:
             shown = {"xds": "config dump"}.get(what, what)
             raise Problem(403, "Access Denied", f'user "{user}" cannot access envoy proxy {shown}')
         self._existing(kind, mesh, name)
         path = ADMIN_PATHS[what] + (f"?{request.query_string}" if request.query_string and what == "stats" else "")
-        answer = await self.proxies.ask(mesh, name, path)
+        answer = await self.proxies.ask(zones.mesh_of(kind.name) or mesh, name, path)
         if answer is None:
             detail = f"stream to execute {what.upper()} operations is not yet connected"
             raise Problem(400, "Could not execute admin operation", detail)
@@ -281,8 +281,8 @@ class Api:
         return _json({}, status=201 if created else 200)
 
     def _spec(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
-        if kind.name == "Dataplane":
-            spec: dict[str, Any] = self.read_dataplane(body)
+        if kind.name in self.readers:
+            spec: dict[str, Any] = self.readers[kind.name](body)
             return spec
         spec = {key: value for key, value in body.items() if key not in META}
         if kind.spec_wrapped:
@@ -297,6 +297,8 @@ class Api:
     def _violations(self, kind: Kind, spec: dict[str, Any]) -> list[tuple[str, str]]:
         if kind.name == "Dataplane":
             return validation.dataplane(spec, self.store.release)
+        if kind.name in zones.SCOPES:
+            return zones.violations(kind.name, spec)
         if kind.name == "Mesh":
             return validation.mesh(spec, self.store.release)
         return validation.policy(spec["spec"], self.store.release) if kind.flags else []

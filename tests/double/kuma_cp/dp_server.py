@@ -17,7 +17,7 @@ import yaml
 from aiohttp import web
 from cryptography import x509
 
-from . import envoy, validation, xds
+from . import envoy, validation, xds, zones
 from .errors import Unparseable
 from .proxies import Proxies, Refused, Stream
 from .schema import dataplane_reader
@@ -62,7 +62,9 @@ class DpServer:
         self.intervals = intervals
         self.store, self.proxies, self.names, self.ca, self.port = store, proxies, names, ca, port
         self.admin_unix_socket = admin_unix_socket and store.release.admin_unix_socket
-        self.read_dataplane = dataplane_reader(store.release)
+        self.readers = {"Dataplane": dataplane_reader(store.release)}
+        if store.release.zone_proxies:
+            self.readers.update({kind: zones.reader(kind) for kind in zones.SCOPES})
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/bootstrap":
@@ -83,24 +85,32 @@ class DpServer:
     # Bootstrap: what is registered, which names the certificate has and whether there is a token is checked here. The token itself is
     # not: a wrong one shows only on the stream.
 
-    def _direct(self, text: str) -> tuple[tuple[str, str], dict[str, Any]]:
-        """Mesh and name, and spec and labels, of a Dataplane that a proxy brings; raises Rejected."""
+    def _direct(self, text: str, proxy_type: str = "") -> tuple[tuple[str, str], dict[str, Any]]:
+        """Mesh and name, and spec and labels, of what a proxy brings; raises Rejected. An empty `proxy_type` takes what it says."""
         try:
             document = yaml.safe_load(text)
-            if not isinstance(document, dict) or document.get("type") != "Dataplane":
+            kind = str(document.get("type")) if isinstance(document, dict) else ""
+            mesh = zones.mesh_of(kind)
+            if kind not in self.readers or (proxy_type and proxy_type != zones.SCOPES.get(kind, "dataplane")):
                 raise Rejected(422, "invalid resource")
-            spec = self.read_dataplane(document)
+            spec = self.readers[kind](document)
         except (yaml.YAMLError, Unparseable) as error:
             raise Rejected(422, f"invalid Dataplane object: {error}") from None
-        mesh, name = str(document.get("mesh", "")), str(document.get("name", ""))
+        name = str(document.get("name", ""))
         labels = document.get("labels") or {}
+        if mesh:
+            found = zones.violations(kind, spec) + validation.name(name, loose=False)
+            if found:
+                raise Rejected(422, "; ".join(f"{field}: {reason}" for field, reason in found))
+            return (mesh, name), {"spec": spec, "labels": labels, "kind": kind}
+        mesh = str(document.get("mesh", ""))
         found = validation.dataplane(spec, self.store.release) + validation.name(name, loose=False)
         found += validation.labels(labels, mesh, self.store.zone)
         if self.store.mesh(mesh) is None:
             found.append(("mesh", f'mesh "{mesh}" does not exist'))
         if found:
             raise Rejected(422, "; ".join(f"{field}: {reason}" for field, reason in found))
-        return (mesh, name), {"spec": spec, "labels": labels}
+        return (mesh, name), {"spec": spec, "labels": labels, "kind": kind}
 
     def _covered(self, host: str) -> bool:
         if not self.store.release.wildcard_san:
@@ -129,13 +139,14 @@ class DpServer:
             )
         text = asked.get("dataplaneResource") or ""
         if text:
-            (mesh, name), direct = self._direct(text)
+            (mesh, name), direct = self._direct(text, asked.get("proxyType") or "dataplane")
             networking = direct["spec"]["networking"]
             transparent = asked.get("transparentProxy") or "transparentProxying" in networking
             if transparent and networking.get("outbound"):
                 raise Rejected(422, "outbound: should be empty since dataplane is in Transparent Proxying mode")
         else:
             mesh, name = str(asked.get("mesh", "")), str(asked.get("name", ""))
+            mesh = next((own for own, kind in zones.MESHES.items() if zones.SCOPES[kind] == asked.get("proxyType")), mesh)
             proxy = self.store.dataplane(mesh, name)
             if proxy is None:
                 raise Rejected(404)

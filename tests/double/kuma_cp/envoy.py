@@ -21,6 +21,7 @@ from .xds import (
     Json,
     cluster_of,
     config_source,
+    direct_response,
     endpoint,
     filter_of,
     http_filter,
@@ -152,6 +153,11 @@ class View:
             where = socket_address(address, port)
             out.resources["lds"][name] = listener(name, where, network_filter, direction, choice[direction])
 
+        if proxy.kind.name == "ZoneIngress":
+            # Without services to forward to, which are other zones' affair, the real one answers with a word about itself as well.
+            word = json.dumps({"proxy": f".{proxy.name}", "zone": self.store.zone})
+            address, port = resolved(networking["address"]), networking["port"]
+            listen(f"inbound:{address}:{port}", address, port, "INBOUND", direct_response(word))
         for inbound in networking.get("inbound", []):
             address, port = inbound.get("address") or resolved(networking["address"]), inbound["port"]
             target, _colon, target_port = workload(inbound, proxy).rpartition(":")

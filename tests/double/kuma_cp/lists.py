@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
+from . import zones
 from .errors import Problem, invalid
 from .kinds import Kind
 from .store import Resource, Store
@@ -108,14 +109,16 @@ def _gateway_filter(given: str, v3: bool) -> Callable[[Resource], bool]:
 
 
 def overview(store: Store, resource: Resource, in_list: bool) -> dict[str, Any]:
-    """Resource and insight; a Dataplane that never connected has an empty insight, and none in a list."""
-    document = resource.head(store.release, "DataplaneOverview", store.release.overview_kri)
-    document["dataplane"] = resource.spec
-    insight = store.insights.get(resource.key)
+    """Resource and insight; one that never connected has an empty insight, and none in a list."""
+    kind = resource.kind.name
+    spec_field, insight_field = zones.fields(kind)
+    document = resource.head(store.release, f"{kind}Overview", store.release.overview_kri)
+    document[spec_field] = resource.spec
+    insight = store.insights.get((zones.mesh_of(kind) or resource.mesh, resource.name))
     if insight is not None:
-        document["dataplaneInsight"] = insight
+        document[insight_field] = insight
     elif not in_list:
-        document["dataplaneInsight"] = {}
+        document[insight_field] = {}
     return document
 
 

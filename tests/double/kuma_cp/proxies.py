@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import envoy
+from . import envoy, zones
 from .errors import Problem
 from .store import Key, Store, timestamp
 from .tokens import BadToken, Tokens
@@ -80,10 +80,15 @@ class Proxies:
     def authenticate(self, key: Key, token: str, labels: dict[str, str], networking: dict[str, Any]) -> None:
         """Checks a proxy's token against its Dataplane; raises Refused."""
         mesh, name = key
+        kind = zones.MESHES.get(mesh)
         try:
-            claims = self.tokens.dataplane.check(token, mesh)
+            claims = self.tokens.zone.check(token) if kind else self.tokens.dataplane.check(token, mesh)
         except BadToken as error:
             raise Refused(f"authentication failed: {error}") from None
+        if kind:
+            if fault := zones.token_fault(kind, claims, self.store.zone):
+                raise Refused(f"authentication failed: {fault}")
+            return
         for claim, own in (("Name", name), ("Mesh", mesh)):
             if claims.get(claim) and claims[claim] != own:
                 raise Refused(
@@ -134,7 +139,8 @@ class Proxies:
         self.authenticate(key, str(hello.get("token", "")), labels, spec["networking"])
         if direct is not None:
             try:
-                self.store.put(self.store.kinds["Dataplane"], *key, spec, labels)
+                kind = self.store.kinds[direct["kind"]]
+                self.store.put(kind, key[0] if kind.is_mesh_scoped else "", key[1], spec, labels)
             except Problem as problem:
                 raise Refused(f"could not register the Dataplane: {problem.detail} {problem.violations or ''}") from None
         subscription, insight = self._subscribe(key, hello.get("version") or {})
@@ -188,8 +194,9 @@ class Proxies:
     async def _deregister(self, key: Key) -> None:
         await asyncio.sleep(self.deregistration_delay)
         del self.leaving[key]
-        if self.store.dataplane(*key) is not None:
-            self.store.delete(self.store.kinds["Dataplane"], *key)
+        found = self.store.dataplane(*key)
+        if found is not None:
+            self.store.delete(found.kind, *found.key)
 
     async def _finalise(self) -> None:
         while True:

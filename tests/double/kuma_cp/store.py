@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from . import validation
+from . import validation, zones
 from .errors import Problem, invalid, not_found
 from .kinds import Kind, kinds
 from .releases import Release
@@ -106,7 +106,9 @@ class Store:
         return self.tables[kind].rows.get((mesh, name))
 
     def dataplane(self, mesh: str, name: str) -> Resource | None:
-        return self.get("Dataplane", mesh, name)
+        """The resource behind a stream: a Dataplane, or one of a zone proxy."""
+        kind = zones.MESHES.get(mesh)
+        return self.get(kind, "", name) if kind else self.get("Dataplane", mesh, name)
 
     def mesh(self, name: str) -> Resource | None:
         return self.get("Mesh", "", name)
@@ -236,8 +238,8 @@ class Store:
                     for owned in list(table.within(name)):
                         table.remove(owned.key)
         self.tables[kind.name].remove((mesh, name))
-        if kind.name == "Dataplane":
-            self.insights.pop((mesh, name), None)
+        if kind.name in ("Dataplane", *zones.SCOPES):
+            self.insights.pop((zones.mesh_of(kind.name) or mesh, name), None)
         self.version += 1
 
     def set_health(self, mesh: str, name: str, inbounds: list[dict[str, Any]]) -> None:

@@ -255,6 +255,9 @@ def policy(spec: Any, release: Release) -> Violations:
     return []
 
 
+address_violations, port_violations = _address, _port
+
+
 def name(value: str, loose: bool) -> Violations:
     """Names are RFC 1123 subdomains; names of a Mesh are looser."""
     if not value:

@@ -22,6 +22,7 @@ CONTROL_PLANE_CLUSTER = "kuma_control_plane"
 _HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 _TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+_DIRECT_RESPONSE = "type.googleapis.com/envoy.extensions.filters.network.direct_response.v3.Config"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -74,6 +75,14 @@ def filter_of(protocol: str, prefix: str, cluster: str, timeout: str) -> Json:
     return {
         "name": "envoy.filters.network.tcp_proxy",
         "typed_config": {"@type": _TCP_PROXY, "stat_prefix": prefix, "cluster": cluster},
+    }
+
+
+def direct_response(text: str) -> Json:
+    """The filter that says something to who connects, and closes."""
+    return {
+        "name": "envoy.filters.network.direct_response",
+        "typed_config": {"@type": _DIRECT_RESPONSE, "response": {"inline_string": text}},
     }
 
 

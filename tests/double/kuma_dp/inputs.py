@@ -82,7 +82,12 @@ def validate(settings, text):
             "dataplane definition"
         )
     if not text:
-        found += [".Dataplane is not valid: .%s must be non-empty" % key.title() for key in ("mesh", "name") if not settings[key]]
+        needed = ("mesh", "name") if settings["proxy_type"] == "dataplane" else ("name",)
+        found += [".Dataplane is not valid: .%s must be non-empty" % key.title() for key in needed if not settings[key]]
+    brings = re.search(r"^[\"{, ]*type[\": ]+(\w+)", text, re.MULTILINE)
+    wanted = {"ingress": "ZoneIngress", "egress": "ZoneEgress"}.get(settings["proxy_type"], "Dataplane")
+    if brings and brings.group(1) != wanted:
+        raise Fatal('invalid proxy resource type "%s", expected %s' % (brings.group(1), wanted))
     if settings["proxy_type"] not in ("dataplane",) + (("ingress", "egress") if RELEASE < (3,) else ()):
         found.append('.Dataplane is not valid: .ProxyType "%s" is not supported' % settings["proxy_type"])
     if settings["drain_time"] <= 0:
