@@ -100,6 +100,42 @@ def inspect(archive: Archive) -> t.List[str]:
     return _contents(archive)
 
 
+def plan(hosts: t.Iterable[t.Mapping[str, t.Any]]) -> t.Tuple[t.Dict[str, Archive], t.List[str]]:
+    """The archive of each host in play (``{host, in_play, variables, observed}``), and what is wrong with them.
+
+    Each file is looked at once, however many hosts need it.
+    """
+    archives: t.Dict[str, Archive] = {}
+    problems: t.List[str] = []
+    seen: t.Set[Archive] = set()
+    for host in hosts:
+        observed = host.get("observed")
+        if not host["in_play"] or not observed:
+            continue
+        archive, faults = wanted(host["host"], host.get("variables") or {}, str(observed.get("architecture")))
+        problems.extend(faults)
+        if archive is None:
+            continue
+        archives[host["host"]] = archive
+        version = str((host.get("variables") or {}).get("version"))
+        installed = (observed.get("archives") or {}).get(version) == archive.checksum
+        anonymous = archive._replace(host="")
+        if not installed and anonymous not in seen:
+            seen.add(anonymous)
+            problems.extend(inspect(archive))
+    return archives, problems
+
+
+def to_fetch(archives: t.Iterable[Archive]) -> t.List[t.Dict[str, t.Any]]:
+    """``[{url, path, checksum}]`` of those that are URLs and are not on the controller yet."""
+    found = {
+        archive.path: {"url": archive.source, "path": archive.path, "checksum": "sha256:%s" % archive.checksum}
+        for archive in archives
+        if is_url(archive.source) and not os.path.exists(archive.path)
+    }
+    return [found[path] for path in sorted(found)]
+
+
 def sha256(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as handle:

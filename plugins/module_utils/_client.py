@@ -261,7 +261,8 @@ class Client:
 
     def control_plane(self) -> t.Dict[str, t.Any]:
         """``mode``, ``store``, ``hds_enabled``, ``envoy_admin_unix_socket``, ``reloadable_tokens``, ``inbound_tags_disabled``, ``dp_token_users``
-        and ``dp_token_groups`` (who may issue dataplane tokens) from ``GET /config``, asked for once. A value the control
+        and ``dp_token_groups`` (who may issue dataplane tokens), ``zone_token_users`` and ``zone_token_groups``, and ``zone`` (its name) from
+        ``GET /config``, asked for once. A value the control
         plane does not name is left out; empty when the token may not read them."""
         if self._control_plane is None:
             try:
@@ -277,6 +278,9 @@ class Client:
                 "envoy_admin_unix_socket": ("bootstrapServer", "params", "envoyAdminUnixSocket"),
                 "reloadable_tokens": ("dpServer", "authn", "enableReloadableTokens"),
                 "inbound_tags_disabled": ("experimental", "inboundTagsDisabled"),
+                "zone": ("multizone", "zone", "name"),
+                "zone_token_users": ("access", "static", "generateZoneToken", "users"),
+                "zone_token_groups": ("access", "static", "generateZoneToken", "groups"),
                 "dp_token_users": ("access", "static", "generateDpToken", "users"),
                 "dp_token_groups": ("access", "static", "generateDpToken", "groups"),
             }

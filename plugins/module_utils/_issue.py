@@ -13,6 +13,7 @@ import threading
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import (
     AccessDenied,
     ApiError,
@@ -36,13 +37,39 @@ PATH = "/tokens/dataplane"
 
 @dataclass
 class Wish:
-    """One token: ``body`` is the request for it; ``reason`` why it is needed, None to keep the current one."""
+    """One token: ``body`` is the request for it; ``reason`` why it is needed, None to keep the current one; ``sort`` what it is for."""
 
     name: str
     mesh: str
     body: t.Dict[str, t.Any]
     current: t.Optional[t.Mapping[str, t.Any]]
     reason: t.Optional[str] = None
+    sort: t.Optional[Sort] = None
+
+
+class Sort(t.NamedTuple):
+    """A sort of tokens: where they are issued, the request for an entry, why a new one is needed, and the claims of one that is right."""
+
+    path: str
+    body: t.Callable[[t.Mapping[str, t.Any]], t.Dict[str, t.Any]]
+    renewal: t.Callable[[t.Optional[t.Mapping[str, t.Any]], t.Mapping[str, t.Any], float, float], t.Optional[str]]
+    claims: t.Callable[[Wish], t.Dict[str, t.Any]]
+
+
+def _dataplane_body(entry: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    body: t.Dict[str, t.Any] = {"name": str(entry["name"]), "mesh": str(entry["mesh"])}
+    tags = {
+        str(key): [str(value) for value in (values if isinstance(values, list) else [values])]
+        for key, values in (entry.get("tags") or {}).items()
+    }
+    if tags:
+        body["tags"] = tags
+    if entry.get("workload"):
+        body["workload"] = str(entry["workload"])
+    return body
+
+
+DATAPLANE = Sort(PATH, _dataplane_body, needs_renewal, lambda wish: {"Name": wish.name, "Mesh": wish.mesh})
 
 
 def plan(
@@ -51,6 +78,7 @@ def plan(
     renew_before: str,
     now: float,
     workload_tokens: t.Callable[[], bool],
+    sort: Sort = DATAPLANE,
 ) -> t.List[Wish]:
     """What is to be done for each of ``entries`` (``{name, mesh, workload, tags, valid_for, current}``).
 
@@ -85,17 +113,9 @@ def plan(
                     "the token would be replaced in every run",
                 }
             )
-        body: t.Dict[str, t.Any] = {"name": name, "mesh": str(entry["mesh"]), "validFor": format_duration(validity)}
-        tags = {
-            str(key): [str(value) for value in (values if isinstance(values, list) else [values])]
-            for key, values in (entry.get("tags") or {}).items()
-        }
-        if tags:
-            body["tags"] = tags
-        if entry.get("workload"):
-            body["workload"] = str(entry["workload"])
-        wish = Wish(name, body["mesh"], body, entry.get("current") or None)
-        wish.reason = needs_renewal(wish.current, body, now, before)
+        body = dict(sort.body(entry), validFor=format_duration(validity))
+        wish = Wish(name, str(body.get("mesh") or ""), body, entry.get("current") or None, sort=sort)
+        wish.reason = sort.renewal(wish.current, body, now, before)
         wishes.append(wish)
     if problems:
         raise Invalid(
@@ -130,7 +150,7 @@ def issue(
         try:
             if stop.is_set():
                 raise hopeless[0]
-            token = client.post_text(PATH, wish.body)
+            token = client.post_text((wish.sort or DATAPLANE).path, wish.body)
             claims = _checked(token, wish)
         except ApiError as exc:
             if isinstance(exc, (AccessDenied, AuthenticationFailed, ConnectionFailed)) and not stop.is_set():
@@ -144,14 +164,41 @@ def issue(
     return [result for result, _token in done], {result["name"]: token for result, token in done if token is not None}
 
 
+def carry_out(client: Client, wishes: t.Sequence[Wish], check: bool) -> t.Dict[str, t.Any]:
+    """The result of a module that issues tokens. Raises ItemsFailed when some could not be issued."""
+    result: t.Dict[str, t.Any] = {"changed": any(wish.reason for wish in wishes), "diff": diff_lines(wishes), "tokens": {}}
+    if check:
+        return dict(result, results=describe_plan(wishes))
+    results, tokens = issue(client, wishes)
+    failed = [entry for entry in results if entry["action"] == "failed"]
+    if not failed:
+        return dict(result, results=results, tokens=tokens)
+    # The message of a refused client is the same for all of them.
+    reasons: t.Dict[str, t.List[str]] = {}
+    for entry in failed:
+        reasons.setdefault(entry["reason"], []).append(entry["name"])
+    text = " ".join(f"{_names(names)}: {reason}" for reason, names in reasons.items())
+    raise ItemsFailed(
+        f"{len(failed)} of {len(results)} tokens could not be issued. {text}",
+        # Without the tokens: a failure is shown in full.
+        {"changed": bool(tokens), "results": results, "failure": failed[0]["failure"]},
+    )
+
+
+def _names(names: t.Sequence[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
 def _checked(token: str, wish: Wish) -> t.Dict[str, t.Any]:
     """The claims of an issued token. Raises ProtocolFailed when it is not one for this proxy."""
+    sort = wish.sort or DATAPLANE
     try:
         claims = decode_claims(token)
     except ValueError as exc:
-        raise ProtocolFailed("the answer is not a token", str(exc), method="POST", url=PATH) from None
-    if claims.get("Name") != wish.name or claims.get("Mesh") != wish.mesh:
-        raise ProtocolFailed("the answer is the token of another proxy", method="POST", url=PATH)
+        raise ProtocolFailed("the answer is not a token", str(exc), method="POST", url=sort.path) from None
+    if any(claims.get(key) != value for key, value in sort.claims(wish).items()):
+        raise ProtocolFailed("the answer is the token of another proxy", method="POST", url=sort.path)
     return claims
 
 

@@ -22,11 +22,15 @@ DEFAULT_PORTS: t.Dict[str, int] = {
 STEP = 10
 
 
-def allocate(proxies: t.Sequence[t.Mapping[str, t.Any]], taken: t.AbstractSet[int] = frozenset()) -> t.Dict[str, t.Dict[str, int]]:
+def allocate(
+    proxies: t.Sequence[t.Mapping[str, t.Any]],
+    taken: t.AbstractSet[int] = frozenset(),
+    defaults: t.Mapping[str, int] = DEFAULT_PORTS,
+) -> t.Dict[str, t.Dict[str, int]]:
     """Give every proxy of one VM its own ports.
 
     ``proxies`` are ``{name, pins: {kind: port}, current: {kind: port}}``; a pin wins over what the proxy uses now, which
-    wins over the first free port of the series default, default + 10, ... ``taken`` are ports used by others.
+    wins over the first free port of the series default, default + 10, ... of ``defaults``. ``taken`` are ports used by others.
     Returns ``{name: {kind: port}}``. Ports never depend on the order of the proxies once they are in use.
     """
     result: t.Dict[str, t.Dict[str, int]] = {proxy["name"]: {} for proxy in proxies}
@@ -35,11 +39,11 @@ def allocate(proxies: t.Sequence[t.Mapping[str, t.Any]], taken: t.AbstractSet[in
         for proxy in proxies:
             for kind, port in sorted((proxy.get(source) or {}).items()):
                 mine = result[proxy["name"]]
-                if kind in DEFAULT_PORTS and kind not in mine and (source == "pins" or port not in used):
+                if kind in defaults and kind not in mine and (source == "pins" or port not in used):
                     mine[kind] = int(port)
                     used.add(int(port))
     for proxy in proxies:
-        for kind, default in DEFAULT_PORTS.items():
+        for kind, default in defaults.items():
             if kind not in result[proxy["name"]]:
                 port = default
                 while port in used:

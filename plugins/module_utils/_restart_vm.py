@@ -218,7 +218,8 @@ class Vm:
         gid = _restart_files.make_directories(self.paths)
         readiness, admin = self._free_ports(2)
         path = self.paths.own("cover", "dataplane.yaml")
-        dataplane = dict(_restart_files.read_json(path) or {}, type="Dataplane", name=self.cover_name)
+        dataplane = dict({"type": "Dataplane"}, **(_restart_files.read_json(path) or {}))
+        dataplane["name"] = self.cover_name
         dataplane["networking"] = dict(dataplane.get("networking") or {}, admin={"port": admin})
         _restart_files.write(path, json.dumps(dataplane, sort_keys=True).encode("utf-8"), 0o640, 0, gid)
         environment = {

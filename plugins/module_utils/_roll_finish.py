@@ -12,8 +12,16 @@ import os
 import shutil
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _roll_gate, _roll_journal, _roll_traffic, _roll_view
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import ApiError, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _overview,
+    _roll_gate,
+    _roll_journal,
+    _roll_traffic,
+    _roll_view,
+    _roll_zone,
+    _zone_api,
+)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._roll_run import Json, Roll
 
 COVERS_LEAVE = 30.0  # seconds: a cover drains after its host is done, and its Dataplane goes ten seconds after that
@@ -78,7 +86,7 @@ class Finish:
         }
         deadline = roll.clock() + COVERS_LEAVE
         while True:
-            overviews = roll.client.list(api_path("meshes", roll.mesh, "dataplanes", "_overview"))
+            overviews = _roll_zone.overviews(roll.client, roll.mesh, roll.journal.head().get("zone_proxies") or [])
             if not {str(item["name"]) for item in overviews} & (covers - staying) or roll.clock() >= deadline:
                 self.covers = covers
                 return overviews
@@ -95,7 +103,7 @@ class Finish:
                 running.append(name)
                 continue
             try:
-                self.roll.client.delete(api_path("meshes", self.roll.mesh, "dataplanes", name))
+                self.roll.client.delete(_zone_api.path_of(item, self.roll.mesh))
             except NotFound:
                 continue
             deleted.append(name)

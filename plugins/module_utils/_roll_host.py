@@ -11,11 +11,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
-    _roll_cover,
     _roll_gate,
     _roll_pulse,
     _roll_traffic,
     _roll_view,
+    _roll_zone,
     _rollout,
     _rollout_plan,
 )
@@ -154,13 +154,16 @@ class Host:
 
     def _proxies(self, record: Json) -> t.List[Json]:
         roll, begun = self.roll, self.roll.clock()
-        drained = [part["name"] for part in record["parts"] if part["strategy"] == _rollout_plan.DRAINED]
+        # A zone proxy has no inbound to fence. Its callers are told by its drain, and another one of its zone serves.
+        drained = [part["name"] for part in record["parts"] if part["strategy"] == _rollout_plan.DRAINED and not part.get("zone_proxy")]
         proxies = []
         for part in record["parts"]:
             proxy: Json = {"name": part["name"], "strategy": part["strategy"], "reasons": part["reasons"]}
             if part["strategy"] == _rollout_plan.COVER:
-                name = part["name"]
-                proxy["cover"] = roll.patiently(lambda name=name: _roll_cover.material(roll.client, roll.mesh, name))  # type: ignore[misc]
+                name, kind = part["name"], part.get("zone_proxy") or ""
+                proxy["cover"] = roll.patiently(
+                    lambda name=name, kind=kind: _roll_zone.material(roll.client, roll.mesh, name, kind)  # type: ignore[misc]
+                )
             proxies.append(proxy)
 
         def remember(name: str, keys: t.Sequence[str]) -> None:

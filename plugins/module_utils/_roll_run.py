@@ -18,10 +18,11 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _roll_lock,
     _roll_pulse,
     _roll_view,
+    _roll_zone,
     _rollout,
     _rollout_settings,
 )
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied, ApiError, Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied, ApiError, Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._propagation import Timing
 from ansible_collections.meshfleet.kuma.plugins.module_utils._roll_traffic import Traffic
 
@@ -144,7 +145,7 @@ class Roll:
         pulse = self._listen(kept, state, at)
         at = self.clock()
         try:
-            overviews = self.client.list(api_path("meshes", self.mesh, "dataplanes", "_overview"))
+            overviews = _roll_zone.overviews(self.client, self.mesh, head.get("zone_proxies") or [])
             self._renew(head, at)
         except _roll_lock.Taken as taken:
             self.abort(f"the lock in the control plane was lost: {taken}")

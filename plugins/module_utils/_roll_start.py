@@ -26,11 +26,12 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _roll_lock,
     _roll_traffic,
     _roll_view,
+    _roll_zone,
     _rollout,
     _rollout_plan,
     _rollout_settings,
 )
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied, ApiError, Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied, ApiError, Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._propagation import Timing
 
 Json = t.Dict[str, t.Any]
@@ -138,7 +139,7 @@ class Starter:
 
     def _list(self) -> t.List[Json]:
         self.began = self.clock()
-        return self.client.list(api_path("meshes", self.wish.mesh, "dataplanes", "_overview"))
+        return _roll_zone.overviews(self.client, self.wish.mesh, _roll_zone.kinds(self.wish.hosts))
 
     def _lock(self, locks: _roll_lock.Locks, dead: t.AbstractSet[str]) -> t.Optional[Json]:
         try:
@@ -254,6 +255,7 @@ class Starter:
             "status": _roll_journal.RUNNING,
             "abort": state.abort or None,
             "settings": wish.settings.as_json(),
+            "zone_proxies": _roll_zone.kinds(wish.hosts),
             "services": sorted({service for record in plan.records.values() for service in record["services"]}),
             "lock": lock,
             "expected_seconds": plan.seconds,

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _fence, _overview
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _fence, _overview, _zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._rollout import CALLED, CALLER, GATEWAY, ZONE, Service, View
 
 COVER_SUFFIX = "-cover"
 CALLERS_KEPT = 12  # callers of a service that are remembered, more than are ever watched
 NOBODY_CALLS = "(no inbounds)"
-ZONE_PROXIES = "(zone proxies)"
 
 Overview = t.Mapping[str, t.Any]
 Proxy = t.Dict[str, t.Any]
@@ -59,11 +58,19 @@ def instances(overviews: t.Iterable[Overview]) -> t.Dict[str, Instance]:
         instance.online = instance.online or online
         if base_name(name) == name:
             instance.version = _version(overview)
-        for service, (kind, serving) in offered(_overview.dataplane(overview)).items():
+        for service, (kind, serving) in _offered(overview).items():
             instance.services.setdefault(service, kind)
             if serving and online:
                 instance.serving.add(service)
     return found
+
+
+def _offered(overview: Overview) -> t.Dict[str, t.Tuple[str, bool]]:
+    found = offered(_overview.dataplane(overview))
+    zones = _zone.groups_of(overview)
+    if zones:
+        found.pop(NOBODY_CALLS, None)
+    return {**found, **{which: (ZONE, True) for which in zones}}
 
 
 def offered(dataplane: t.Mapping[str, t.Any]) -> t.Dict[str, t.Tuple[str, bool]]:
@@ -78,8 +85,6 @@ def offered(dataplane: t.Mapping[str, t.Any]) -> t.Dict[str, t.Tuple[str, bool]]
         tag = (gateway.get("tags") or {}).get(_dataplane.SERVICE_TAG)
         workload = (dataplane.get("labels") or {}).get(_dataplane.WORKLOAD_LABEL)
         found[str(tag or workload or dataplane.get("name"))] = (GATEWAY, True)
-    if networking.get("listeners"):
-        found[ZONE_PROXIES] = (ZONE, True)
     return found or {NOBODY_CALLS: (CALLER, True)}
 
 

@@ -98,6 +98,7 @@ class _Planner:
             "pending": [str(reason) for reason in proxy.get("pending") or []],
             "version": str(proxy.get("version") or instance.version),
             "services": dict(instance.services),
+            "zone_proxy": str(proxy.get("zone_proxy") or ""),
         }
 
     def strategy(self, host: Host, proxy: Host, name: str, instance: _roll_view.Instance) -> t.Tuple[str, t.List[str], str]:
@@ -128,8 +129,6 @@ class _Planner:
             reasons.append(self.abilities.no_token)
         if name in self.abilities.named:
             reasons.append(f"{self.abilities.named[name]} applies to it by its name and would not apply to its cover")
-        if any(kind == _rollout.ZONE for kind in instance.services.values()):
-            reasons.append("it is a zone proxy")
         for what, version in (("runs", proxy.get("version") or instance.version), ("gets", host.get("target_version"))):
             if version and parse_release(str(version)) < COVER_FROM:
                 reasons.append(f"it {what} kuma-dp {version}, whose listeners cannot be shared (2.13.7 and later)")

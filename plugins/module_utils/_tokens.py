@@ -95,6 +95,11 @@ def needs_renewal(
             return f"{key} is {found or 'not bound'}, expected {expected or 'not bound'}"
     if _tags(claims.get("Tags")) != _tags(wanted.get("tags")):
         return "tags differ"
+    return ending(claims, now, renew_before)
+
+
+def ending(claims: t.Mapping[str, t.Any], now: float, renew_before: float) -> t.Optional[str]:
+    """Why the validity of a token asks for a new one; None while it does not."""
     exp = claims.get("exp")
     if isinstance(exp, bool) or not isinstance(exp, (int, float)):
         return "the token names no end"

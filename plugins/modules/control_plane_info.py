@@ -99,6 +99,23 @@ inbound_tags_disabled:
   description: Whether the control plane takes workloads for services although it is a 2.x, which is an experimental setting.
   returned: when the token may read the configuration, and the version knows it
   type: bool
+zone:
+  description: The name of the zone of the control plane.
+  returned: when the token may read the configuration
+  type: str
+  sample: default
+zone_token_users:
+  description: Users who may issue tokens for zone proxies.
+  returned: when the token may read the configuration
+  type: list
+  elements: str
+  sample: ["mesh-system:admin"]
+zone_token_groups:
+  description: Groups whose members may issue tokens for zone proxies.
+  returned: when the token may read the configuration
+  type: list
+  elements: str
+  sample: ["mesh-system:admin"]
 dp_token_users:
   description: Users who may issue tokens for Dataplane proxies.
   returned: when the token may read the configuration

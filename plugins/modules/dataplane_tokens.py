@@ -188,7 +188,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _issue
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 
 
@@ -201,28 +201,7 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         time.time(),
         lambda: client.capabilities().workload_tokens,
     )
-    result: t.Dict[str, t.Any] = {"changed": any(wish.reason for wish in wishes), "diff": _issue.diff_lines(wishes), "tokens": {}}
-    if module.check_mode:
-        return dict(result, results=_issue.describe_plan(wishes))
-    results, tokens = _issue.issue(client, wishes)
-    failed = [entry for entry in results if entry["action"] == "failed"]
-    if not failed:
-        return dict(result, results=results, tokens=tokens)
-    # The message of a refused client is the same for all of them.
-    reasons: t.Dict[str, t.List[str]] = {}
-    for entry in failed:
-        reasons.setdefault(entry["reason"], []).append(entry["name"])
-    text = " ".join(f"{_names(names)}: {reason}" for reason, names in reasons.items())
-    raise ItemsFailed(
-        f"{len(failed)} of {len(results)} tokens could not be issued. {text}",
-        # Without the tokens: a failure is shown in full.
-        {"changed": bool(tokens), "results": results, "failure": failed[0]["failure"]},
-    )
-
-
-def _names(names: t.Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    return _issue.carry_out(client, wishes, module.check_mode)
 
 
 def main() -> None:

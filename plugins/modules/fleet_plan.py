@@ -148,14 +148,14 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
 
 def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     hosts, mesh = module.params["hosts"], module.params["mesh"]
-    archives, problems = _archives(hosts)
+    archives, problems = _archive.plan(hosts)
     wish, faults = _generation.asked(hosts)
     problems.extend(faults)
     rules, release, labels = _generation.Rules("v3" if wish == "v3" else "v2"), (2, 14, 0), True
     overviews: t.List[t.Dict[str, t.Any]] = []
     control_plane: t.Dict[str, t.Any] = {}
     try:
-        found = _preflight.look(client, mesh, _versions(hosts), module.params["initial_state"])
+        found = _preflight.look(client, mesh, _preflight.versions(hosts), module.params["initial_state"])
         capabilities = found.capabilities
         release, labels = capabilities.release, capabilities.labels_survive
         tags_disabled = found.control_plane.get("inbound_tags_disabled") is True
@@ -176,13 +176,13 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     except NotFound as error:
         problems.append("%s is not the API of a Kuma control plane: %s" % (module.params["url"], error))
     except ApiError as error:
-        problems.append(str(error) + _variable(error))
+        problems.append(str(error) + _preflight.variable(error))
 
     fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive)
     plans = fleet.plan()
     problems.extend(fleet.problems)
     if problems:
-        raise ItemsFailed(_message(problems), {"problems": problems, "control_plane": control_plane})
+        raise ItemsFailed(_preflight.message(problems), {"problems": problems, "control_plane": control_plane})
     for name, archive in archives.items():
         plans[name]["archive"] = archive.path
     proxies = [proxy for host in plans.values() for proxy in host["proxies"]]
@@ -213,59 +213,6 @@ def _labels(hosts: t.Sequence[t.Mapping[str, t.Any]], capabilities: Capabilities
         "kuma_dp_workload and kuma_dp_owner of %s%s have no effect. Upgrade it to 2.13 or later and join again, which writes them."
         % (capabilities.kuma_version, ", ".join(named[:3]), " and %d more" % (len(named) - 3) if len(named) > 3 else "")
     ]
-
-
-def _variable(error: ApiError) -> str:
-    """Where the role takes the option from that the error is about: its user knows only the variable."""
-    variables = {
-        "connection": "The role takes url from kuma_dp_control_plane_url.",
-        "timeout": "The role takes url from kuma_dp_control_plane_url.",
-        "tls": "The role takes ca_path from kuma_dp_api_ca, or else from kuma_dp_control_plane_ca.",
-        "authentication": "The role takes token from kuma_dp_api_token.",
-        "authorization": "The role takes token from kuma_dp_api_token.",
-    }
-    return " " + variables[error.kind] if error.kind in variables else ""
-
-
-def _message(problems: t.Sequence[str]) -> str:
-    lines = "\n".join("  %d. %s" % (number, problem) for number, problem in enumerate(problems, 1))
-    return "The join was not begun, nothing was written. %d problem%s found:\n%s" % (
-        len(problems),
-        " was" if len(problems) == 1 else "s were",
-        lines,
-    )
-
-
-def _versions(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> t.Dict[str, str]:
-    versions: t.Dict[str, str] = {}
-    for host in hosts:
-        version = (host.get("variables") or {}).get("version")
-        if host["in_play"] and version:
-            versions.setdefault(str(version), host["host"])
-    return versions
-
-
-def _archives(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> t.Tuple[t.Dict[str, _archive.Archive], t.List[str]]:
-    """The archive of each host, and what is wrong with them; each file is looked at once, however many hosts need it."""
-    archives: t.Dict[str, _archive.Archive] = {}
-    problems: t.List[str] = []
-    seen: t.Set[_archive.Archive] = set()
-    for host in hosts:
-        observed = host.get("observed")
-        if not host["in_play"] or not observed:
-            continue
-        archive, faults = _archive.wanted(host["host"], host.get("variables") or {}, str(observed.get("architecture")))
-        problems.extend(faults)
-        if archive is None:
-            continue
-        archives[host["host"]] = archive
-        version = str((host.get("variables") or {}).get("version"))
-        installed = (observed.get("archives") or {}).get(version) == archive.checksum
-        anonymous = archive._replace(host="")
-        if not installed and anonymous not in seen:
-            seen.add(anonymous)
-            problems.extend(_archive.inspect(archive))
-    return archives, problems
 
 
 def main() -> None:

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""The zone proxies of a control plane: listing them in one form whatever its version, waiting for them, and deleting them."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import ApiError, Client, NotFound, api_path
+
+WAITS = ("none", "online", "gone")
+_PASSING = frozenset(("connection", "timeout", "unavailable"))
+
+Overviews = t.List[t.Dict[str, t.Any]]
+
+
+def zone_name(client: Client) -> str:
+    """The zone of the control plane; empty when it does not tell. Raises ApiError."""
+    return str(client.control_plane().get("zone") or "")
+
+
+def overviews(client: Client, mesh: str, kinds: t.Iterable[str] = _zone.KINDS) -> Overviews:
+    """The zone proxies of these kinds, by name. One listing for each kind, or one of ``mesh`` from 3.0 on. Raises ApiError."""
+    if client.capabilities().model == "v3":
+        wanted = set(kinds)
+        listed = client.list(api_path("meshes", mesh, "dataplanes", "_overview"))
+        return [item for item in listed if wanted.intersection(_zone.listeners(item.get("dataplane") or {}))]
+    zone = zone_name(client)
+    found: Overviews = []
+    for kind in sorted(set(kinds)):
+        found.extend(_zone.as_overview(item, kind, zone) for item in client.list(api_path(_zone.PATHS[kind], "_overview")))
+    return sorted(found, key=lambda item: str(item["name"]))
+
+
+def path_of(overview: _zone.Overview, mesh: str) -> str:
+    """Where the resource of an overview is, of a zone proxy or of any other Dataplane."""
+    given = overview.get("zoneProxy")
+    if given:
+        return api_path(_zone.PATHS[str(given["kind"])], str(overview["name"]))
+    return api_path("meshes", mesh, "dataplanes", str(overview["name"]))
+
+
+def pending(found: Overviews, names: t.Sequence[str], wait: str) -> t.List[t.Tuple[str, str]]:
+    """``(name, reason)`` of each zone proxy that is not yet what ``wait`` asks for."""
+    by_name = {str(item["name"]): item for item in found}
+    if wait == "gone":
+        return sorted((name, "still registered") for name in set(names) & set(by_name))
+    if wait != "online":
+        return []
+    missing = [(name, "not registered") for name in names if name not in by_name]
+    late = [(name, _overview.ready(by_name[name])[1][0]) for name in names if name in by_name and not _overview.online(by_name[name])]
+    return sorted(missing + late)
+
+
+def wait_for(
+    client: Client,
+    mesh: str,
+    names: t.Sequence[str],
+    wait: str,
+    timeout: float,
+    interval: float,
+    sleep: t.Callable[[float], t.Any] = time.sleep,
+    clock: t.Callable[[], float] = time.monotonic,
+) -> t.Tuple[Overviews, t.List[t.Tuple[str, str]]]:
+    """Poll until nothing is pending or ``timeout`` seconds have passed; returns the last overviews and what is pending then.
+
+    Raises ApiError when the first poll fails, or when the control plane does not come back in time.
+    """
+    deadline, first = clock() + timeout, True
+    while True:
+        failure: t.Optional[ApiError] = None
+        found: Overviews = []
+        late: t.List[t.Tuple[str, str]] = []
+        try:
+            found = overviews(client, mesh)
+            late = pending(found, names, wait)
+        except ApiError as exc:
+            if first or exc.kind not in _PASSING:
+                raise
+            failure = exc
+        first = False
+        left = deadline - clock()
+        if failure is None and (not late or left <= 0):
+            return found, late
+        if failure is not None and left <= 0:
+            raise failure
+        sleep(min(interval, max(left, 0.0)))
+
+
+def delete(client: Client, mesh: str, found: t.Sequence[_zone.Overview]) -> t.List[str]:
+    """Delete these; returns the names of those that were still there. Raises ApiError."""
+    gone = []
+    for item in found:
+        try:
+            client.delete(path_of(item, mesh))
+        except NotFound:
+            continue
+        gone.append(str(item["name"]))
+    return gone

@@ -1,0 +1,194 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: zone_proxy_plan
+short_description: Plan the join of zone ingresses and egresses, and find everything that speaks against it
+version_added: 0.1.0
+description:
+  - Checks what the inventory says about the zone proxies of all hosts, the archives, and the control plane, and reports all problems at once.
+    Nothing is written, neither to the control plane nor to a VM.
+  - Makes the resource of every zone proxy, which its kuma-dp registers.
+  - The role P(meshfleet.kuma.kuma_zone_proxy#role) calls it once per play. It is not meant to be called by hand.
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+extends_documentation_fragment:
+  - meshfleet.kuma.api
+  - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.info
+options:
+  hosts:
+    description: The hosts with zone proxies.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      host:
+        description: Its name in the inventory.
+        type: str
+        required: true
+      in_play:
+        description: Whether this play handles it. The others count for the uniqueness of names.
+        type: bool
+        default: true
+      dropped_out:
+        description: Whether it was in the play and is no longer. What is wrong with its variables is a problem all the same.
+        type: bool
+        default: false
+      variables:
+        description: The variables of the role for this host, without their prefix.
+        type: dict
+        default: {}
+      observed:
+        description: What M(meshfleet.kuma.proxy_info) returned as RV(meshfleet.kuma.proxy_info#module:host) for it.
+        type: dict
+  mesh:
+    description: The mesh that their Dataplanes join. Only of use from 3.0 on.
+    type: str
+    default: default
+"""
+
+EXAMPLES = r"""
+- name: Plan the join of a zone ingress
+  hosts: localhost
+  gather_facts: false
+  module_defaults:
+    group/meshfleet.kuma.api:
+      url: "{{ kuma_api_url | default('http://127.0.0.1:5681') }}"
+      token: "{{ kuma_api_token | default(omit) }}"
+  tasks:
+    - name: Plan it
+      meshfleet.kuma.zone_proxy_plan:
+        hosts:
+          - host: gate-1
+            variables:
+              name: gate-1-ingress
+              type: ingress
+              address: 10.0.0.21
+              version: 2.14.3
+              archive: /srv/kuma-2.14.3-linux-{arch}.tar.gz
+              archive_checksum: {amd64: "{{ kuma_sha256 }}"}
+      vars:
+        kuma_sha256: 0f4d9b9a5a3b9c5c9f5c1b0c8b0a3f7f6f3d3a6e1f8c7b6a5d4c3b2a19080706
+"""
+
+RETURN = r"""
+plan:
+  description:
+    - "For each host in the play C(proxies): a list with C(name), C(mesh), C(address), C(zone_proxy), C(proxy_type), C(dataplane) (the resource),
+      C(outbounds), C(ports), C(token), C(ready), C(not_ready_reasons) and C(privileged_ports) of every zone proxy; and
+      C(archive), the path of its archive on the controller."
+  returned: success
+  type: dict
+not_ready:
+  description: The names of those that are not connected.
+  returned: success
+  type: list
+  elements: str
+fetch:
+  description: Archives that are not on the controller yet, with C(url), C(path) and C(checksum).
+  returned: success
+  type: list
+  elements: dict
+control_plane:
+  description: What is known of the control plane, such as C(version), C(model) and C(zone).
+  returned: when the control plane answered
+  type: dict
+problems:
+  description: Everything that speaks against the join, one sentence each.
+  type: list
+  elements: str
+  returned: always
+failure:
+  description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
+  returned: when an option cannot be used
+  type: dict
+requests:
+  description: How many HTTP requests were made, retries included.
+  returned: always
+  type: int
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _preflight, _zone_api
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import ApiError, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone_plan import Zones
+
+
+def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
+    hosts, mesh = module.params["hosts"], module.params["mesh"]
+    archives, problems = _archive.plan(hosts)
+    model, zone = "v2", ""
+    overviews: t.List[t.Dict[str, t.Any]] = []
+    control_plane: t.Dict[str, t.Any] = {}
+    try:
+        found = _preflight.look_for_zone(client, mesh, _preflight.versions(hosts))
+        model = found.capabilities.model
+        control_plane = {**found.control_plane, "version": found.capabilities.version, "model": model}
+        problems.extend(found.problems)
+        for warning in found.warnings:
+            module.warn(warning)
+        zone = _zone_api.zone_name(client) or _only_zone(hosts)
+        if not zone and model == "v2":
+            problems.append("the control plane does not tell its zone to this user, expected kuma_zone_proxy_zone to name it")
+        if not found.problems:
+            overviews = _zone_api.overviews(client, mesh)
+    except NotFound as error:
+        problems.append(f"{module.params['url']} is not the API of a Kuma control plane: {error}")
+    except ApiError as error:
+        problems.append(str(error) + _preflight.variable(error))
+
+    zones = Zones(hosts, overviews, model, zone)
+    plans = zones.plan()
+    problems.extend(zones.problems)
+    if problems:
+        raise ItemsFailed(_preflight.message(problems), {"problems": problems, "control_plane": control_plane})
+    for name, archive in archives.items():
+        plans[name]["archive"] = archive.path
+    return {
+        "changed": False,
+        "plan": plans,
+        "not_ready": sorted(proxy["name"] for host in plans.values() for proxy in host["proxies"] if not proxy["ready"]),
+        "fetch": _archive.to_fetch(archives.values()),
+        "control_plane": control_plane,
+        "problems": [],
+    }
+
+
+def _only_zone(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    found = {str((host.get("variables") or {}).get("zone") or "") for host in hosts if host["in_play"]} - {""}
+    return min(found) if len(found) == 1 else ""
+
+
+def main() -> None:
+    run(
+        plan,
+        {
+            "hosts": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "in_play": {"type": "bool", "default": True},
+                    "dropped_out": {"type": "bool", "default": False},
+                    "variables": {"type": "dict", "default": {}},
+                    "observed": {"type": "dict"},
+                },
+            },
+            "mesh": {"type": "str", "default": "default"},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
