@@ -208,11 +208,15 @@ class Observer:
             reasons.append("version %s runs, %s is installed" % (version, current))
         elif replaced:
             reasons.append("its program was replaced")
-        changed = [kind for kind in ("environment", "token", "CA") if _newer(paths[kind], started)]
+        kinds = ["environment", "token", "CA"]
+        # Of its own resource it reads no change either.
+        if parse_environment(read_text(paths["environment"]) or "").get("KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH") == paths["dataplane"]:
+            kinds.append("dataplane")
+        changed = [kind for kind in kinds if _newer(paths[kind], started)]
         units = [unit.get("FragmentPath") or "", *(unit.get("DropInPaths") or "").split()]
         if any(_newer(path, started) for path in units if path):
             changed.append("unit")
-        return reasons + ["%s changed after it was started" % kind for kind in sorted(changed)]
+        return reasons + ["%s changed after it was started" % kind.replace("dataplane", "Dataplane") for kind in sorted(changed)]
 
 
 def journal(name: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:

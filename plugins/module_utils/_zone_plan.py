@@ -86,7 +86,7 @@ class Zones:
         environment = ((observed.get("proxies") or {}).get(name) or {}).get("environment") or {}
         live = ((self.overviews.get(name) or {}).get("dataplane") or {}).get("networking") or {}
         found = {"readiness": environment.get("KUMA_READINESS_PORT"), "admin": (live.get("admin") or {}).get("port")}
-        return {which: int(port) for which, port in found.items() if str(port or "").isdigit()}
+        return {which: int(str(port)) for which, port in found.items() if str(port or "").isdigit()}
 
     def _check_ports(self, host: t.Mapping[str, t.Any], ports: t.Mapping[str, t.Mapping[str, int]]) -> None:
         name = host["host"]
