@@ -70,7 +70,7 @@ def _offered(overview: Overview) -> t.Dict[str, t.Tuple[str, bool]]:
     zones = _zone.groups_of(overview)
     if zones:
         found.pop(NOBODY_CALLS, None)
-    return {**found, **{which: (ZONE, True) for which in zones}}
+    return {**found, **dict.fromkeys(zones, (ZONE, True))}
 
 
 def offered(dataplane: t.Mapping[str, t.Any]) -> t.Dict[str, t.Tuple[str, bool]]:

@@ -31,7 +31,9 @@ class Zones:
         self.problems: t.List[str] = []
         self.hosts = [dict(host) for host in hosts]
         for host in self.hosts:
-            host["proxies"], problems = _zone.read(host["host"], host.get("variables") or {}, model)
+            variables = host.get("variables") or {}
+            # One that is of the mesh alone counts for its names.
+            host["proxies"], problems = _zone.read(host["host"], variables, model) if "type" in variables else ([], [])
             if host["in_play"] or host.get("dropped_out"):
                 self.problems.extend(problems)
 
@@ -57,12 +59,12 @@ class Zones:
             for name in (host.get("variables") or {}).get("mesh_names") or []:
                 holders.setdefault(str(name), []).append((host["host"], "kuma_dp_name"))
         for name, found in sorted(holders.items()):
-            if name and len(found) > 1 and in_play.intersection(host for host, _variable in found):
-                if any(variable == "kuma_zone_proxy_name" for _host, variable in found):
-                    self.problems.append(
-                        f"{found[0][0]}: the name {name} is used {len(found)} times ({', '.join(f'{where} as {what}' for where, what in found)}), "
-                        "expected a name of its own for every proxy: set kuma_zone_proxy_name"
-                    )
+            ours = any(variable == "kuma_zone_proxy_name" for _host, variable in found)
+            if name and ours and len(found) > 1 and in_play.intersection(host for host, _variable in found):
+                self.problems.append(
+                    f"{found[0][0]}: the name {name} is used {len(found)} times ({', '.join(f'{where} as {what}' for where, what in found)}), "
+                    "expected a name of its own for every proxy: set kuma_zone_proxy_name"
+                )
 
     def _check_zone(self, host: t.Mapping[str, t.Any]) -> None:
         wanted = str((host.get("variables") or {}).get("zone") or "")

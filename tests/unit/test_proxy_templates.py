@@ -66,7 +66,7 @@ def render(template, **variables):
         "kuma_dp_planned": [proxy()],
         "kuma_dp_checksum": "ab" * 32,
         "kuma_dp_version_dir": "/opt/kuma/2.14.3",
-        "kuma_dp_tokens": {"tokens": {}, "results": []},
+        "kuma_dp_issued": {"tokens": {}, "results": []},
         "kuma_dp_unissued": [],
         "kuma_dp_look": {
             "host": {"needrestart": False, "python_executable": "/usr/bin/python3", "proxies": {"web-1": {"token": {"present": True}}}}
@@ -79,6 +79,7 @@ def render(template, **variables):
         "kuma_dp_restart_command": "/usr/bin/python3 -ISB /usr/local/lib/kuma-dp-restart/kuma_dp_restart.py --config-dir=/etc/kuma",
         **variables,
     }
+    values.setdefault("kuma_dp_privileged", any(planned["privileged_ports"] for planned in values["kuma_dp_planned"]))
     return renderers[0](template, values)
 
 
@@ -257,7 +258,7 @@ def files(**variables):
 
 def test_every_file_has_an_owner_and_a_mode_and_the_token_is_for_kuma_dp_alone():
     tokens = {"tokens": {"web-1": "a.b.c\n"}, "results": []}
-    laid = files(kuma_dp_tokens=tokens)
+    laid = files(kuma_dp_issued=tokens)
     for item in laid["files"] + laid["secrets"] + laid["directories"]:
         assert item["owner"]
         assert item["group"]
@@ -317,3 +318,24 @@ def test_every_option_has_a_default_or_is_required_and_is_described_in_the_readm
         assert f"| `{name}` |" in readme
         if "default" in option:
             assert DEFAULTS[name] == option["default"]
+
+
+def zone_proxy(kind="ingress", **changes):
+    resource = {"type": "ZoneIngress", "name": "gate", "networking": {"address": "10.0.0.21", "port": 10001}}
+    return proxy("gate", zone_proxy=kind, proxy_type=kind, dataplane=resource, mesh="", **changes)
+
+
+def test_25_a_zone_proxy_brings_its_resource_and_neither_name_nor_mesh():
+    lines = render("kuma-dp.env.j2", kuma_dp_proxy=zone_proxy(), kuma_dp_dns_enabled=True).splitlines()
+    assert 'KUMA_DATAPLANE_PROXY_TYPE="ingress"' in lines
+    assert 'KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH="/etc/kuma/dataplanes/gate.yaml"' in lines
+    assert 'KUMA_DNS_ENABLED="false"' in lines, "there is nobody whose queries it could answer"
+    assert not [line for line in lines if line.startswith(("KUMA_DATAPLANE_NAME", "KUMA_DATAPLANE_MESH"))]
+    assert yaml.safe_load(render("dataplane.yaml.j2", kuma_dp_proxy=zone_proxy())) == zone_proxy()["dataplane"]
+
+
+def test_a_vm_with_zone_proxies_alone_gets_no_file_of_outbounds():
+    look = {"host": {"needrestart": False, "python_executable": "/usr/bin/python3", "proxies": {"gate": {"token": {"present": True}}}}}
+    laid = files(kuma_dp_planned=[zone_proxy()], kuma_dp_look=look)
+    assert not [file for file in laid["files"] if file["path"].endswith("outbounds.env")]
+    assert [file for file in files()["files"] if file["path"].endswith("outbounds.env")]

@@ -167,10 +167,10 @@ def test_a_cover_is_its_host():
 
 
 def test_kinds_of_instances():
-    zone = overview("zone", (), listeners=[{"type": "ZoneIngress"}])
+    zone = dict(overview("zone", (), listeners=[{"type": "ZoneIngress"}]), labels={"kuma.io/zone": "east"})
     found = _roll_view.services(_roll_view.instances([zone, overview("client", ()), overview("edge", (), gateway="edge")]))
     assert {name: entry.kind for name, entry in found.items()} == {
-        _roll_view.ZONE_PROXIES: _rollout.ZONE,
+        "zone ingress of east": _rollout.ZONE,
         _roll_view.NOBODY_CALLS: _rollout.CALLER,
         "edge": _rollout.GATEWAY,
     }

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_view, _rollout, _rollout_plan, _rollout_settings
 
 TICK = 0.5
+INGRESS = "zone ingress of default"
 
 
 @dataclasses.dataclass
@@ -73,7 +74,7 @@ class World:
         found = {}
         for name, services in self.of.items():
             instance = found[name] = _roll_view.Instance()
-            instance.services = dict.fromkeys(services, _rollout.CALLED)
+            instance.services = {service: _rollout.ZONE if service == INGRESS else _rollout.CALLED for service in services}
             instance.online = True
             instance.version = "2.14.3"
             if self.serving[name] or name in self.unseen:
@@ -267,7 +268,7 @@ class World:
         for service in self.vms[host].services:
             instances = self.members(service)
             total = len(instances)
-            most = max(1, percent(given.limit, total))
+            most = 1 if service == INGRESS else max(1, percent(given.limit, total))
             assert sum(service in self.vms[other].services for other in flying) < most, "more hosts in flight than the limit"
             allowed = min(max(1, percent(given.budget, total)), total - 1) if total > 1 else 0
             others = {name for name in instances if not self.serving[name] and name != host}
@@ -285,7 +286,7 @@ class World:
             assert len(self.state.flying) <= 1 or self.state.succeeded > 0, "more than one before any success"
 
 
-SERVICES = ["api", "db", "web"]
+SERVICES = ["api", "db", "web", INGRESS]
 SHARES = st.sampled_from(["1", "2", "10%", "25%", "40%", "100%"])
 
 
