@@ -76,7 +76,7 @@ requests:
   type: int
 failure:
   description: What went wrong.
-  returned: failure
+  returned: when the control plane did not answer
   type: dict
   contains:
     kind:

@@ -37,7 +37,10 @@ class Proxy:
         self.send(hello)
         self.answer = self.connection.getresponse()
         first = json.loads(self.answer.readline())
-        assert first.get("accepted"), first
+        if not first.get("accepted"):
+            self.answer.close()
+            self.connection.close()
+            raise AssertionError(first)
         self.send({"health": {"ready": True, "probes": {}}})
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
