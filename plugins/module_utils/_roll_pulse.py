@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _roll_view, _rollout, _sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _roll_view, _rollout, _sync, _zone_api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied, ApiError, Client, NotFound, api_path
 
 AGE = 10.0  # seconds that an answer counts
@@ -34,18 +34,20 @@ def nothing() -> Json:
 
 
 def siblings(overviews: t.Sequence[t.Mapping[str, t.Any]], services: t.AbstractSet[str]) -> Siblings:
-    """``{service: {instance: the Dataplane to ask}}`` of the connected instances of these services: the main proxy, or its cover."""
+    """``{service: {instance: whom to ask}}`` of the connected instances of these services: the Dataplane of the main proxy, or of its
+    cover. Of a zone proxy that is not a Dataplane it is the path of its resource."""
     found: Siblings = {}
     for overview in overviews:
         if not _overview.online(overview):
             continue
         name = str(overview["name"])
         instance = _roll_view.base_name(name)
-        for service, (kind, _serving) in _roll_view.offered(_overview.dataplane(overview)).items():
-            if kind == _rollout.CALLED and service in services:
+        address = _zone_api.path_of(overview, "") if overview.get("zoneProxy") else name
+        for service, (kind, _serving) in _roll_view.offers(overview).items():
+            if kind in (_rollout.CALLED, _rollout.ZONE) and service in services:
                 own = found.setdefault(service, {})
                 if instance == name or instance not in own:
-                    own[instance] = name
+                    own[instance] = address
     return {service: own for service, own in found.items() if len(own) <= MOST}
 
 
@@ -74,7 +76,7 @@ def listen(client: Client, mesh: str, wanted: t.Mapping[str, str]) -> t.Dict[str
 
 def _ask(client: Client, mesh: str, name: str) -> str:
     try:
-        client.get(api_path("meshes", mesh, "dataplanes", name, "clusters"))
+        client.get(f"{name}/clusters" if name.startswith("/") else api_path("meshes", mesh, "dataplanes", name, "clusters"))
     except AccessDenied:
         return DENIED
     except NotFound:

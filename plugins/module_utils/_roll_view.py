@@ -58,14 +58,15 @@ def instances(overviews: t.Iterable[Overview]) -> t.Dict[str, Instance]:
         instance.online = instance.online or online
         if base_name(name) == name:
             instance.version = _version(overview)
-        for service, (kind, serving) in _offered(overview).items():
+        for service, (kind, serving) in offers(overview).items():
             instance.services.setdefault(service, kind)
             if serving and online:
                 instance.serving.add(service)
     return found
 
 
-def _offered(overview: Overview) -> t.Dict[str, t.Tuple[str, bool]]:
+def offers(overview: Overview) -> t.Dict[str, t.Tuple[str, bool]]:
+    """Like :func:`offered`, of what an overview shows; zone proxies are a service of their kind and zone."""
     found = offered(_overview.dataplane(overview))
     zones = _zone.groups_of(overview)
     if zones:

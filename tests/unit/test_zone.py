@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_view, _rollout, _zone, _zone_tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_pulse, _roll_view, _rollout, _zone, _zone_tokens
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone_plan import Zones
 
 NOW = 1_795_400_000
@@ -144,6 +144,12 @@ def test_a_roll_sees_the_zone_proxies_of_a_kind_and_zone_as_a_service():
     listener = {"networking": {"inbound": [{"port": 1, "tags": {"kuma.io/service": "web"}}], "listeners": [{"type": "ZoneEgress"}]}}
     both = {"name": "d", "mesh": "default", "labels": {"kuma.io/zone": "east"}, "dataplane": listener}
     assert set(_roll_view.instances([both])["d"].services) == {"web", "zone egress of east"}
+
+
+def test_zone_proxies_are_asked_whether_they_live_before_another_one_is_restarted():
+    found = [*overviews(item("a"), item("b-cover"), item("c", online=False)), *overviews(item("e", "egress"), kind="egress")]
+    asked = _roll_pulse.siblings(found, {"zone ingress of default"})
+    assert asked == {"zone ingress of default": {"a": "/zoneingresses/a", "b": "/zoneingresses/b-cover"}}
 
 
 def test_the_plan_of_a_host():
