@@ -48,7 +48,8 @@ class Zone:
         return self.fleet.play(playbook, *arguments, **options)
 
     def roll(self, *arguments: str, **extra: Any) -> Run:
-        run, _seen = self.play("rolling_restart", *arguments, extra={**QUICK, **extra})
+        # A name is busy for ten seconds, and Envoy waits longer after each refusal.
+        run, _seen = self.play("rolling_restart", *arguments, extra={**QUICK, "kuma_dp_wait_timeout": 120, **extra})
         return run
 
     def registered(self) -> dict[str, bool]:
