@@ -132,6 +132,7 @@ class Zones:
             token["mesh"] = proxy["mesh"]
         else:
             token.update(zone=self.zone, scope=[kind])
+        resource = _zone.resource(proxy, ports["admin"], self.model)
         return {
             "name": name,
             "mesh": proxy["mesh"] if self.model == "v3" else "",
@@ -139,7 +140,15 @@ class Zones:
             "zone_proxy": kind,
             # What kuma-dp is told with --proxy-type; a Dataplane with a listener is a Dataplane.
             "proxy_type": "dataplane" if self.model == "v3" else kind,
-            "dataplane": _zone.resource(proxy, ports["admin"], self.model),
+            "dataplane": resource,
+            # It is registered by its kuma-dp, like a Direct Dataplane.
+            "lifecycle": "direct",
+            "file": resource,
+            "template": "",
+            "arguments": "",
+            "hold": "",
+            "registered": overview is not None,
+            "differs": False,
             "outbounds": [],
             "ports": dict(ports),
             "token": token,

@@ -80,8 +80,9 @@ RETURN = r"""
 plan:
   description:
     - "For each host in the play C(proxies): a list with C(name), C(mesh), C(address), C(zone_proxy), C(proxy_type), C(dataplane) (the resource),
-      C(outbounds), C(ports), C(token), C(ready), C(not_ready_reasons) and C(privileged_ports) of every zone proxy; and
-      C(archive), the path of its archive on the controller."
+      C(outbounds), C(ports), C(token), C(registered), C(ready), C(not_ready_reasons), C(privileged_ports) and what role
+      P(meshfleet.kuma.kuma_dp#role) wants to know of a proxy that registers itself; and C(archive), the path of its archive on the
+      controller."
   returned: success
   type: dict
 not_ready:
