@@ -147,6 +147,7 @@ class Zones:
             "template": "",
             "arguments": "",
             "hold": "",
+            "gates": [],
             "registered": overview is not None,
             "differs": False,
             "outbounds": [],
