@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -68,12 +69,15 @@ class Zone:
         return found
 
     def answers(self, host: str) -> bool:
-        """Whether an ingress accepts connections; without services it says a word and closes."""
+        """Whether an ingress accepts connections. Without services behind it it says a word and closes, else it waits for TLS."""
         try:
             with socket.create_connection((self.fleet.host(host).address, 10001), timeout=2) as connection:
-                return b"zone" in connection.recv(1000)
+                connection.settimeout(0.3)
+                with contextlib.suppress(TimeoutError):
+                    connection.recv(1000)
         except OSError:
             return False
+        return True
 
     @contextmanager
     def watched(self) -> Iterator[list[str]]:
