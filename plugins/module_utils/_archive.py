@@ -126,16 +126,6 @@ def plan(hosts: t.Iterable[t.Mapping[str, t.Any]]) -> t.Tuple[t.Dict[str, Archiv
     return archives, problems
 
 
-def to_fetch(archives: t.Iterable[Archive]) -> t.List[t.Dict[str, t.Any]]:
-    """``[{url, path, checksum}]`` of those that are URLs and are not on the controller yet."""
-    found = {
-        archive.path: {"url": archive.source, "path": archive.path, "checksum": "sha256:%s" % archive.checksum}
-        for archive in archives
-        if is_url(archive.source) and not os.path.exists(archive.path)
-    }
-    return [found[path] for path in sorted(found)]
-
-
 def sha256(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as handle:

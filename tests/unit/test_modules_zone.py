@@ -96,7 +96,7 @@ def test_without_the_right_no_zone_token_is_issued_and_none_is_shown(control_pla
     assert [found["field"] for found in bad["failure"]["invalid_parameters"]] == ["tokens[1].name"]
 
 
-def test_26_a_zone_token_of_another_scope_or_zone_lets_nobody_in(zone):
+def test_trap_26_a_zone_token_of_another_scope_or_zone_lets_nobody_in(zone):
     for token, said in (
         (zone.token("egress"), "ingress is out of token"),
         (zone.token("ingress", zone="west"), "zone from requestor: default is different than in token: west"),
@@ -125,7 +125,7 @@ def test_zone_proxies_are_listed_and_waited_for(zone):
     assert not run("zone_proxy_info", {**options, "names": ["nobody"], "wait": "gone"}).get("failed")
 
 
-def test_57_the_last_zone_proxy_is_not_deleted_without_a_word(zone):
+def test_trap_57_the_last_zone_proxy_is_not_deleted_without_a_word(zone):
     first, second = zone.connect(zone.name("in")), zone.connect(zone.name("in"))
     options = zone.control_plane.options(names=[first, second])
     for check in (True, False):
@@ -204,7 +204,7 @@ def test_a_roll_lists_zone_proxies_only_when_it_has_some_and_covers_them_with_a_
 
 
 @pytest.mark.usefixtures("_short_waits")
-def test_57_the_last_zone_proxy_is_drained_only_when_that_is_allowed(zone, make_mesh, tmp_path):
+def test_trap_57_the_last_zone_proxy_is_drained_only_when_that_is_allowed(zone, make_mesh, tmp_path):
     name, other, mesh = zone.connect(zone.name("in")), zone.connect(zone.name("in")), make_mesh()
     rolling = Rolling(mesh, tmp_path)
     both = [*rolling.hosts(name, cover=False, zone_proxy="ingress"), *rolling.hosts(other, cover=False, zone_proxy="ingress")]

@@ -119,7 +119,7 @@ def test_the_dataplane_file_of_an_indirect_proxy_is_not_read_by_it(vm):
     assert not vm.observe()["web-1"]["restart_pending"]
 
 
-def test_34_the_file_of_a_proxy_that_registers_itself_is_read_when_it_starts(vm):
+def test_trap_34_the_file_of_a_proxy_that_registers_itself_is_read_when_it_starts(vm):
     path = vm.config / "dataplanes/web-1.yaml"
     vm.write(vm.config / "env/web-1.env", f"KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH={path}\n", mtime=START - 1)
     vm.write(path, mtime=START + 1)

@@ -325,7 +325,7 @@ def zone_proxy(kind="ingress", **changes):
     return proxy("gate", zone_proxy=kind, proxy_type=kind, dataplane=resource, mesh="", **changes)
 
 
-def test_25_a_zone_proxy_brings_its_resource_and_neither_name_nor_mesh():
+def test_trap_25_a_zone_proxy_brings_its_resource_and_neither_name_nor_mesh():
     lines = render("kuma-dp.env.j2", kuma_dp_proxy=zone_proxy(), kuma_dp_dns_enabled=True).splitlines()
     assert 'KUMA_DATAPLANE_PROXY_TYPE="ingress"' in lines
     assert 'KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH="/etc/kuma/dataplanes/gate.yaml"' in lines

@@ -73,7 +73,7 @@ def test_bad_input_names_the_variable_and_what_is_expected(variables, expected):
     assert any(problem.startswith(expected) for problem in found), found
 
 
-def test_41_an_advertised_address_is_refused_where_the_control_plane_would_drop_it():
+def test_trap_41_an_advertised_address_is_refused_where_the_control_plane_would_drop_it():
     pair = {"advertised_address": "203.0.113.7", "advertised_port": 443}
     assert faults(**pair) == []
     assert [problem.split(", ")[1][:16] for problem in faults(type="egress", **pair)] == ["expected nothing"] * 2
@@ -101,7 +101,7 @@ def test_what_is_valid_becomes_a_resource_that_says_all_of_it(kind, port, admin,
     assert _zone.listeners(dataplane) == [kind]
 
 
-def test_58_ingresses_of_other_zones_are_not_ours():
+def test_trap_58_ingresses_of_other_zones_are_not_ours():
     found = overviews(item("ours"), item("theirs", zone="west"), item("labelled", labels={"kuma.io/zone": "north"}))
     assert [_zone.groups_of(entry)[0] for entry in found] == [
         "zone ingress of default",
@@ -111,7 +111,7 @@ def test_58_ingresses_of_other_zones_are_not_ours():
     assert _zone.last_ones(found, ["ours"]) != []
 
 
-def test_57_the_last_that_is_connected_may_not_leave():
+def test_trap_57_the_last_that_is_connected_may_not_leave():
     both = overviews(item("a"), item("b"))
     assert _zone.last_ones(both, ["a"]) == []
     assert _zone.last_ones(both, ["a", "b"]) == ["a, b would leave zone ingress of default without any proxy that is connected"]
@@ -169,7 +169,7 @@ def test_the_plan_under_3_0_is_one_of_a_dataplane():
     assert proxy["token"] == {"name": "gate-ingress", "current": None, "mesh": "shop"}
 
 
-def test_35_ports_do_not_meet_those_of_the_mesh_and_stay():
+def test_trap_35_ports_do_not_meet_those_of_the_mesh_and_stay():
     observed = {"proxies": {"gate-ingress": {"environment": {"KUMA_READINESS_PORT": "9812"}, "unit": {"active": True}}}}
     plans, problems = plan(host("gate", observed=observed, mesh_ports=[9801, 8080]), found=())
     assert problems == []
@@ -228,7 +228,7 @@ CLAIMS = {"Zone": "default", "Scope": ["ingress"], "exp": NOW + 1000}
         (CLAIMS, None),
     ],
 )
-def test_56_a_zone_token_is_kept_while_it_allows_what_is_wanted_and_no_more(claims, expected):
+def test_trap_56_a_zone_token_is_kept_while_it_allows_what_is_wanted_and_no_more(claims, expected):
     wanted = _zone_tokens.body({"zone": "default", "scope": ["ingress"]})
     found = _zone_tokens.needs_renewal(claims, wanted, NOW, 100)
     assert (found or "")[:10] == (expected or "")[:10]
