@@ -5,26 +5,41 @@
 
 from __future__ import annotations
 
-import html
+import csv
 import os
 import re
 import shutil
 import sys
 import urllib.parse
 
-from .common import RELEASE, Fatal
+from .common import RELEASE, Fatal, log
+
+
+def escape(text):
+    """As Go's template.HTMLEscape."""
+    for plain, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&#34;"), ("'", "&#39;")):
+        text = text.replace(plain, entity)
+    return text
 
 
 def render(template, variables):
-    """A mustache template: {{x}} is escaped as HTML, {{{x}}} and {{&x}} are not, unknown names are empty."""
-    template = re.sub(r"\{\{!.*?\}\}", "", template, flags=re.DOTALL)
+    """
+    Mustache as kuma-dp reads it: {{ x }} is escaped as HTML, {{{x}}} is not, a name that is not there is empty without a word.
 
-    def fill(match):
-        if match.group(1) is not None:
-            return str(variables.get(match.group(1), ""))
-        return html.escape(str(variables.get(match.group(2), "")), quote=True)
-
-    return re.sub(r"\{\{\{\s*([\w.-]+)\s*\}\}\}|\{\{\s*([\w.-]+)\s*\}\}", fill, re.sub(r"\{\{&\s*([\w.-]+)\s*\}\}", r"{{{\1}}}", template))
+    Neither {{{ x }}} with spaces nor {{& x}} finds x. Sections and the like are not understood here, and are left as they are.
+    """
+    out, rest = [], template
+    while "{{" in rest:
+        text, _open, rest = rest.partition("{{")
+        out.append(text)
+        tag, close, rest = rest.partition("}}}" if rest.startswith("{") else "}}")
+        if not close:
+            return "line 1: unmatched open tag"
+        if tag.startswith("{"):
+            out.append(variables.get(tag[1:], ""))
+        elif tag.strip()[:1] != "!":
+            out.append(escape(variables.get(tag.strip(), "")))
+    return "".join([*out, rest])
 
 
 def dataplane_text(settings):
@@ -43,13 +58,17 @@ def dataplane_text(settings):
             raise Fatal("failed to read dataplane: %s" % error) from None
     if not text:
         return ""
-    variables = dict(os.environ)
-    for pair in settings["dataplane_var"]:
-        name, separator, value = pair.partition("=")
-        if not separator:
-            raise Fatal('invalid argument "%s" for "-v, --dataplane-var" flag: %s must be formatted as key=value' % (pair, pair))
-        variables[name] = value
-    return render(text, variables)
+    variables = {}
+    for given in settings["dataplane_var"]:
+        # Several in one, as a line of CSV.
+        for pair in next(csv.reader([given])):
+            name, separator, value = pair.partition("=")
+            if not separator:
+                raise Fatal('invalid argument "%s" for "-v, --dataplane-var" flag: %s must be formatted as key=value' % (given, pair))
+            variables[name] = value
+    text = render(text, variables)
+    log("info", "rendered resource", resource=text)
+    return text
 
 
 def read_token(settings):
