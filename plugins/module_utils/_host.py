@@ -27,6 +27,12 @@ def architecture(machine: str) -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
+def lifecycle_of(environment: t.Mapping[str, str]) -> str:
+    """``direct`` for a kuma-dp that is started with a Dataplane of its own, ``indirect`` for one that is given a name."""
+    own = ("KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH", "KUMA_DATAPLANE_RUNTIME_RESOURCE")
+    return "direct" if any(environment.get(key) for key in own) else "indirect"
+
+
 class Processes:
     """The running processes. ``proc`` is the mount point of procfs, ``clock`` gives seconds since 1970."""
 

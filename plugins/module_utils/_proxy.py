@@ -21,7 +21,7 @@ import stat
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _tokens
-from ansible_collections.meshfleet.kuma.plugins.module_utils._host import Processes
+from ansible_collections.meshfleet.kuma.plugins.module_utils._host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import HIDDEN, Runner, is_secret_name, redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._systemd import UNIT, parse_environment, parse_show
 
@@ -154,7 +154,8 @@ class Observer:
         started = self.processes.started(pid) if pid else None
         version, replaced = self.running_version(pid)
         environment = parse_environment(read_text(paths["environment"]) or "")
-        reasons = self.restart_reasons(paths, unit, started, version, replaced, current) if started is not None else []
+        lifecycle = lifecycle_of(self.processes.environment(pid)) if started is not None else None
+        reasons = self.restart_reasons(paths, unit, started, version, replaced, current, lifecycle) if started is not None else []
         files = {path: describe_file(path) for kind, path in paths.items() if kind in ("dataplane", "environment")}
         return {
             "unit": {
@@ -171,6 +172,7 @@ class Observer:
             "token": describe_token(paths["token"]),
             "files": {path: facts for path, facts in files.items() if facts},
             "version": version,
+            "lifecycle": lifecycle,
             "restart_pending": bool(reasons),
             "restart_reasons": reasons,
         }
@@ -201,18 +203,19 @@ class Observer:
         version: t.Optional[str],
         replaced: bool,
         current: t.Optional[str],
+        lifecycle: t.Optional[str],
     ) -> t.List[str]:
-        """Why the running process is not what the files say. A running proxy reads none of them again (trap 29)."""
+        """Why the running process is not what the files say. A running proxy reads none of them again (trap 29).
+
+        The Dataplane file counts where it was read, by a Direct proxy.
+        """
         reasons = []
         if version and current and version != current:
             reasons.append("version %s runs, %s is installed" % (version, current))
         elif replaced:
             reasons.append("its program was replaced")
-        kinds = ["environment", "token", "CA"]
-        # Of its own resource it reads no change either.
-        if parse_environment(read_text(paths["environment"]) or "").get("KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH") == paths["dataplane"]:
-            kinds.append("dataplane")
-        changed = [kind for kind in kinds if _newer(paths[kind], started)]
+        kinds = ["environment", "token", "CA"] + (["dataplane"] if lifecycle == "direct" else [])
+        changed = ["Dataplane" if kind == "dataplane" else kind for kind in kinds if _newer(paths[kind], started)]
         units = [unit.get("FragmentPath") or "", *(unit.get("DropInPaths") or "").split()]
         if any(_newer(path, started) for path in units if path):
             changed.append("unit")

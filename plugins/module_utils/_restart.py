@@ -38,6 +38,7 @@ class Side(t.NamedTuple):
     certificates: Certificates = Certificates(frozenset(), 0)
     work: t.Optional[Work] = None
     resident: int = 0
+    direct: bool = False
     same_user: bool = True
     dns: bool = False
     version: str = ""
@@ -74,13 +75,17 @@ class Side(t.NamedTuple):
 
 
 class Facts(t.NamedTuple):
-    """Both sides and the VM. ``material`` is why the cover has no Dataplane or token, empty when it has."""
+    """Both sides and the VM. ``material`` is why the cover has no Dataplane or token, empty when it has.
+
+    ``reshaped``: the proxy comes back with another Dataplane than it has now, which only a Direct proxy does.
+    """
 
     main: Side
     cover: Side
     memory_available: t.Optional[int] = None
     material: str = ""
     good: bool = False
+    reshaped: bool = False
 
 
 def holds(side: Side, bound: t.AbstractSet[Address]) -> bool:
@@ -88,8 +93,11 @@ def holds(side: Side, bound: t.AbstractSet[Address]) -> bool:
     return bool(side.pid) and not side.stopped and bound <= side.owned
 
 
-def lacks(side: Side, other: t.Optional[Side] = None) -> t.List[str]:
-    """What a side still lacks to take over from ``other``, or to serve at all; empty when nothing."""
+def lacks(side: Side, other: t.Optional[Side] = None, reshaped: bool = False) -> t.List[str]:
+    """What a side still lacks to take over from ``other``, or to serve at all; empty when nothing.
+
+    With ``reshaped`` it has another Dataplane, so that only what both have is compared.
+    """
     if not side.pid:
         return ["its unit is %s" % side.state]
     if side.problem:
@@ -101,16 +109,20 @@ def lacks(side: Side, other: t.Optional[Side] = None) -> t.List[str]:
     missing = ["it does not listen on %s" % _shown(side.bound - side.owned)] if side.bound - side.owned else []
     if other is None:
         return missing
-    if other.bound - side.owned:
+    if other.bound - side.owned and not reshaped:
         missing.append("it does not listen on %s" % _shown(other.bound - side.owned))
     for cluster, wanted in sorted(other.endpoints.items()):
+        if reshaped and cluster not in side.endpoints:
+            continue
         if side.endpoints.get(cluster) != wanted:
             found = side.endpoints.get(cluster)
             text = "no such cluster" if found is None else ", ".join(sorted(found)) or "none"
             missing.append("its endpoints of %s are %s, expected %s" % (cluster, text, ", ".join(sorted(wanted)) or "none"))
     if side.certificates.expired:
         missing.append("%d of its certificates are expired" % side.certificates.expired)
-    if other.certificates.identities - side.certificates.identities:
+    if reshaped and other.certificates.identities and not side.certificates.identities:
+        missing.append("it has no certificate")
+    if other.certificates.identities - side.certificates.identities and not reshaped:
         missing.append("it has no certificate for %s" % ", ".join(sorted(other.certificates.identities - side.certificates.identities)))
     return missing
 

@@ -44,6 +44,10 @@ class Paths(t.NamedTuple):
         return os.path.join(self.config_dir, "env", self.name + ".env")
 
     @property
+    def dataplane(self) -> str:
+        return os.path.join(self.config_dir, "dataplanes", self.name + ".yaml")
+
+    @property
     def current(self) -> str:
         return os.path.join(self.install_dir, "current")
 
@@ -54,7 +58,7 @@ class Paths(t.NamedTuple):
             os.path.join(self.config_dir, "tokens", self.name),
             os.path.join(self.config_dir, "control-plane-ca.pem"),
         ]
-        return [*files, os.path.join(self.config_dir, "dataplanes", self.name + ".yaml"), self.unit]
+        return [*files, self.dataplane, self.unit]
 
 
 def write(path: str, content: bytes, mode: int = 0o600, uid: int = -1, gid: int = -1) -> None:

@@ -21,6 +21,9 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._systemd import COV
 Result = t.Dict[str, t.Any]
 _POLL = 0.1
 _ENDED = 20  # readings
+# The proxy that ran is gone, and the one that follows does not serve yet.
+STOPPED = "stopped"
+_AFTER_STOP = ("start", "ready", "fall_back", "stranded")
 # How long whatever is not bounded by its own time may take: starts, stops, looks.
 _SLACK = 120.0
 _TAKEN_OVER = "a restart of this proxy was already under way"
@@ -54,8 +57,13 @@ class Unable(Exception):
 
 
 def restart(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], request: str) -> Result:
-    """Restart one proxy and wait until it is decided what became of it."""
+    """Restart one proxy and wait until it is decided what became of it, or only until it is stopped.
+
+    A restart that an earlier call began and left is waited for.
+    """
     notes = []
+    if wish["request"]:
+        return _shown(wish["name"], _wait(vm, wish["request"], _bound(params)))
     try:
         state = _under_way(vm, _units(vm))
         if state is None:
@@ -65,7 +73,7 @@ def restart(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], 
             notes.append(_TAKEN_OVER)
     except Unable as exc:
         return untouched(wish, redact(str(exc)))
-    result = _shown(wish["name"], _wait(vm, request, _bound(params)))
+    result = _shown(wish["name"], _wait(vm, request, _bound(params), params["until"] == STOPPED))
     return {**result, "notes": [*result["notes"], *notes]}
 
 
@@ -138,14 +146,19 @@ def _bound(params: t.Mapping[str, t.Any]) -> float:
     return 2 * float(params["drain_time"]) + 3 * float(params["ready_timeout"]) + _SLACK
 
 
-def _wait(vm: Vm, request: str, seconds: float) -> t.Dict[str, t.Any]:
-    """The state of the restart once its outcome is known, or one that says that the machine itself failed."""
+def _wait(vm: Vm, request: str, seconds: float, stopped: bool = False) -> t.Dict[str, t.Any]:
+    """The state of the restart once its outcome is known, or one that says that the machine itself failed.
+
+    With ``stopped`` it is enough that the old process is gone.
+    """
     unit = RESTART_UNIT % vm.paths.name
     end, ended = time.monotonic() + seconds, 0
     while True:
         state = vm.load()
         if state is not None and state["request"]["id"] == request and state["outcome"]:
             return state
+        if stopped and state is not None and state["request"]["id"] == request and state["stage"] in _AFTER_STOP:
+            return {**state, "outcome": STOPPED, "served_by": "cover" if state["strategy"] == "cover" else "none"}
         # Between a crash and its next start it is not active for a moment.
         shown = vm.run(["systemctl", "show", "--property=ActiveState", "--value", unit])[1].strip()
         ended = 0 if shown in ("active", "activating") else ended + 1
@@ -167,6 +180,7 @@ def _broken(vm: Vm, unit: str, state: t.Optional[t.Dict[str, t.Any]]) -> t.Dict[
 def _shown(name: str, state: t.Mapping[str, t.Any]) -> Result:
     return {
         "name": name,
+        "request": state["request"].get("id"),
         **{key: state[key] for key in _RESULT},
         "problem": redact(state["problem"]) if state["problem"] else None,
         "journal": [redact(line) for line in state["journal"]],

@@ -22,6 +22,7 @@ SETTLE = 2.0  # for endpoints to reach the clients
 DRAIN_AT_LEAST = 2.0
 IDLE_READINGS = 2
 NAME_BUSY = 15.0  # the control plane keeps a Direct name busy for 10 s
+NAME_FREE = 10.5  # a proxy that is started earlier waits for longer than that, because it asks less and less often
 SLOW = 5.0
 TOLD_AT_MOST = 3  # times that a side is told to drain
 UNSURE = 3  # readings before a main proxy counts as not serving
@@ -62,6 +63,8 @@ def begin(request: t.Mapping[str, t.Any], boot: str, now: float, cover_ended: t.
         "version": {"before": None, "after": None},
         "before": None,
         "bound": [],
+        "direct": False,
+        "reshaped": False,
         "unsure": 0,
         "idle": 0,
         "told": 0,
@@ -113,8 +116,10 @@ def _bound(state: State) -> t.FrozenSet[t.Tuple[str, int]]:
 
 def _missing(state: State, side: Side, other: t.Optional[Side]) -> t.List[str]:
     """What a side lacks to take over from the other, and from what that listened on earlier, should it not answer now."""
-    missing = lacks(side, other)
-    if not missing and state["strategy"] == "cover" and not holds(side, _bound(state)):
+    # The cover is like the old proxy; only the one that was started after it may be another.
+    reshaped = state["reshaped"] and state["stage"] == "ready"
+    missing = lacks(side, other, reshaped)
+    if not missing and not reshaped and state["strategy"] == "cover" and not holds(side, _bound(state)):
         return ["it does not listen everywhere where the other does"]
     return missing
 
@@ -125,6 +130,7 @@ def _begin(state: State, facts: Facts, now: float) -> Step:
         # Before anything else, so that a cover proves what the proxy goes back to.
         return Step("restore_good", after={"put_back": True})
     known: t.Dict[str, t.Any] = {"before": main.identity if main.pid else None, "version": {"before": main.version or None, "after": None}}
+    known.update(direct=main.direct, reshaped=facts.reshaped)
     answered = main.serves or main.gone
     if cover.accepts and not main.serves:
         answered = cover.serves
@@ -228,14 +234,17 @@ def _stop(state: State, facts: Facts, now: float) -> Step:
     main = facts.main
     if main.gone or (main.pid and not _is_old(state, main)):
         return _go(state, now, "start")
-    return Step("stop_main", pause=0.1)
+    return Step("stop_main", {"direct": state["direct"] or main.direct}, pause=0.1)
 
 
 def _start(state: State, facts: Facts, now: float) -> Step:
     main = facts.main
     if main.pid:
         return _go(state, now, "stop" if _is_old(state, main) else "ready")
-    if now - state["since"] >= state["request"]["ready_timeout"]:
+    name_free = state["since"] + (NAME_FREE if state["direct"] else 0.0)
+    if now < name_free:
+        return Step(pause=min(name_free - now, 1.0))
+    if now - name_free >= state["request"]["ready_timeout"]:
         return _not_ready(state, facts, now, ["its unit is %s" % main.state])
     return Step("start_main", pause=0.1)
 
@@ -275,7 +284,7 @@ def _fall_back(state: State, facts: Facts, now: float) -> Step:
     if not state["restored"]:
         return Step("restore_good", after={"restored": True})
     # What runs now is what has to go.
-    return _go(state, now, "stop", before=facts.main.identity if facts.main.pid else None)
+    return _go(state, now, "stop", before=facts.main.identity if facts.main.pid else None, direct=facts.main.direct)
 
 
 def _stranded(state: State, facts: Facts, now: float) -> Step:
@@ -283,7 +292,7 @@ def _stranded(state: State, facts: Facts, now: float) -> Step:
     main, cover = facts.main, facts.cover
     if main.gone:
         return Step("start_main", pause=SLOW)
-    if lacks(main, cover if cover.serves else None):
+    if lacks(main, cover if cover.serves else None, state["reshaped"]):
         return Step(changes={"settled": None, "served_by": "cover" if cover.serves else "none"}, pause=SLOW)
     settled = state["settled"] if state["settled"] is not None else now
     if now - settled < SETTLE:

@@ -17,7 +17,7 @@ import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _envoy, _restart_files, _tokens
-from ansible_collections.meshfleet.kuma.plugins.module_utils._host import Processes
+from ansible_collections.meshfleet.kuma.plugins.module_utils._host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import Facts, Side
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart_files import Paths
 from ansible_collections.meshfleet.kuma.plugins.module_utils._systemd import (
@@ -76,7 +76,17 @@ class Vm:
             processes.memory_available(),
             self.material() if stage == "begin" else "",
             os.path.exists(self.paths.own("good.json")),
+            stage == "begin" and self._reshaped(sides["main"]),
         )
+
+    def _reshaped(self, main: Side) -> bool:
+        """Whether the proxy, started again, brings another Dataplane than it has."""
+        if lifecycle_of(parse_environment(_restart_files.read_text(self.paths.environment))) != "direct":
+            return False
+        try:
+            return not main.direct or os.stat(self.paths.dataplane).st_mtime > main.started
+        except OSError:
+            return True
 
     def _side(self, side: str, unit: t.Mapping[str, str], processes: Processes, stage: str) -> Side:
         state, pid = unit.get("ActiveState") or "inactive", int(unit.get("MainPID") or 0)
@@ -92,6 +102,7 @@ class Vm:
             started=started,
             owned=processes.owned(envoy) if envoy else frozenset(),
             resident=processes.resident(pid) + (processes.resident(envoy) if envoy else 0),
+            direct=lifecycle_of(environment) == "direct",
             same_user=not envoy or processes.user(envoy) == self.uid(),
             dns=environment.get("KUMA_DNS_ENABLED", "true").lower() not in ("false", "f", "0"),
             version=self._version(processes, [pid, envoy]),

@@ -98,6 +98,7 @@ host:
         address: {description: The address., returned: always, type: str}
         port: {description: The port., returned: always, type: int}
         process: {description: The name of the process., returned: when it can be seen, type: str}
+    outbounds: {description: The ports of called services as C(outbounds.env) tells applications., returned: always, type: dict}
     versions: {description: The versions that were unpacked completely., returned: always, type: list, elements: str}
     archives: {description: The SHA-256 of the archive of each version., returned: always, type: dict}
     current: {description: The version that starts next., returned: when there is one, type: str}
@@ -105,6 +106,7 @@ host:
       description:
         - "The proxies by name, each with C(unit) (C(active), C(state), C(result), C(enabled), C(failed), C(restarts), C(pid), C(started)),
           C(environment), C(token) (C(present), C(claims), C(mode), C(owner), C(problem)), C(files), C(version) of the running process,
+          C(lifecycle) (V(direct) or V(indirect), as the running process was started; none when it does not run),
           C(restart_pending) with C(restart_reasons), and C(journal) when O(diagnose) is set."
         - "C(cover) tells whether the running proxy can be restarted under cover: C(possible), C(reasons) why not, and C(notes) about the VM.
           The Dataplane and the token of the cover do not count. C(cover_active) is true while a cover runs, and C(restart) is the last restart
@@ -123,10 +125,19 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _host, _proxy, _restart, _restart_files, _restart_machine, _restart_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _host,
+    _proxy,
+    _restart,
+    _restart_files,
+    _restart_machine,
+    _restart_vm,
+    _systemd,
+)
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import Result, Runner, run
 
 NEEDRESTART = "/etc/needrestart"
+OUTBOUNDS = "outbounds.env"
 
 
 def look(module: AnsibleModule, runner: Runner) -> Result:
@@ -150,6 +161,11 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "group_exists": _exists(grp.getgrnam, params["group"]),
         "needrestart": os.path.isdir(NEEDRESTART),
         "listening": processes.listening(),
+        "outbounds": {
+            key: value
+            for key, value in _systemd.parse_environment(_proxy.read_text(os.path.join(params["config_dir"], OUTBOUNDS)) or "").items()
+            if key.endswith("_PORT")
+        },
         "versions": sorted(archives),
         "archives": archives,
         "current": _proxy.current_version(params["install_dir"]),

@@ -67,6 +67,18 @@ options:
             description: Its token.
             type: str
             required: true
+      request:
+        description:
+          - The restart that an earlier call with O(until=stopped) began, as it returned it. It is waited for, and no other one is begun.
+        type: str
+  until:
+    description:
+      - V(done) returns when it is decided what became of the proxy.
+      - V(stopped) returns as soon as the old process is gone, so that something can be done before the new one is ready. The restart goes
+        on. For one proxy at a time.
+    type: str
+    choices: [done, stopped]
+    default: done
   gates:
     description:
       - What applications have to answer by HTTP on this VM before their proxies count as restarted. The applications are asked themselves,
@@ -152,11 +164,12 @@ results:
     name: {description: The proxy., returned: always, type: str, sample: web-1}
     outcome:
       description:
-        - V(restarted), V(failed), or V(untouched) when the proxy is what it was before. After a proxy that was not restarted the following
+        - V(restarted), V(failed), V(stopped) with O(until=stopped), or V(untouched) when the proxy is what it was before. After a proxy that was not restarted the following
           ones are not begun.
       returned: always
       type: str
       sample: restarted
+    request: {description: The identifier of this restart., returned: when it was begun, type: str}
     strategy: {description: V(cover) or V(drained)., returned: when it was decided, type: str, sample: cover}
     reasons: {description: Why it was not restarted under cover., returned: always, type: list, elements: str}
     notes: {description: What the VM cannot do for a restart under cover., returned: always, type: list, elements: str}
@@ -207,6 +220,8 @@ def restart(module: AnsibleModule, runner: Runner) -> Result:
     twice = sorted({wish["name"] for wish in wishes if [other["name"] for other in wishes].count(wish["name"]) > 1})
     if twice:
         raise ModuleFailed("proxies: %s is given twice, expected each proxy once" % ", ".join(twice))
+    if params["until"] == _restart_run.STOPPED and len(wishes) != 1:
+        raise ModuleFailed("until: stopped is for one proxy at a time, found %d in proxies" % len(wishes))
     if module.check_mode:
         return {"changed": bool(wishes), "results": [_restart_run.untouched(wish, None) for wish in wishes]}
     results: t.List[t.Dict[str, t.Any]] = []
@@ -218,7 +233,9 @@ def restart(module: AnsibleModule, runner: Runner) -> Result:
         vm = _restart_vm.Vm(paths, params["user"], runner)
         result = _restart_run.restart(vm, wish, params, _restart_run.identifier())
         results.append(_gated(result, params["gates"]))
-    bad = [result for result in results if result["outcome"] != "restarted" and result["problem"] != "not begun"]
+    bad = [
+        result for result in results if result["outcome"] not in ("restarted", _restart_run.STOPPED) and result["problem"] != "not begun"
+    ]
     if bad:
         message = "%s %s: %s" % (bad[0]["name"], "was not restarted" if bad[0]["outcome"] == "untouched" else "failed", bad[0]["problem"])
         raise ModuleFailed(message, {"changed": any(result["outcome"] != "untouched" for result in results), "results": results})
@@ -247,11 +264,13 @@ def main() -> None:
         "strategy": {"type": "str", "choices": ["auto", "cover", "drained"], "default": "auto"},
         "reasons": {"type": "list", "elements": "str", "default": []},
         "cover": {"type": "dict", "options": cover},
+        "request": {"type": "str"},
     }
     run(
         restart,
         {
             "proxies": {"type": "list", "elements": "dict", "required": True, "options": proxy},
+            "until": {"type": "str", "choices": ["done", "stopped"], "default": "done"},
             "drain_time": {"type": "str", "default": "30s"},
             "restore": {"type": "bool", "default": False},
             "gates": _application_gate.OPTIONS,

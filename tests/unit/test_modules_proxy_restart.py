@@ -36,6 +36,7 @@ class Systemd:
         self.loaded = True
         self.active = False
         self.crashes = False
+        self.until = "done"
         self.commands = []
 
     def vm(self, name):
@@ -61,7 +62,7 @@ class Systemd:
         vm.disk["request"] = json.dumps(_restart_files.read_json(paths.own("request.json")))
         vm.limit = 300
         try:
-            Machine(restart_world._World(vm)).run()
+            Machine(restart_world._World(vm)).run(self.until)
         except restart_world.Hangs:
             self.active = True
         os.unlink(paths.own("request.json"))
@@ -144,6 +145,23 @@ def test_a_vm_without_the_units_says_what_to_do(systemd):
     result = run(wish())
     assert result["failed"]
     assert "kuma-dp@web-1.service is not-found, expected the files of the role kuma_dp: run the playbook join_mesh" in result["msg"]
+
+
+def test_a_restart_is_left_when_the_old_process_is_gone_and_waited_for_later(systemd, tmp_path):
+    systemd.until, systemd.active = "start", True
+    (first,) = run(wish(), until="stopped")["results"]
+    assert (first["outcome"], systemd.vm("web-1").main.pid, systemd.vm("web-1").cover.pid > 0) == ("stopped", 0, True)
+    began = len([command for command in systemd.commands if command[1] == "start"])
+    vm = systemd.vm("web-1")
+    Machine(restart_world._World(vm)).run()
+    _restart_files.write_json(str(tmp_path / "lib/web-1/restart.json"), vm.load())
+    (second,) = run(wish(request=first["request"]))["results"]
+    assert (second["outcome"], second["request"], second["notes"]) == ("restarted", first["request"], [])
+    assert len([command for command in systemd.commands if command[1] == "start"]) == began, "no other restart is begun"
+
+
+def test_one_proxy_at_a_time_is_left_when_it_is_stopped(systemd):
+    assert run(wish(), wish("web-2"), until="stopped")["msg"] == "until: stopped is for one proxy at a time, found 2 in proxies"
 
 
 def test_a_machine_that_ends_without_a_result_is_a_failure_with_its_journal(systemd):

@@ -30,9 +30,13 @@ class Processes:
 
     def __init__(self, **running):
         self.running = {int(pid[1:]): facts for pid, facts in running.items()}
+        self.environments = {}
 
     def started(self, pid):
         return self.running[pid][0] if pid in self.running else None
+
+    def environment(self, pid):
+        return self.environments.get(pid, {})
 
     def children(self, pid):
         return [1000 + pid] if 1000 + pid in self.running else []
@@ -120,10 +124,14 @@ def test_the_dataplane_file_of_an_indirect_proxy_is_not_read_by_it(vm):
 
 
 def test_trap_34_the_file_of_a_proxy_that_registers_itself_is_read_when_it_starts(vm):
-    path = vm.config / "dataplanes/web-1.yaml"
-    vm.write(vm.config / "env/web-1.env", f"KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH={path}\n", mtime=START - 1)
-    vm.write(path, mtime=START + 1)
+    vm.write(vm.config / "dataplanes/web-1.yaml", mtime=START - 1)
+    assert vm.observe()["web-1"]["lifecycle"] == "indirect"
+    vm.processes.environments[10] = {"KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": str(vm.config / "dataplanes/web-1.yaml")}
+    assert (vm.observe()["web-1"]["lifecycle"], vm.observe()["web-1"]["restart_reasons"]) == ("direct", [])
+    vm.write(vm.config / "dataplanes/web-1.yaml", mtime=START + 1)
     assert vm.observe()["web-1"]["restart_reasons"] == ["Dataplane changed after it was started"]
+    vm.unit["MainPID"] = "0"
+    assert vm.observe()["web-1"]["lifecycle"] is None
 
 
 def test_another_version_makes_a_restart_pending(vm):
