@@ -18,6 +18,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _dataplane,
     _generation,
     _intent,
+    _lifecycle,
     _outbounds,
     _overview,
     _ports,
@@ -48,8 +49,8 @@ class Claim(t.NamedTuple):
 class Fleet:
     """The hosts of an inventory group as they should be, beside what the control plane holds.
 
-    ``hosts``: ``[{host, in_play, variables, observed}]``, where ``variables`` are the role's without prefix and ``observed`` is
-    what proxy_info found (None where nothing is known). ``overviews`` are the mesh's DataplaneOverviews. Hosts that are not in
+    ``hosts``: ``[{host, in_play, variables, observed, templates}]``, where ``variables`` are the role's without prefix, ``observed``
+    is what proxy_info found (None where nothing is known) and ``templates`` the texts of Dataplane templates by path. ``overviews`` are the mesh's DataplaneOverviews. Hosts that are not in
     the play count for uniqueness and for the outbound map only. One with ``dropped_out`` was in the play until its variables
     failed the role's own check, or until it was unreachable: what is wrong with its variables stops the others, too.
     """
@@ -62,7 +63,9 @@ class Fleet:
         release: _schema.Release,
         labels: bool = True,
         exclusive: bool = False,
+        initial_state: str = "NotReady",
     ) -> None:
+        self.initial_state = initial_state
         self.model, self.release, self.labels = model, release, labels
         self.rules = _generation.Rules(model, exclusive)
         self.overviews = {str(overview["name"]): overview for overview in overviews}
@@ -168,7 +171,7 @@ class Fleet:
     def _plan_host(self, host: t.Dict[str, t.Any], fleet_ports: t.Mapping[str, int]) -> None:
         observed = host.get("observed") or {}
         for proxy in host["proxies"]:
-            proxy["outbounds"] = self._outbounds(proxy, fleet_ports)
+            proxy["outbounds"] = self._outbounds(proxy, fleet_ports, observed if len(host["proxies"]) == 1 else {})
             self.problems.extend(_generation.lost(proxy, self.rules, self.release))
         claims = [claim for proxy in host["proxies"] for claim in self._claims(proxy)]
         # The control plane opens <address>:<admin port>/ready as well, so these ports are kept free on every address.
@@ -193,11 +196,13 @@ class Fleet:
         self._check_claims(host["host"], claims)
         self._check_listening(host, claims, observed)
 
-    def _outbounds(self, proxy: Proxy, fleet_ports: t.Mapping[str, int]) -> t.List[t.Dict[str, t.Any]]:
+    def _outbounds(self, proxy: Proxy, fleet_ports: t.Mapping[str, int], observed: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, t.Any]]:
         """This proxy's outbounds: pinned, else as it has them now, else as the fleet has them."""
         own = _dataplane.outbound_ports(self.live.get(proxy["name"]) or {}, self.aliases)
         pins = _proxy_pins(proxy)
         variables = {upstream["service"]: upstream for upstream in proxy["upstreams"]}
+        if proxy["lifecycle"] == _lifecycle.DIRECT:
+            own = {**_lifecycle.laid_ports(variables, observed), **own}
         wanted = {service: port for service, port in fleet_ports.items() if service in variables}
         if any(own.get(service, port) != port or pins.get(service, port) != port for service, port in wanted.items()):
             low, high = min(fleet_ports.values()), max(fleet_ports.values())
@@ -318,6 +323,8 @@ class Fleet:
             desired["labels"] = {**desired.get("labels", {}), _dataplane.OWNER_LABEL: str(owner)}
         live = self.live.get(proxy["name"])
         overview = self.overviews.get(proxy["name"])
+        direct = self._direct(proxy, desired, host) if proxy["lifecycle"] == _lifecycle.DIRECT else {}
+        desired = direct.get("dataplane", desired)
         if live is not None:
             self._check_live(proxy, desired, live)
         ready, reasons = _overview.ready(overview) if overview else (False, ["not registered"])
@@ -329,11 +336,17 @@ class Fleet:
         }
         if proxy["workload"] and self.release >= (2, 13, 0):
             token["workload"] = proxy["workload"]
+        fenced = overview is not None and _overview.fenced(overview)
         return {
             "name": proxy["name"],
             "mesh": proxy["mesh"],
             "address": proxy["address"],
             "dataplane": desired,
+            "lifecycle": proxy["lifecycle"],
+            "file": direct.get("file", desired),
+            "template": direct.get("template", ""),
+            "arguments": direct.get("arguments", ""),
+            "hold": _lifecycle.hold(proxy, overview, fenced),
             "outbounds": proxy["outbounds"],
             "ports": proxy["ports"],
             "workload": proxy["workload"],
@@ -344,9 +357,15 @@ class Fleet:
             "not_ready_reasons": reasons,
             "labels_lost": live is not None and _dataplane.labels_lost(desired, live),
             "gates": _application_gate.of_proxy(proxy["name"], proxy["services"]),
-            "fenced": overview is not None and _overview.fenced(overview),
+            "fenced": fenced,
             "privileged_ports": any(service["port"] < 1024 for service in proxy["services"]),
         }
+
+    def _direct(self, proxy: Proxy, desired: _dataplane.Dataplane, host: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+        text = (host.get("templates") or {}).get(proxy["template"])
+        planned, problems = _lifecycle.plan(proxy, desired, text, self.release, self.labels)
+        self.problems.extend(problems)
+        return {**planned._asdict(), "file": _lifecycle.preset(desired, self.initial_state)}
 
 
 def _proxy_pins(proxy: Proxy) -> t.Dict[str, int]:

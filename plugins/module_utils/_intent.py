@@ -15,7 +15,7 @@ import ipaddress
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _application_gate, _dataplane, _intent_details
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _application_gate, _dataplane, _intent_details, _lifecycle
 
 PROTOCOLS = ("grpc", "http", "http2", "kafka", "tcp")
 COVER_SUFFIX = "-cover"
@@ -30,7 +30,7 @@ _SERVICE_KEYS = {
     "name", "port", "service_port", "service_address", "address", "protocol", "tags", "inbound_name", "probe", "gate",
 }  # fmt: skip
 _UPSTREAM_KEYS = {"service", "port", "tags", "backend_ref"}
-_PROXY_KEYS = {
+_PROXY_KEYS = _lifecycle.KEYS | {
     "name", "address", "services", "upstreams", "labels", "workload", "outbound_pins", "admin_port", "readiness_port", "gateway",
 }  # fmt: skip
 
@@ -180,12 +180,10 @@ def read(host: str, variables: t.Mapping[str, t.Any], model: str) -> t.Tuple[t.L
 
     ``variables`` are the role's, without their prefix. With an empty ``proxies`` there is one, described by the flat
     variables. A proxy is ``{host, name, mesh, address, services, gateway, upstreams, labels, workload, pins,
-    port_pins, reserved_ports}``.
+    port_pins, reserved_ports, lifecycle, template, vars, search_dirs}``.
     """
     reader = Reader(host, model)
     explicit = variables.get("proxies")
-    if variables.get("lifecycle", "indirect") != "indirect":
-        reader.fault("kuma_dp_lifecycle", variables["lifecycle"], "indirect")
     if not explicit:
         return [_proxy(reader, variables, variables, "kuma_dp_")], reader.problems
     proxies = []
@@ -242,6 +240,7 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
         "reserved_ports": reader.ports(host.get("reserved_ports"), "kuma_dp_reserved_ports"),
         "port_pins": port_pins,
         "field": prefix,
+        **_lifecycle.read(reader, own, host, prefix),
     }
 
 

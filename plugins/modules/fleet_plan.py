@@ -86,17 +86,18 @@ RETURN = r"""
 plan:
   description:
     - "For each host in the play C(proxies): a list with C(name), C(mesh), C(address), C(dataplane), C(outbounds), C(ports), C(workload),
-      C(token), C(registered), C(differs), C(ready), C(not_ready_reasons), C(labels_lost), C(gates), C(fenced) and
-      C(privileged_ports) of every proxy; and C(archive), the path of its archive on the controller."
+      C(token), C(registered), C(differs), C(ready), C(not_ready_reasons), C(labels_lost), C(gates), C(fenced), C(privileged_ports),
+      C(lifecycle), C(file) and C(template) (what the Dataplane file of a Direct proxy holds), C(arguments) (for its kuma-dp) and C(hold)
+      (why it must not be restarted now) of every proxy; and C(archive), the path of its archive on the controller."
   returned: success
   type: dict
 dataplanes:
-  description: The Dataplanes of all hosts in the play.
+  description: The Dataplanes of all hosts in the play that the play registers, which are those of Indirect proxies.
   returned: success
   type: list
   elements: dict
 differing:
-  description: The names of those that the control plane does not hold like that.
+  description: The names of those of RV(dataplanes) that the control plane does not hold like that.
   returned: success
   type: list
   elements: str
@@ -134,11 +135,12 @@ requests:
   type: int
 """
 
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _generation, _preflight
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _generation, _lifecycle, _preflight
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._capabilities import Capabilities
@@ -178,7 +180,8 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     except ApiError as error:
         problems.append(str(error) + _preflight.variable(error))
 
-    fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive)
+    _read_templates(hosts)
+    fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive, module.params["initial_state"])
     plans = fleet.plan()
     problems.extend(fleet.problems)
     if problems:
@@ -186,12 +189,13 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     for name, archive in archives.items():
         plans[name]["archive"] = archive.path
     proxies = [proxy for host in plans.values() for proxy in host["proxies"]]
+    ours = [proxy for proxy in proxies if proxy["lifecycle"] == _lifecycle.INDIRECT]
     return {
         "changed": False,
         "plan": plans,
-        "dataplanes": [proxy["dataplane"] for proxy in proxies],
-        "differing": sorted(proxy["name"] for proxy in proxies if proxy["differs"]),
-        "labels_lost": sorted(proxy["name"] for proxy in proxies if proxy["labels_lost"]),
+        "dataplanes": [proxy["dataplane"] for proxy in ours],
+        "differing": sorted(proxy["name"] for proxy in ours if proxy["differs"]),
+        "labels_lost": sorted(proxy["name"] for proxy in ours if proxy["labels_lost"]),
         "not_ready": sorted(proxy["name"] for proxy in proxies if not proxy["ready"] and not proxy["fenced"]),
         "fetch": _archive.to_fetch(archives.values()),
         "control_plane": control_plane,
@@ -213,6 +217,35 @@ def _labels(hosts: t.Sequence[t.Mapping[str, t.Any]], capabilities: Capabilities
         "kuma_dp_workload and kuma_dp_owner of %s%s have no effect. Upgrade it to 2.13 or later and join again, which writes them."
         % (capabilities.kuma_version, ", ".join(named[:3]), " and %d more" % (len(named) - 3) if len(named) > 3 else "")
     ]
+
+
+def _read_templates(hosts: t.Sequence[t.Dict[str, t.Any]]) -> None:
+    """Add to each host in play the texts of the Dataplane templates that it names; each file is read once."""
+    seen: t.Dict[str, t.Optional[str]] = {}
+    for host in hosts:
+        variables = host.get("variables") or {}
+        proxies = variables.get("proxies")
+        named = [variables, *(item for item in proxies if isinstance(item, dict))] if isinstance(proxies, list) else [variables]
+        texts: t.Dict[str, str] = {}
+        for path in [item.get("dataplane_template") for item in named]:
+            if not host["in_play"] or not isinstance(path, str) or not path:
+                continue
+            for directory in variables.get("search_dirs") or ["."]:
+                full = os.path.join(directory, os.path.expanduser(path))
+                if full not in seen:
+                    seen[full] = _text(full)
+                if seen[full] is not None:
+                    texts[path] = str(seen[full])
+                    break
+        host["templates"] = texts
+
+
+def _text(path: str) -> t.Optional[str]:
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return handle.read()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def main() -> None:

@@ -151,7 +151,7 @@ BAD_VARIABLES = [
     ({"address": None}, "web-1: kuma_dp_address is not set, expected"),
     ({"labels": {"bad key!": "x"}}, "web-1: kuma_dp_labels[\"bad key!\"] is 'x', expected a Kubernetes label"),
     ({"labels": {"kuma.io/zone": "b"}}, 'web-1: kuma_dp_labels["kuma.io/zone"] is \'b\', expected no label that the control plane'),
-    ({"lifecycle": "sideways"}, "web-1: kuma_dp_lifecycle is 'sideways', expected indirect"),
+    ({"lifecycle": "sideways"}, "web-1: kuma_dp_lifecycle is 'sideways', expected indirect or direct"),
     ({"outbound_pins": {"backend": 15001}}, "service backend is pinned to port 15001, which is reserved"),
     (
         {"outbound_range": "10001-10001", "upstreams": ["a", "b"]},

@@ -142,6 +142,39 @@ def test_the_plan_of_a_fleet_reads_five_times_and_writes_never(control_plane):
     run("dataplanes", {**api, "dataplanes": planned["dataplanes"], "state": "absent"})
 
 
+TEMPLATE = """
+type: Dataplane
+mesh: {{mesh}}
+name: {{name}}
+labels: {kuma.io/workload: {{workload}}, team: {{team}}}
+networking:
+  address: {{address}}
+  inbound: [{port: 8080, servicePort: 18080, serviceAddress: 127.0.0.1, tags: {kuma.io/service: web, kuma.io/protocol: tcp}}]
+"""
+
+
+def test_direct_proxies_are_planned_and_not_registered(control_plane, tmp_path):
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second/web.mustache").write_text(TEMPLATE)
+    template = {"dataplane_template": "web.mustache", "search_dirs": [str(tmp_path / "first"), str(tmp_path / "second")]}
+    hosts = [
+        fleet_host("direct-1", "10.9.7.1", upstreams=[], lifecycle="direct", dataplane_vars={"team": "shop"}, **template),
+        fleet_host("direct-2", "10.9.7.2", upstreams=[]),
+    ]
+    planned = run("fleet_plan", control_plane.options(hosts=hosts))
+    assert planned["differing"] == [item["name"] for item in planned["dataplanes"]] == ["direct-2"]
+    assert planned["not_ready"] == ["direct-1", "direct-2"]
+    (own,) = planned["plan"]["direct-1"]["proxies"]
+    assert (own["lifecycle"], own["template"], own["token"]["name"]) == ("direct", TEMPLATE, "direct-1")
+    hosts[0]["variables"]["dataplane_template"] = "nothing.mustache"
+    failed = run("fleet_plan", control_plane.options(hosts=hosts))
+    assert failed["problems"] == [
+        "direct-1: kuma_dp_dataplane_template nothing.mustache was not found on the controller, expected a file in first, second".replace(
+            "first, second", f"{tmp_path / 'first'}, {tmp_path / 'second'}"
+        )
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
