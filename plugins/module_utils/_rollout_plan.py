@@ -18,6 +18,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._rollout_settings i
 COVER, DRAINED = "cover", "drained"
 COVER_FROM = (2, 13, 7)  # listeners of older ones cannot be shared
 SECONDS = {COVER: 12.0, DRAINED: 8.0}  # a restart with short requests, its fence and gate included
+NAME_BUSY = 10.0  # more where a Direct proxy is restarted, whose name is not free before
 NAMED = 20  # hosts that a line of the plan names
 
 Host = t.Mapping[str, t.Any]
@@ -90,11 +91,14 @@ class _Planner:
         name = str(proxy["name"])
         instance = self.instances.get(name) or _roll_view.Instance()
         strategy, reasons, refused = self.strategy(host, proxy, name, instance)
+        if self.kind != "leave":
+            refused = str(proxy.get("refuse") or "") or refused
         return {
             "name": name,
             "strategy": strategy,
             "reasons": reasons,
             "refused": refused,
+            "direct": bool(proxy.get("direct")),
             "pending": [str(reason) for reason in proxy.get("pending") or []],
             "version": str(proxy.get("version") or instance.version),
             "services": dict(instance.services),
@@ -231,7 +235,7 @@ def make(
     abilities: Abilities = Abilities(),  # noqa: B008 -- a constant
     leftovers: t.Sequence[str] = (),
 ) -> Plan:
-    """The plan for ``hosts`` (``{host, reachable, proxies: [{name, strategy, possible, reasons, pending, version}], target_version}``).
+    """The plan for ``hosts`` (``{host, reachable, proxies: [{name, strategy, possible, reasons, pending, refuse, direct, version}], target_version}``).
 
     ``kind`` is restart, upgrade or leave. ``leftovers`` are hosts that an earlier run left in the middle; they go first.
     """
@@ -310,7 +314,7 @@ def expected_seconds(
 def _wave(hosts: t.Sequence[str], records: t.Mapping[str, Record], settings: Settings, services: t.Mapping[str, _rollout.Service]) -> float:
     if not hosts:
         return 0.0
-    longest = max(SECONDS[records[host]["strategy"]] for host in hosts)
+    longest = max(SECONDS[records[host]["strategy"]] + NAME_BUSY * any(part["direct"] for part in records[host]["parts"]) for host in hosts)
     numbers: t.Dict[str, int] = {}
     drained: t.Dict[str, int] = {}
     for host in hosts:

@@ -73,7 +73,8 @@ options:
       - The hosts, for O(state=start). Each has C(host), C(reachable), C(target_version) (the version of kuma-dp it is to run, for the
         gate) and C(proxies).
       - Each of the proxies has C(name), C(strategy) (V(auto), V(cover) or V(drained)), C(possible) and C(reasons) (whether its VM says that
-        it can be restarted under cover, and why not), C(pending) (why it is to be restarted) and C(version).
+        it can be restarted under cover, and why not), C(pending) (why it is to be restarted), C(refuse) (why it must not be restarted now),
+        C(direct) (whether it runs Direct, which takes longer) and C(version).
     type: list
     elements: dict
   settings:

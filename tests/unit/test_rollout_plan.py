@@ -55,6 +55,23 @@ def test_nothing_pending_is_skipped_and_force_rolls_it():
     assert make(hosts, overviews, kind="leave").order == ["web-0", "web-1", "web-2"]
 
 
+def test_a_proxy_that_must_not_be_restarted_is_refused_unless_it_leaves_or_nothing_is_pending():
+    hosts, overviews = fleet(3)
+    hosts[1]["proxies"][0]["refuse"] = "web-1 is fenced and Direct"
+    plan = make(hosts, overviews)
+    assert (plan.order, plan.refused) == (["web-0", "web-2"], {"web-1": "web-1 is fenced and Direct"})
+    assert "web-1" in make(hosts, overviews, kind="leave").order
+    hosts[1]["proxies"][0]["pending"] = []
+    assert make(hosts, overviews).skipped == {"web-1": "nothing to do"}
+
+
+def test_a_direct_proxy_takes_longer_because_its_name_has_to_be_free():
+    hosts, overviews = fleet(1)
+    before = make(hosts, overviews).seconds
+    hosts[0]["proxies"][0]["direct"] = True
+    assert make(hosts, overviews).seconds == before + _rollout_plan.NAME_BUSY
+
+
 def test_one_canary_of_each_kind_goes_first_and_gateways_last():
     hosts = [host(f"{service}-{index}") for service in ("web", "api") for index in range(4)] + [host("edge"), host("edge-2")]
     overviews = [overview(f"{service}-{index}", [service]) for service in ("web", "api") for index in range(4)]
