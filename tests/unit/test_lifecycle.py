@@ -126,7 +126,6 @@ BAD = [
         {"lifecycle": "direct", "dataplane_template": PATH},
         "web-1: kuma_dp_dataplane_template direct.yaml.mustache was not found on the controller, expected a file",
     ),
-    ({"lifecycle": "direct", "labels": {"team": "x"}, "services": [{"name": "web", "port": 80, "tags": {"a": "{{b}}"}}]}, "has {{ in it"),
     (
         {"lifecycle": "direct", "environment": ["KUMA_DATAPLANE_NAME", "OTHER"]},
         "web-1: kuma_dp_environment.KUMA_DATAPLANE_NAME is 'set', expected nothing: kuma-dp takes it from the Dataplane file",
@@ -139,6 +138,13 @@ BAD = [
 def test_bad_options_are_named(variables, message):
     problems = problems_of(host(1, **variables))
     assert any(message in problem for problem in problems), problems
+
+
+def test_a_file_that_kuma_dp_would_fill_in_is_refused():
+    proxy = {"host": "web-1", "name": "web-1", "field": "kuma_dp_", "template": ""}
+    desired = {"networking": {"inbound": [{"tags": {"a": "{{b}}"}}]}}
+    _planned, problems = _lifecycle.plan(proxy, desired, None, (2, 14, 3), True)
+    assert problems == ["web-1: the Dataplane of web-1 has {{ in it, expected none: kuma-dp fills its file in as a template"]
 
 
 def test_25_variables_that_contradict_a_dataplane_file_are_refused():

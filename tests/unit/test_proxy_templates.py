@@ -37,19 +37,24 @@ def _renderer():
 
 
 def proxy(name="web-1", **changes):
+    dataplane = {
+        "type": "Dataplane",
+        "mesh": "default",
+        "name": name,
+        "networking": {"inbound": [{"port": 8080}], "address": "10.0.0.11"},
+    }
     return {
         "name": name,
         "mesh": "default",
         "address": "10.0.0.11",
-        "dataplane": {
-            "type": "Dataplane",
-            "mesh": "default",
-            "name": name,
-            "networking": {"inbound": [{"port": 8080}], "address": "10.0.0.11"},
-        },
+        "dataplane": dataplane,
+        "file": dataplane,
         "outbounds": [{"service": "backend", "address": "127.0.0.1", "port": 19524}],
         "ports": {"admin": 9901, "readiness": 9902, "coredns": 15053, "envoy_dns": 15054, "dns_prometheus": 19153},
         "privileged_ports": False,
+        "lifecycle": "indirect",
+        "template": "",
+        "arguments": "",
         **changes,
     }
 
@@ -339,3 +344,63 @@ def test_a_vm_with_zone_proxies_alone_gets_no_file_of_outbounds():
     laid = files(kuma_dp_planned=[zone_proxy()], kuma_dp_look=look)
     assert not [file for file in laid["files"] if file["path"].endswith("outbounds.env")]
     assert [file for file in files()["files"] if file["path"].endswith("outbounds.env")]
+
+
+ARGUMENTS = "--dataplane-var=address=10.0.0.11,name=web-1"
+PATH = "/etc/kuma/dataplanes/web-1.yaml"
+
+
+def test_25_a_direct_proxy_is_given_its_file_and_no_name():
+    found = environment(kuma_dp_proxy=proxy(lifecycle="direct"))
+    assert found["KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH"] == PATH
+    assert not {"KUMA_DATAPLANE_NAME", "KUMA_DATAPLANE_MESH", "DATAPLANE_VARS"} & set(found)
+
+
+def test_the_values_of_a_template_are_the_only_argument_and_only_where_there_is_one():
+    plain, own = proxy("web-2"), proxy(lifecycle="direct", arguments=ARGUMENTS, template="name: {{ name }}\n")
+    assert environment(kuma_dp_proxy=own)["DATAPLANE_VARS"] == ARGUMENTS
+    unit = directives(render("kuma-dp@.service.j2", kuma_dp_planned=[plain, own]))
+    assert unit["ExecStart"] == ["/opt/kuma/current/bin/kuma-dp run $DATAPLANE_VARS"]
+    # Jinja leaves the braces of the user's template alone.
+    assert render("dataplane.yaml.j2", kuma_dp_proxy=own).strip() == "name: {{ name }}"
+
+
+def pending(running="direct", changed=(), **planned):
+    own = proxy(**{"lifecycle": "direct", "differs": False, "registered": True, **planned})
+    seen = {"unit": {"active": True}, "restart_reasons": [], "version": "2.14.3", "lifecycle": running}
+    text = render(
+        "pending.json.j2",
+        kuma_dp_names=["web-1"],
+        kuma_dp_planned=[own],
+        kuma_dp_look={"host": {"proxies": {"web-1": seen}}},
+        kuma_dp_written={"changed_paths": list(changed)},
+        kuma_dp_plan={"control_plane": {}},
+        kuma_dp_install=False,
+    )
+    found = json.loads(text)
+    return found[0]["reasons"] if found else []
+
+
+@pytest.mark.parametrize(
+    ("facts", "reasons"),
+    [
+        ({}, []),
+        ({"changed": [PATH]}, ["Dataplane changed after it was started"]),
+        ({"changed": [PATH], "differs": True}, ["Dataplane changed after it was started"]),
+        ({"differs": True}, ["the control plane holds another Dataplane than its file"]),
+        ({"differs": True, "registered": False}, ["the control plane does not hold its Dataplane"]),
+        ({"running": "indirect"}, ["it runs indirect, direct is wanted"]),
+        ({"lifecycle": "indirect"}, ["it runs direct, indirect is wanted"]),
+        # An Indirect one does not read its file, and what differs is written to the API.
+        ({"running": "indirect", "lifecycle": "indirect", "changed": [PATH], "differs": True}, []),
+    ],
+)
+def test_what_only_a_restart_changes_is_pending(facts, reasons):
+    assert pending(**facts) == reasons
+
+
+def test_only_a_roll_restarts_a_proxy_that_moves_or_is_held():
+    state = {"pending": [{"name": name, "reasons": ["x"]} for name in ("a", "b")], "ready": {}, "gates": [], "restartable": ["b"]}
+    hosts = {"vm1": {"kuma_dp_state": state}, "vm2": {"kuma_dp_state": {**state, "restartable": []}}}
+    found = json.loads(render("restarts.json.j2", ansible_play_hosts=["vm2", "vm1"], hostvars=hosts))
+    assert found == [{"host": "vm1", "names": ["b"], "ready": {}, "gates": []}]
