@@ -111,7 +111,8 @@ def test_the_unit_stops_with_a_drain_and_comes_back_whatever_happens():
     assert found["Restart"] == ["always"]
     assert found["After"] == ["network-online.target a.service b.service"]
     assert "StartLimitIntervalSec=0" in unit.partition("[Service]")[0]
-    assert found["ExecStart"] == ["/opt/kuma/current/bin/kuma-dp run"]
+    # One unit for all proxies of a VM, of which any may have a template; nothing is left of a variable that is not set.
+    assert found["ExecStart"] == ["/opt/kuma/current/bin/kuma-dp run $DATAPLANE_VARS"]
     assert found["SystemCallErrorNumber"] == ["EPERM"]
     assert found["CapabilityBoundingSet"] == found["AmbientCapabilities"] == [""]
     assert "Environment" not in found
@@ -122,7 +123,8 @@ def test_the_cover_is_like_the_proxy_but_for_what_two_cannot_share():
     main, cover = (directives(render(template, **values)) for template in ("kuma-dp@.service.j2", "kuma-dp-cover@.service.j2"))
     differing = {key for key in set(main) | set(cover) if main.get(key) != cover.get(key)}
     own = {"Description", "RuntimeDirectory", "WorkingDirectory", "EnvironmentFile", "UnsetEnvironment", "Restart", "RestartSec"}
-    assert differing == own | {"ExecStartPre", "WantedBy"}
+    # Its resource is filled in already.
+    assert differing == own | {"ExecStart", "ExecStartPre", "WantedBy"}
     assert cover["Restart"] == ["no"]
     assert cover["EnvironmentFile"] == ["/etc/kuma/env/%i.env", "/var/lib/kuma-dp/%i/cover/env"]
     # kuma-dp refuses a Dataplane file beside a name.
@@ -327,7 +329,7 @@ def test_every_option_has_a_default_or_is_required_and_is_described_in_the_readm
 
 def zone_proxy(kind="ingress", **changes):
     resource = {"type": "ZoneIngress", "name": "gate", "networking": {"address": "10.0.0.21", "port": 10001}}
-    return proxy("gate", zone_proxy=kind, proxy_type=kind, dataplane=resource, mesh="", **changes)
+    return proxy("gate", zone_proxy=kind, proxy_type=kind, dataplane=resource, file=resource, lifecycle="direct", mesh="", **changes)
 
 
 def test_trap_25_a_zone_proxy_brings_its_resource_and_neither_name_nor_mesh():
