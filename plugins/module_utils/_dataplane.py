@@ -15,7 +15,7 @@ import copy
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _schema
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _schema, _transparent
 
 Dataplane = t.Dict[str, t.Any]
 
@@ -51,7 +51,8 @@ def build(intent: t.Mapping[str, t.Any], model: str, labels_survive: bool = True
     ``intent``: ``name``, ``mesh``, ``address``, ``services`` ``[{name, port, service_port, service_address, address, protocol,
     tags, inbound_name, probe: {interval, timeout, healthy_threshold, unhealthy_threshold}}]``, ``outbounds``
     ``[{service, address, port, tags, backend_ref: {kind, name, port, labels}}]``, ``gateway`` ``{name, tags}`` of a delegated gateway (None:
-    it is none), ``labels``, ``workload``, ``admin_port``.
+    it is none), ``labels``, ``workload``, ``admin_port``, ``transparent_proxy`` (options of the role kuma_transparent_proxy; empty without
+    it).
     ``model`` is ``v2`` (tags) or ``v3`` (labels, ``protocol``, ``backendRef``). ``labels_survive`` is false for control planes
     that lose user labels (below 2.13): none are sent to them.
 
@@ -70,6 +71,8 @@ def build(intent: t.Mapping[str, t.Any], model: str, labels_survive: bool = True
     outbounds = [_outbound(outbound, model) for outbound in intent.get("outbounds") or []]
     if outbounds:
         networking["outbound"] = outbounds
+    if intent.get("transparent_proxy"):
+        networking["transparentProxying"] = _transparent.of_dataplane(intent["transparent_proxy"])
     if intent.get("admin_port"):
         networking["admin"] = {"port": int(intent["admin_port"])}
     labels = dict(intent.get("labels") or {})

@@ -23,6 +23,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _overview,
     _ports,
     _schema,
+    _transparent,
 )
 
 Proxy = t.Dict[str, t.Any]
@@ -238,6 +239,9 @@ class Fleet:
         ]
 
     def _claims(self, proxy: Proxy) -> t.List[Claim]:
+        if proxy["transparent_proxy"]:
+            # Envoy listens on two ports for everything; the ports of services are the application's own.
+            return _transparent_claims(proxy) + self._application_claims(proxy)
         inbounds = [
             Claim(
                 service.get("address") or proxy["address"],
@@ -315,6 +319,7 @@ class Fleet:
         admin = proxy["ports"]["admin"]
         intent = {
             **{key: proxy[key] for key in ("name", "mesh", "address", "services", "gateway", "outbounds", "labels", "workload")},
+            "transparent_proxy": proxy["transparent_proxy"],
             "admin_port": admin if admin != _ports.DEFAULT_PORTS["admin"] else None,
         }
         desired = _dataplane.build(intent, self.model, self.labels)
@@ -366,6 +371,15 @@ class Fleet:
         planned, problems = _lifecycle.plan(proxy, desired, text, self.release, self.labels)
         self.problems.extend(problems)
         return {**planned._asdict(), "file": _lifecycle.preset(desired, self.initial_state)}
+
+
+def _transparent_claims(proxy: Proxy) -> t.List[Claim]:
+    wanted = proxy["transparent_proxy"]
+    return [
+        Claim(_intent.ANY_ADDRESS, int(wanted[option]), "kuma_transparent_proxy_%s" % option)
+        for option in ("redirect_inbound_port", "redirect_outbound_port")
+        if _transparent.is_port(wanted.get(option))
+    ]
 
 
 def _proxy_pins(proxy: Proxy) -> t.Dict[str, int]:

@@ -111,6 +111,11 @@ class Processes:
                 inodes["socket:[%s]" % inode] = (address, port)
         return frozenset(self._sockets(pid, inodes))
 
+    def parent(self, pid: int) -> int:
+        """The process that started it, or took it over; 0 when there is none."""
+        fields = self._stat(pid)
+        return int(fields[1]) if len(fields) > 1 else 0
+
     def environment(self, pid: int) -> t.Dict[str, str]:
         """What a process was started with; empty when that cannot be read."""
         pairs = (item.partition("=") for item in self._read("%d/environ" % pid).split("\0"))

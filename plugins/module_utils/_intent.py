@@ -15,7 +15,13 @@ import ipaddress
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _application_gate, _dataplane, _intent_details, _lifecycle
+from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _application_gate,
+    _dataplane,
+    _intent_details,
+    _lifecycle,
+    _transparent,
+)
 
 PROTOCOLS = ("grpc", "http", "http2", "kafka", "tcp")
 COVER_SUFFIX = "-cover"
@@ -185,12 +191,32 @@ def read(host: str, variables: t.Mapping[str, t.Any], model: str) -> t.Tuple[t.L
     reader = Reader(host, model)
     explicit = variables.get("proxies")
     if not explicit:
-        return [_proxy(reader, variables, variables, "kuma_dp_")], reader.problems
+        proxies = [_proxy(reader, variables, variables, "kuma_dp_")]
+        _check_transparent(reader, variables, proxies)
+        return proxies, reader.problems
     proxies = []
     for index, value in enumerate(reader.items(explicit, "kuma_dp_proxies")):
         field = "kuma_dp_proxies[%d]" % index
         proxies.append(_proxy(reader, reader.mapping(value, field, _PROXY_KEYS), variables, field + "."))
+    _check_transparent(reader, variables, proxies)
     return proxies, reader.problems
+
+
+def _check_transparent(reader: Reader, variables: t.Mapping[str, t.Any], proxies: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Of a VM whose connections are redirected to its proxy."""
+    wanted = variables.get("transparent_proxy")
+    if not wanted:
+        return
+    reader.problems.extend("%s: kuma_transparent_proxy_%s" % (reader.host, problem) for problem in _transparent.problems(wanted))
+    if len(proxies) > 1:
+        reader.fault("kuma_dp_proxies", ["..."] * len(proxies), "one proxy: kuma_transparent_proxy_enabled leads all connections to one")
+    for proxy in proxies:
+        if proxy["upstreams"]:
+            reader.fault(
+                proxy["field"] + "upstreams",
+                [upstream["service"] for upstream in proxy["upstreams"]],
+                "none with kuma_transparent_proxy_enabled: applications call services by their names, and kuma-dp refuses outbounds",
+            )
 
 
 def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.Any], prefix: str) -> t.Dict[str, t.Any]:
@@ -214,7 +240,9 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
             if port is not None:
                 port_pins[kind] = port
     gateway = _intent_details.gateway(reader, own.get("gateway"), prefix + "gateway", services)
-    if gateway is not None and not upstreams:
+    if host.get("transparent_proxy"):
+        pass  # Everything that the VM calls goes through the proxy, without being named.
+    elif gateway is not None and not upstreams:
         reader.fault(prefix + "upstreams", own.get("upstreams"), "the services that the gateway sends requests to")
     elif not services and not upstreams:
         reader.fault(prefix + "services", own.get("services"), "services that this VM offers, or upstreams that it calls")
@@ -239,6 +267,7 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
         ),
         "reserved_ports": reader.ports(host.get("reserved_ports"), "kuma_dp_reserved_ports"),
         "port_pins": port_pins,
+        "transparent_proxy": host.get("transparent_proxy") or {},
         "field": prefix,
         **_lifecycle.read(reader, own, host, prefix),
     }

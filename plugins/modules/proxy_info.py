@@ -88,6 +88,10 @@ host:
     default_address: {description: The address of its default route., returned: when it has an address, type: str}
     user_exists: {description: Whether O(user) exists., returned: always, type: bool}
     group_exists: {description: Whether O(group) exists., returned: always, type: bool}
+    transparent_proxy:
+      description: Whether transparent proxying was set up here.
+      returned: always
+      type: bool
     needrestart: {description: Whether needrestart is configured here., returned: always, type: bool}
     listening:
       description: The listening TCP sockets.
@@ -133,6 +137,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _restart_machine,
     _restart_vm,
     _systemd,
+    _transparent_vm,
 )
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import Result, Runner, run
 
@@ -160,6 +165,7 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "user_exists": _exists(pwd.getpwnam, params["user"]),
         "group_exists": _exists(grp.getgrnam, params["group"]),
         "needrestart": os.path.isdir(NEEDRESTART),
+        "transparent_proxy": bool(_transparent_vm.Vm(runner).laid_down()),
         "listening": processes.listening(),
         "outbounds": {
             key: value

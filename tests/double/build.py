@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the meshfleet.kuma maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stand-ins for kuma-dp and kuma-cp as one executable file each."""
+"""The stand-ins for kuma-dp, kuma-cp and kumactl as one executable file each."""
 
 from __future__ import annotations
 
@@ -37,3 +37,9 @@ def _zipapp(package: str, version: str, main: str) -> bytes:
         for name, text in sorted(modules.items()):
             archive.writestr(zipfile.ZipInfo(name, TIME), text)
     return content.getvalue()
+
+
+def kumactl(version: str) -> bytes:
+    """The executable of a kumactl that says it has this version."""
+    source = (PACKAGE.parent / "kumactl" / "kumactl.py").read_text()
+    return SHEBANG + source.replace('VERSION = "2.14.3"', f"VERSION = {version!r}").encode()

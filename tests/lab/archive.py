@@ -21,7 +21,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.double.build import kuma_cp, kuma_dp
+from tests.double.build import kuma_cp, kuma_dp, kumactl
 from tests.lab.settings import LabError, cache
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -113,7 +113,9 @@ def build(
         programs["kuma-dp"] = NEVER_READY
     if with_control_plane:
         programs["kuma-cp"] = (directory / "kuma-cp").read_bytes() if directory else kuma_cp(wanted)
-    for optional in ("coredns",):
+    if not directory:
+        programs["kumactl"] = kumactl(wanted)
+    for optional in ("coredns", "kumactl"):
         if directory and (directory / optional).exists():
             programs[optional] = (directory / optional).read_bytes()
     key = hashlib.sha256(json.dumps([3, wanted, architecture]).encode())

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import metrics
+from . import metrics, transparent
 from .status import inbound_ready
 from .store import Resource, Store
 from .xds import (
@@ -179,6 +179,8 @@ class View:
             address, port = outbound.get("address", "127.0.0.1"), outbound["port"]
             listen(f"outbound:{address}:{port}", address, port, "OUTBOUND", filter_of(protocol, cluster, cluster, "15s"))
         self._readiness(out, networking, options, listen)
+        if "transparentProxying" in networking:
+            transparent.configure(out.resources, networking["transparentProxying"])
         metrics.configure(out.resources, self.store, proxy, options, shared)
         return out.seal()
 

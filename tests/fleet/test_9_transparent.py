@@ -1,0 +1,205 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Transparent proxying on a real host: rules of iptables, SSH that survives them, and a VM that lets nobody be locked out."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fleet.fleet import Fleet, service
+from tests.lab.ansible import Run
+from tests.lab.traffic import ask, outbounds
+
+CALLER, HOST = "vm1", "vm2"
+# Long enough for a join to come back, short enough to wait for.
+ROLLBACK = 30
+LOCKED_OUT = {"kuma_transparent_proxy_rollback_timeout": 8}
+UNIT = "kuma-transparent-proxy"
+# Rules of somebody else that the exclusion of the SSH port does not help against: every new connection to it is refused.
+LOCK_OUT = (
+    "[Service]\\nExecStartPost=iptables -w -t nat -I PREROUTING -p tcp --dport 22 -m comment --comment kuma/mesh/transparent/proxy/lockout"
+    " -j REDIRECT --to-ports 1\\nExecReload=iptables -w -t nat -I PREROUTING -p tcp --dport 22 -m comment"
+    " --comment kuma/mesh/transparent/proxy/lockout -j REDIRECT --to-ports 1\\n"
+)
+DROP_IN = f"/etc/systemd/system/{UNIT}.service.d"
+RULES = "iptables-save; ip6tables-save"
+# Asks the port of the service itself, as a caller without a proxy would.
+GET = "python3 -c \"import urllib.request as u; print(u.urlopen('http://{0}:8080/', timeout=10).read().decode().strip())\""
+
+
+class Pair:
+    """The host whose connections are redirected, and one that calls it."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet, self.host, self.caller = fleet, fleet.host(HOST), fleet.host(CALLER)
+
+    def inventory(self, enabled: bool = True, **variables: Any) -> Path:
+        redirected = {"kuma_transparent_proxy_enabled": enabled, "kuma_transparent_proxy_rollback_timeout": ROLLBACK, **variables}
+        probe = {"interval": "1s", "timeout": "1s"}
+        groups = {
+            "calling": {"hosts": {CALLER: {}}, "vars": {"kuma_dp_services": [service("shop")], "kuma_dp_upstreams": ["web"]}},
+            "called": {"hosts": {HOST: {}}, "vars": {"kuma_dp_services": [service("web", probe=probe)], **redirected}},
+        }
+        return self.fleet.stage.inventory(groups, "transparent.yml", **self.fleet.variables)
+
+    def join(self, *arguments: str, **variables: Any) -> Run:
+        return self.fleet.join(*arguments, inventory=self.inventory(**variables))[0]
+
+    def rules(self) -> list[str]:
+        """kumactl's own, without counters."""
+        return [line for line in self.host.run(RULES).splitlines() if "KUMA_MESH" in line or "kuma/mesh" in line]
+
+    def lock_out(self) -> None:
+        """Prepare the host so that the next rules catch SSH as well."""
+        self.host.run(f"mkdir -p {DROP_IN}; printf '{LOCK_OUT}' > {DROP_IN}/lockout.conf; systemctl daemon-reload")
+
+    def let_in(self) -> None:
+        self.host.run(f"rm -rf {DROP_IN}; systemctl daemon-reload")
+
+
+@pytest.fixture(scope="module")
+def pair(fleet: Fleet) -> Pair:
+    """Both hosts without anything of the mesh, and nothing registered."""
+    for name in (CALLER, HOST):
+        fleet.strip(name)
+    for name in fleet.dataplanes():
+        fleet.stage.control_plane.call("DELETE", f"/meshes/default/dataplanes/{name}")
+    return Pair(fleet)
+
+
+@pytest.fixture(scope="module")
+def locked_out(pair: Pair) -> Run:
+    """A first join whose rules catch SSH."""
+    pair.lock_out()
+    run = pair.join(**LOCKED_OUT)
+    pair.let_in()
+    return run
+
+
+@pytest.fixture(scope="module")
+def redirected(pair: Pair, locked_out: Run) -> tuple[Run, str]:
+    """A join, and what a login said that was there all the time."""
+    login = subprocess.Popen(pair.host.ssh_command("cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert login.stdin
+    assert login.stdout
+    login.stdin.write("before\n")
+    login.stdin.flush()
+    assert login.stdout.readline() == "before\n"
+    run = pair.join()
+    said, _error = login.communicate("after\n", timeout=30)
+    assert run.code == 0, run.explain()
+    return run, said
+
+
+def test_a_host_that_was_locked_out_undoes_the_rules_by_itself(pair: Pair, locked_out: Run) -> None:
+    """Traps 48 and 49: Ansible loses the host, the play fails for it alone and says so, and the host is as before."""
+    run = locked_out
+    assert run.code != 0
+    assert [host for host, counts in run.stats.items() if counts["failures"] or counts["unreachable"]] == [HOST], run.explain()
+    assert f"{HOST}: the VM has undone the rules of the transparent proxy by itself: no new connection" in run.messages, run.explain()
+    assert pair.rules() == []
+    assert (
+        pair.host.run(f"systemctl is-enabled {UNIT}; ls /etc/kuma-transparent-proxy /usr/local/lib/kuma-transparent-proxy", check=False)
+        == ""
+    )
+    assert pair.host.run(f"systemctl list-timers --all --plain --no-legend '{UNIT}*'") == ""
+
+
+def test_the_rules_are_there_and_the_login_of_before_still_works(pair: Pair, redirected: tuple[Run, str]) -> None:
+    """Trap 48: the SSH port is excluded, and a connection from before the rules is not redirected with its next packet."""
+    run, said = redirected
+    assert said == "after\n"
+    rules = pair.rules()
+    assert any("-A KUMA_MESH_INBOUND -p tcp -m tcp --dport 22 " in line for line in rules), rules
+    assert any("-A KUMA_MESH_OUTBOUND_REDIRECT -p tcp" in line and "--to-ports 15001" in line for line in rules)
+    assert pair.host.run(f"systemctl is-enabled {UNIT}; systemctl is-active {UNIT}").split() == ["enabled", "active"]
+    assert pair.host.run("nft list tables | grep warm || true") == ""
+    assert sorted(run.changed) == [CALLER, HOST] or sorted(run.changed) == [HOST]
+
+
+def test_traffic_goes_through_the_proxy_in_both_directions(pair: Pair, redirected: tuple[Run, str]) -> None:
+    answers = ask(pair.caller, outbounds(pair.caller)["WEB"], 10)
+    assert (sorted(answers.by_host), answers.failures) == ([HOST], [])
+    # Nobody listens on the port of the service: what answers there was redirected.
+    assert pair.host.run("ss -Hltn 'sport = :8080'") == ""
+    assert pair.caller.run(GET.format(pair.host.address)).strip() == HOST
+    counter = "iptables -t nat -vxL KUMA_MESH_OUTBOUND_REDIRECT | awk '/REDIRECT.*tcp/ {print $1}'"
+    before = int(pair.host.run(counter).split()[-1])
+    assert pair.host.run(GET.format(pair.caller.address)).strip() == CALLER
+    assert int(pair.host.run(counter).split()[-1]) > before
+
+
+def test_a_second_run_changes_nothing_and_costs_one_task(pair: Pair, redirected: tuple[Run, str]) -> None:
+    before = pair.rules()
+    with pair.fleet.stage.recorder.watch() as seen:
+        run = pair.join()
+    assert run.code == 0, run.explain()
+    assert (run.changed, seen.writes) == ({}, [])
+    assert len(run.vm_tasks(HOST)) == len(run.vm_tasks(CALLER)) + 1
+    assert pair.rules() == before
+
+
+def test_check_mode_shows_the_rules_and_changes_nothing(pair: Pair, redirected: tuple[Run, str]) -> None:
+    before = pair.rules()
+    run = pair.join("--check", "--diff", kuma_transparent_proxy_exclude_inbound_ports=[9100])
+    assert run.code == 0, run.explain()
+    assert list(run.changed) == [HOST]
+    assert '+-A KUMA_MESH_INBOUND -m comment --comment "kuma/mesh/transparent/proxy/exclude inbound traffic from port 9100' in run.output
+    assert pair.rules() == before
+
+
+def test_rules_that_vanished_are_named_and_applied_again(pair: Pair, redirected: tuple[Run, str]) -> None:
+    before = pair.rules()
+    pair.host.run("iptables -t nat -D PREROUTING 1; iptables -t nat -F KUMA_MESH_INBOUND")
+    check = pair.join("--check", "--diff")
+    assert list(check.changed) == [HOST], check.explain()
+    assert "+ipv4: nat -A PREROUTING -p tcp" in check.output
+    run = pair.join()
+    assert run.code == 0, run.explain()
+    assert list(run.changed) == [HOST]
+    assert pair.rules() == before
+
+
+def test_a_change_that_locks_out_goes_back_to_the_rules_of_before(pair: Pair, redirected: tuple[Run, str]) -> None:
+    before = pair.rules()
+    pair.lock_out()
+    run = pair.join(kuma_transparent_proxy_exclude_inbound_ports=[9100], **LOCKED_OUT)
+    assert run.code != 0
+    assert f"{HOST}: the VM has undone the rules" in run.messages, run.explain()
+    pair.let_in()
+    pair.host.run(f"systemctl reload-or-restart {UNIT}")
+    assert pair.rules() == before
+
+
+def test_a_reboot_keeps_the_rules_and_the_proxy_starts_after_them(pair: Pair, redirected: tuple[Run, str]) -> None:
+    """Trap 48: rules do not survive a reboot by themselves."""
+    before = pair.rules()
+    pair.host.reboot()
+    assert pair.rules() == before
+    ready = int(pair.host.run(f"systemctl show --property=ActiveEnterTimestampMonotonic --value {UNIT}"))
+    started = int(pair.host.run(f"systemctl show --property=ExecMainStartTimestampMonotonic --value kuma-dp@{HOST}"))
+    assert 0 < ready <= started
+    pair.fleet.wait_ready(HOST)
+    run = pair.join()
+    assert (run.code, run.changed) == (0, {}), run.explain()
+
+
+def test_leaving_removes_the_rules_before_the_proxy_stops(pair: Pair, redirected: tuple[Run, str]) -> None:
+    run, _seen = pair.fleet.leave("--limit", HOST, inventory=pair.inventory())
+    assert run.code == 0, run.explain()
+    assert pair.rules() == []
+    lines = pair.host.run(
+        f"journalctl --no-pager -o cat --boot _PID=1 UNIT={UNIT}.service + _PID=1 UNIT=kuma-dp@{HOST}.service"
+    ).splitlines()
+    gone = max(index for index, line in enumerate(lines) if line.startswith("Stopped") and UNIT in line)
+    assert gone < min(index for index, line in enumerate(lines) if line.startswith("Stopping") and "kuma-dp@" in line)
+    left = "ls -d /etc/kuma-transparent-proxy /usr/local/lib/kuma-transparent-proxy /etc/systemd/system/kuma-transparent-proxy.service"
+    assert pair.host.run(f"{left} 2>/dev/null", check=False) == ""
+    again, _seen = pair.fleet.leave("--limit", HOST, inventory=pair.inventory())
+    assert (again.code, again.changed) == (0, {}), again.explain()
