@@ -185,7 +185,8 @@ def same(held: t.Optional[t.Mapping[str, t.Any]], wanted: t.Mapping[str, t.Any],
 
 def rules_of(saved: str) -> t.List[str]:
     """kumactl's own lines in the output of iptables-save, each with its table in front; counters and other people's left out."""
-    table, found = "", []
+    table = ""
+    found: t.List[str] = []
     for line in saved.splitlines():
         if line.startswith("*"):
             table = line[1:].strip()

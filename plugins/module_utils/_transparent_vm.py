@@ -74,11 +74,11 @@ class Vm:
 
     def held(self) -> t.Optional[_transparent.Settings]:
         """The settings that were confirmed; None when there are none."""
-        return _read(self.settings_path)
+        return t.cast(t.Optional[_transparent.Settings], _read(self.settings_path))
 
     def pending(self) -> t.Optional[t.Dict[str, t.Any]]:
         """``{settings, connection, applied}`` of what waits to be confirmed; None when nothing does."""
-        return _read(self.pending_path)
+        return t.cast(t.Optional[t.Dict[str, t.Any]], _read(self.pending_path))
 
     def rules(self) -> _transparent.Rules:
         """kumactl's rules that are there, by family."""
@@ -91,7 +91,7 @@ class Vm:
 
     def expected(self) -> _transparent.Rules:
         """The rules as they were after the boot unit had applied them."""
-        return _read(self.rules_path) or {}
+        return t.cast(_transparent.Rules, _read(self.rules_path) or {})
 
     def apply(self) -> None:
         """Apply what is pending, else what is held. Raises Failed."""
