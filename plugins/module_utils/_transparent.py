@@ -199,7 +199,7 @@ def rules_of(saved: str) -> t.List[str]:
 
 def vanished(expected: t.Mapping[str, t.Sequence[str]], present: t.Mapping[str, t.Sequence[str]]) -> t.List[str]:
     """Rules that were applied and are gone, and rules that are there instead; empty when all is as it was."""
-    found = []
+    found: t.List[str] = []
     for family in sorted(set(expected) | set(present)):
         before, after = list(expected.get(family) or []), list(present.get(family) or [])
         if before != after:
