@@ -124,6 +124,14 @@ def test_a_connection_that_proves_nothing_undoes_everything(world, connection):
     assert world.vm.held() is None
 
 
+def test_rules_that_are_gone_at_the_confirmation_undo_everything(world):
+    order(world, OLD)
+    world.saved["ip6tables"] = []
+    with pytest.raises(_transparent_vm.Failed, match="the rules are not those that were applied: ipv6: gone"):
+        world.vm.confirm(AGAIN)
+    assert (world.rules, world.vm.held()) == ([], None)
+
+
 def test_kumactl_that_fails_undoes_everything_and_says_why(world):
     world.failing.add((WANTED["kumactl"], "install"))
     with pytest.raises(_transparent_vm.Failed, match=r"kuma-transparent-proxy\.service is failed, and everything was undone"):
