@@ -95,12 +95,15 @@ class Login:
         command = host.ssh_command("while sleep 0.2; do echo tick; done")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self.heard = 0
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
         self.wait()
 
     def _listen(self) -> None:
-        for _line in self.process.stdout or []:
-            self.heard += 1
+        assert self.process.stdout
+        with self.process.stdout as output:
+            for _line in output:
+                self.heard += 1
 
     def wait(self) -> None:
         """Until the host has spoken once more."""
@@ -110,6 +113,7 @@ class Login:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.listener.join()
 
 
 @pytest.fixture(scope="module")
