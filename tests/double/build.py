@@ -26,6 +26,12 @@ def kuma_cp(version: str) -> bytes:
     return _zipapp("kuma_cp", f"VERSION = {version!r}\n", start)
 
 
+def kumactl(version: str) -> bytes:
+    """The same of a kumactl, which is one file of text."""
+    source = (HERE / "kumactl" / "kumactl.py").read_text()
+    return SHEBANG + source.replace('VERSION = "2.14.3"', f"VERSION = {version!r}").encode()
+
+
 def _zipapp(package: str, version: str, main: str) -> bytes:
     modules = {f"{package}/{path.name}": path.read_text() for path in (HERE / package).glob("*.py")}
     modules[f"{package}/version.py"] = version
@@ -37,9 +43,3 @@ def _zipapp(package: str, version: str, main: str) -> bytes:
         for name, text in sorted(modules.items()):
             archive.writestr(zipfile.ZipInfo(name, TIME), text)
     return content.getvalue()
-
-
-def kumactl(version: str) -> bytes:
-    """The executable of a kumactl that says it has this version."""
-    source = (PACKAGE.parent / "kumactl" / "kumactl.py").read_text()
-    return SHEBANG + source.replace('VERSION = "2.14.3"', f"VERSION = {version!r}").encode()
