@@ -136,7 +136,7 @@ def test_a_direct_proxy_registers_itself_and_a_rerun_changes_nothing(direct: Dir
     assert direct.fleet.snapshot(CALLER, ONLY) == before
 
 
-def test_34_another_dataplane_is_pending_and_comes_with_a_covered_restart_although_the_name_stays_busy(direct: Direct) -> None:
+def test_trap_34_another_dataplane_is_pending_and_comes_with_a_covered_restart_although_the_name_stays_busy(direct: Direct) -> None:
     """The other Dataplane is a template of the user's, which kuma-dp fills in (trap 33)."""
     run, seen = rolled(direct, "direct", **direct.templated())
     assert "Dataplane changed after it was started" in run.output
@@ -172,7 +172,7 @@ def test_a_fenced_direct_proxy_is_not_restarted_into_traffic(direct: Direct) -> 
     direct.fleet.set_inbounds(ONLY, health={"ready": True})
 
 
-def test_9_the_control_plane_deletes_what_leaves_and_the_play_only_sees_to_it(direct: Direct) -> None:
+def test_trap_9_the_control_plane_deletes_what_leaves_and_the_play_only_sees_to_it(direct: Direct) -> None:
     run, seen = direct.fleet.leave("--limit", ONLY, inventory=direct.inventory("direct"))
     assert run.code == 0, run.explain()
     assert sorted(direct.fleet.dataplanes()) == [CALLER]

@@ -146,7 +146,7 @@ def test_a_host_that_was_locked_out_undoes_the_rules_by_itself(pair: Pair, locke
     assert pair.host.run(f"systemctl list-timers --all --plain --no-legend '{UNIT}*'") == ""
 
 
-def test_connections_from_before_the_rules_survive_them(locked_out: tuple[Run, Login]) -> None:
+def test_trap_48_connections_from_before_the_rules_survive_them(locked_out: tuple[Run, Login]) -> None:
     """Trap 48: the next packet that sshd sends would be redirected; so would the result of the task that ordered the rules."""
     run, login = locked_out
     login.wait()
@@ -154,7 +154,7 @@ def test_connections_from_before_the_rules_survive_them(locked_out: tuple[Run, L
     assert (ordered["status"], ordered["changed"]) == ("ok", True), run.explain()
 
 
-def test_the_rules_are_there_and_ssh_is_excluded(pair: Pair, redirected: Run) -> None:
+def test_trap_48_the_rules_are_there_and_ssh_is_excluded(pair: Pair, redirected: Run) -> None:
     """Trap 48: the SSH port is not excluded by itself."""
     rules = pair.rules()
     assert any(line.startswith("-A KUMA_MESH_INBOUND ") and "--dport 22 " in line and line.endswith("RETURN") for line in rules), rules
@@ -174,6 +174,16 @@ def test_traffic_goes_through_the_proxy_in_both_directions(pair: Pair, redirecte
     before = int(pair.host.run(counter).split()[-1])
     assert pair.host.run(GET.format(pair.caller.address)).strip() == CALLER
     assert int(pair.host.run(counter).split()[-1]) > before
+
+
+def test_trap_49_a_port_that_nobody_declared_is_refused(pair: Pair, redirected: Run) -> None:
+    get = GET.replace(":8080", ":9999").replace(".strip())", ".strip()[:20])")
+    pair.host.run("systemd-run --quiet --unit=undeclared python3 -m http.server 9999")
+    try:
+        wait_until(lambda: pair.host.run("ss -Hltn 'sport = :9999'") != "", 20, "a server on a port that is not in the Dataplane")
+        assert pair.caller.run(get.format(pair.host.address), check=False) == ""
+    finally:
+        pair.host.run("systemctl stop undeclared")
 
 
 def test_a_second_run_changes_nothing_and_costs_one_task(pair: Pair, redirected: Run) -> None:

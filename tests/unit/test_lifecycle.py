@@ -60,7 +60,7 @@ def test_the_file_of_a_direct_proxy_is_the_dataplane_that_an_indirect_one_has():
     assert (own["template"], own["arguments"]) == ("", "")
 
 
-def test_8_the_file_of_a_direct_proxy_says_not_ready():
+def test_trap_8_the_file_of_a_direct_proxy_says_not_ready():
     inbound = planned(direct())["file"]["networking"]["inbound"][0]
     assert (inbound["state"], inbound["health"]) == ("NotReady", {"ready": False})
     assert "state" not in planned(direct())["dataplane"]["networking"]["inbound"][0]
@@ -147,7 +147,7 @@ def test_a_file_that_kuma_dp_would_fill_in_is_refused():
     assert problems == ["web-1: the Dataplane of web-1 has {{ in it, expected none: kuma-dp fills its file in as a template"]
 
 
-def test_25_variables_that_contradict_a_dataplane_file_are_refused():
+def test_trap_25_variables_that_contradict_a_dataplane_file_are_refused():
     for name in _lifecycle.CONTRADICTIONS:
         assert any(name in problem for problem in problems_of(direct(environment=[name])))
         assert problems_of(host(1, environment=[name])) == []
@@ -168,7 +168,7 @@ BAD_VALUES = [
 
 
 @pytest.mark.parametrize(("values", "message"), BAD_VALUES)
-def test_33_values_that_would_not_arrive_are_refused(values, message):
+def test_trap_33_values_that_would_not_arrive_are_refused(values, message):
     problems = problems_of(templated(dataplane_vars=values))
     assert any(message in problem for problem in problems), problems
 

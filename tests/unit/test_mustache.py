@@ -57,7 +57,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("text", "message"), FAULTS)
-def test_33_what_kuma_dp_would_leave_out_or_change_is_said(text, message):
+def test_trap_33_what_kuma_dp_would_leave_out_or_change_is_said(text, message):
     found = _mustache.problems(_mustache.parse(text), VALUES)
     assert any(message in fault for fault in found), found
 

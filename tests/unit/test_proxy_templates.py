@@ -352,7 +352,7 @@ ARGUMENTS = "--dataplane-var=address=10.0.0.11,name=web-1"
 PATH = "/etc/kuma/dataplanes/web-1.yaml"
 
 
-def test_25_a_direct_proxy_is_given_its_file_and_no_name():
+def test_trap_25_a_direct_proxy_is_given_its_file_and_no_name():
     found = environment(kuma_dp_proxy=proxy(lifecycle="direct"))
     assert found["KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH"] == PATH
     assert not {"KUMA_DATAPLANE_NAME", "KUMA_DATAPLANE_MESH", "DATAPLANE_VARS"} & set(found)

@@ -70,7 +70,7 @@ class DirectVm(Vm):
 
 @given(KILLS, st.sampled_from([0.3, 3.0]), st.booleans())
 @settings(max_examples=150)
-def test_34_a_direct_proxy_is_started_when_its_name_is_free_and_its_cover_serves_until_then(kills, idle_after, reshaped):
+def test_trap_34_a_direct_proxy_is_started_when_its_name_is_free_and_its_cover_serves_until_then(kills, idle_after, reshaped):
     vm = DirectVm(kills=kills, idle_after=idle_after, reshaped=reshaped)
     state = vm.restart()
     assert (state["outcome"], state["served_by"], vm.gaps) == ("restarted", "main", 0)

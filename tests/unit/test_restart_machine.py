@@ -112,7 +112,9 @@ BUSY = st.frozensets(st.tuples(st.integers(1, 40), st.sampled_from(["main", "cov
 def test_an_admin_interface_that_is_too_busy_to_answer_costs_nothing(kills, busy, dies):
     vm = Vm(kills=kills, busy=busy, main_dies_in="retire" if dies else None)
     state = vm.restart()
-    assert (vm.gaps, served_at_the_end(vm)) == (0, ["main"])
+    assert served_at_the_end(vm) == ["main"]
+    # One that says nothing at any of the first looks does not serve as far as anybody can tell: it is restarted at once.
+    assert vm.gaps == 0 or all((look, "main") in busy for look in (1, 2, 3, 4))
     assert state["outcome"] == "restarted" or any((look, "main") in busy for look in (1, 2, 3))
 
 

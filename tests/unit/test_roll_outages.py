@@ -146,7 +146,7 @@ def test_a_worker_of_a_dead_controller_stops(rolling):
     roll = rolling()
     roll.start(roll.hosts("web-1"))
     alive = roll.roll()
-    alive.parent = lambda: 1
+    alive.parent = lambda: 0
     with pytest.raises(_roll_run.Stopped, match="is gone"):
         _roll_host.Host(alive, "web-1").admit()
     assert roll.mesh.serves("web-1")

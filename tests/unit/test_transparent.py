@@ -52,7 +52,7 @@ def dry_run(settings):
 
 
 @given(OPTIONS, st.sets(PORTS, min_size=1, max_size=3), st.sampled_from([[], ["10.9.9.9"]]))
-def test_whatever_is_asked_for_kumactl_takes_it_and_ssh_is_excluded(options, ssh_ports, controllers):
+def test_trap_48_whatever_is_asked_for_kumactl_takes_it_and_ssh_is_excluded(options, ssh_ports, controllers):
     """Trap 48: the SSH port is not excluded by itself."""
     wanted = {**WANTED, **options}
     assert _transparent.problems(wanted) == []

@@ -289,7 +289,7 @@ def test_two_runs_at_once_are_refused(world, module):
     assert "other rules wait to be confirmed" in module(client_port=50005)["msg"]
 
 
-def test_a_user_that_uninstall_does_not_find_is_refused(world, module, monkeypatch):
+def test_trap_48_a_user_that_uninstall_does_not_find_is_refused(world, module, monkeypatch):
     """Trap 48: uninstall has no option for the user."""
     monkeypatch.setattr(_transparent, "OWNER_NAME", "nobody-has-this-name")
     assert "`kumactl uninstall transparent-proxy` looks for one of the two" in module(user="root")["msg"]

@@ -45,7 +45,8 @@ def test_trap_5_whatever_it_exits_with_it_comes_back():
 
 def test_trap_24_there_is_one_channel_for_settings():
     (start,) = unit()["ExecStart"]
-    assert start.split()[1:] == ["run"]
+    # The values of a user's template have no variable of kuma-dp: a flag is made of them, and of nothing else.
+    assert start.split()[1:] == ["run", "$DATAPLANE_VARS"]
     assert "Environment" not in unit()
 
 
@@ -78,14 +79,14 @@ def test_trap_29_a_token_that_is_newer_than_the_process_makes_a_restart_pending(
         (tmp_path / kind).touch()
     written = (tmp_path / "token").stat().st_mtime
     observer = _proxy.Observer(str(tmp_path), str(tmp_path), None, None)
-    reasons = observer.restart_reasons({**paths, "environment": "/no", "CA": "/no"}, {}, written - 1, None, False, None)
+    reasons = observer.restart_reasons({**paths, "environment": "/no", "CA": "/no"}, {}, written - 1, None, False, None, "indirect")
     assert reasons == ["token changed after it was started"]
-    assert observer.restart_reasons(paths, {}, written + 1, None, False, None) == []
+    assert observer.restart_reasons(paths, {}, written + 1, None, False, None, "indirect") == []
 
 
 def test_trap_30_it_is_registered_before_it_starts_and_is_started_without_a_limit():
     names = [task["name"] for task in yaml.safe_load((ROLE / "tasks/main.yml").read_text())]
-    assert names.index("Plan and register the fleet") < names.index("Start the proxies")
+    assert names.index("Plan and register the fleet") < names.index("Lay everything down and start what is not running")
     assert unit()["StartLimitIntervalSec"] == ["0"]
 
 
