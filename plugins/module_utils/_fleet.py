@@ -51,7 +51,8 @@ class Fleet:
     """The hosts of an inventory group as they should be, beside what the control plane holds.
 
     ``hosts``: ``[{host, in_play, variables, observed, templates}]``, where ``variables`` are the role's without prefix, ``observed``
-    is what proxy_info found (None where nothing is known) and ``templates`` the texts of Dataplane templates by path. ``overviews`` are the mesh's DataplaneOverviews. Hosts that are not in
+    is what proxy_info found (None where nothing is known) and ``templates`` the texts of Dataplane templates by path. ``overviews`` are the
+    mesh's DataplaneOverviews. Hosts that are not in
     the play count for uniqueness and for the outbound map only. One with ``dropped_out`` was in the play until its variables
     failed the role's own check, or until it was unreachable: what is wrong with its variables stops the others, too.
     """

@@ -25,14 +25,15 @@ STEP = 10
 def allocate(
     proxies: t.Sequence[t.Mapping[str, t.Any]],
     taken: t.AbstractSet[int] = frozenset(),
-    defaults: t.Mapping[str, int] = DEFAULT_PORTS,
+    series: t.Optional[t.Mapping[str, int]] = None,
 ) -> t.Dict[str, t.Dict[str, int]]:
     """Give every proxy of one VM its own ports.
 
     ``proxies`` are ``{name, pins: {kind: port}, current: {kind: port}}``; a pin wins over what the proxy uses now, which
-    wins over the first free port of the series default, default + 10, ... of ``defaults``. ``taken`` are ports used by others.
+    wins over the first free port of the series default, default + 10, ... of ``series`` (those of a Dataplane). ``taken`` are ports used by others.
     Returns ``{name: {kind: port}}``. Ports never depend on the order of the proxies once they are in use.
     """
+    defaults = DEFAULT_PORTS if series is None else series
     result: t.Dict[str, t.Dict[str, int]] = {proxy["name"]: {} for proxy in proxies}
     used = set(taken)
     for source in ("pins", "current"):

@@ -23,7 +23,8 @@ class Settings:
     """``limit``, ``budget``, ``stages`` and ``max_failures`` are counts or percentages of what they are about; times are seconds.
 
     ``limit``: hosts of one service in flight. ``budget``: instances of one service that may not serve. ``canaries``: successes that each
-    group of like hosts needs before the rest of it follows. ``hooked``: tasks of the user run before each restart. ``host_timeout``: after which a host without a result has failed.
+    group of like hosts needs before the rest of it follows. ``hooked``: tasks of the user run before each restart.
+    ``host_timeout``: after which a host without a result has failed.
     """
 
     limit: str = "25%"

@@ -135,12 +135,11 @@ requests:
   type: int
 """
 
-import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _generation, _lifecycle, _preflight
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _generation, _lifecycle, _preflight, _templates
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._capabilities import Capabilities
@@ -180,7 +179,7 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     except ApiError as error:
         problems.append(str(error) + _preflight.variable(error))
 
-    _read_templates(hosts)
+    _templates.read(hosts)
     fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive, module.params["initial_state"])
     plans = fleet.plan()
     problems.extend(fleet.problems)
@@ -217,35 +216,6 @@ def _labels(hosts: t.Sequence[t.Mapping[str, t.Any]], capabilities: Capabilities
         "kuma_dp_workload and kuma_dp_owner of %s%s have no effect. Upgrade it to 2.13 or later and join again, which writes them."
         % (capabilities.kuma_version, ", ".join(named[:3]), " and %d more" % (len(named) - 3) if len(named) > 3 else "")
     ]
-
-
-def _read_templates(hosts: t.Sequence[t.Dict[str, t.Any]]) -> None:
-    """Add to each host in play the texts of the Dataplane templates that it names; each file is read once."""
-    seen: t.Dict[str, t.Optional[str]] = {}
-    for host in hosts:
-        variables = host.get("variables") or {}
-        proxies = variables.get("proxies")
-        named = [variables, *(item for item in proxies if isinstance(item, dict))] if isinstance(proxies, list) else [variables]
-        texts: t.Dict[str, str] = {}
-        for path in [item.get("dataplane_template") for item in named]:
-            if not host["in_play"] or not isinstance(path, str) or not path:
-                continue
-            for directory in variables.get("search_dirs") or ["."]:
-                full = os.path.join(directory, os.path.expanduser(path))
-                if full not in seen:
-                    seen[full] = _text(full)
-                if seen[full] is not None:
-                    texts[path] = str(seen[full])
-                    break
-        host["templates"] = texts
-
-
-def _text(path: str) -> t.Optional[str]:
-    try:
-        with open(path, encoding="utf-8") as handle:
-            return handle.read()
-    except (OSError, UnicodeDecodeError):
-        return None
 
 
 def main() -> None:

@@ -164,8 +164,8 @@ results:
     name: {description: The proxy., returned: always, type: str, sample: web-1}
     outcome:
       description:
-        - V(restarted), V(failed), V(stopped) with O(until=stopped), or V(untouched) when the proxy is what it was before. After a proxy that was not restarted the following
-          ones are not begun.
+        - V(restarted), V(failed), V(stopped) with O(until=stopped), or V(untouched) when the proxy is what it was before. After a proxy
+          that was not restarted the following ones are not begun.
       returned: always
       type: str
       sample: restarted

@@ -32,7 +32,13 @@ def plain(**more):
 def test_a_gate_of_the_inventory_asks_the_application_not_the_proxy():
     services = [
         {"name": "web", "port": 8080, "service_port": 18080, "gate": {"path": "/healthz"}},
-        {"name": "admin", "port": 8081, "service_port": 18081, "service_address": "10.0.0.1", "gate": {"path": "/?a=b", "status": [200, "204"], "timeout": "2m", "interval": "500ms"}},
+        {
+            "name": "admin",
+            "port": 8081,
+            "service_port": 18081,
+            "service_address": "10.0.0.1",
+            "gate": {"path": "/?a=b", "status": [200, "204"], "timeout": "2m", "interval": "500ms"},
+        },
         {"name": "other", "port": 8082, "service_port": 18082},
     ]  # fmt: skip
     plans, problems = plan([host(1, services=services)])
