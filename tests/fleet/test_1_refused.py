@@ -172,7 +172,7 @@ def test_a_control_plane_that_cannot_be_used_is_explained(fleet: Fleet, case: st
 
 def test_what_the_control_plane_rejects_is_passed_on(fleet: Fleet) -> None:
     def spoil(groups: dict[str, Any]) -> None:
-        groups["web"]["hosts"]["vm3"]["kuma_dp_services"] = [service("web", tags={"version": "one or two"})]
+        groups["web"]["hosts"]["vm3"]["kuma_dp_owner"] = "two words"
 
     before = fleet.snapshot()
     run, seen = fleet.join("--limit", "vm3", inventory=fleet.inventory(spoil))
@@ -181,10 +181,10 @@ def test_what_the_control_plane_rejects_is_passed_on(fleet: Fleet) -> None:
     assert fleet.dataplanes() == {}
     assert seen.tokens == []
     message = " ".join(run.messages.split())
-    for expected in ("vm3", 'tags["version"]', "tag value must consist of alphanumeric characters"):
+    for expected in ("vm3", 'labels["meshfleet.kuma/owner"]', "a valid label must be an empty string or consist of alphanumeric characters"):
         assert expected in message, message
     failures = [event["result"].get("failure") or event["result"].get("results") for event in run.results]
-    assert "networking.inbound[0].tags" in json.dumps(failures)
+    assert "meshfleet.kuma/owner" in json.dumps(failures)
 
 
 def test_a_host_that_fails_its_own_check_stops_the_others(fleet: Fleet) -> None:
