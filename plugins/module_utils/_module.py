@@ -13,6 +13,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _tokens
+
 Result = t.Dict[str, t.Any]
 # Runs a command and returns its exit status, output and error output. A program that does not exist is status 127.
 Runner = t.Callable[[t.Sequence[str]], t.Tuple[int, str, str]]
@@ -31,6 +33,14 @@ class ModuleFailed(Exception):
         super().__init__(msg)
         self.msg = msg
         self.result: Result = dict(result or {})
+
+
+def seconds(option: str, duration: str) -> float:
+    """What an option such as ``drain_time`` says, ``45s`` or a number of seconds. ModuleFailed names the option."""
+    try:
+        return _tokens.parse_seconds(duration)
+    except ValueError as exc:
+        raise ModuleFailed("%s: %s" % (option, exc)) from None
 
 
 def is_secret_name(name: str) -> bool:

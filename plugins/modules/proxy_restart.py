@@ -209,13 +209,12 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _restart_files,
     _restart_run,
     _restart_vm,
-    _tokens,
 )
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run, seconds
 
 
 def restart(module: AnsibleModule, runner: Runner) -> Result:
-    params = dict(module.params, drain_time=_seconds(module.params["drain_time"]))
+    params = dict(module.params, drain_time=seconds("drain_time", module.params["drain_time"]))
     wishes = params["proxies"]
     twice = sorted({wish["name"] for wish in wishes if [other["name"] for other in wishes].count(wish["name"]) > 1})
     if twice:
@@ -248,13 +247,6 @@ def _gated(result: t.Dict[str, t.Any], gates: t.Sequence[_application_gate.Gate]
         return result
     closed = _application_gate.closed([gate for gate in gates if gate["proxy"] == result["name"]])
     return dict(result, outcome="failed", problem="; ".join(closed)) if closed else result
-
-
-def _seconds(duration: str) -> float:
-    try:
-        return _tokens.parse_seconds(duration)
-    except ValueError as exc:
-        raise ModuleFailed("drain_time: %s" % exc) from None
 
 
 def main() -> None:

@@ -142,9 +142,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _restart_files,
     _restart_stop,
     _service,
-    _tokens,
 )
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run, seconds
 
 
 def bring(module: AnsibleModule, runner: Runner) -> Result:
@@ -153,7 +152,7 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
     units = _proxy.units_of(names, runner)
     steps = _service.steps_to(params["state"], params["enabled"], units)
     helpers = _service.helpers_of(names, runner) if params["state"] == "stopped" else []
-    drain_time = _seconds(params["drain_time"]) if params["drain_time"] is not None else None
+    drain_time = seconds("drain_time", params["drain_time"]) if params["drain_time"] is not None else None
     cut: t.Dict[str, int] = {}
     if not module.check_mode:
         covers = _service.stop_helpers(helpers, runner)
@@ -168,13 +167,6 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
             _ask(names, params)
     results = [dict(result, connections_cut=cut[result["name"]]) if result["name"] in cut else result for result in steps.actions(names)]
     return {"changed": any(steps) or bool(helpers), "results": results}
-
-
-def _seconds(duration: str) -> float:
-    try:
-        return _tokens.parse_seconds(duration)
-    except ValueError as exc:
-        raise ModuleFailed("drain_time: %s" % exc) from None
 
 
 def _drain(name: str, drain_time: t.Optional[float], runner: Runner) -> int:
