@@ -39,12 +39,54 @@ _RESERVED_ENVIRONMENT = {
     "KUMA_STORE_POSTGRES_PASSWORD": "kuma_cp_postgres_password",
     "KUMA_STORE_TYPE": "kuma_cp_store",
 }
+# What the role has where the inventory says nothing.
+_DEFAULTS: Variables = {
+    "names": [],
+    "zone": "default",
+    "http_address": "127.0.0.1",
+    "http_port": 5681,
+    "https_address": "0.0.0.0",  # noqa: S104
+    "https_port": 5682,
+    "dp_port": 5678,
+    "install_dir": "/opt/kuma",
+    "config_dir": "/etc/kuma-cp",
+    "user": "kuma-cp",
+    "group": "kuma-cp",
+    "store": "memory",
+    "postgres_host": "127.0.0.1",
+    "postgres_port": 5432,
+    "postgres_db": "kuma",
+    "postgres_user": "kuma",
+    "postgres_password_given": False,
+    "postgres_password_printable": True,
+    "postgres_tls_mode": "disable",
+    "postgres_ca_given": False,
+    "tls_cert_given": False,
+    "tls_key_given": False,
+    "tls_ca_given": False,
+    "tls_valid_days": 825,
+    "tls_renew_before_days": 60,
+    "log_level": "info",
+    "config": {},
+    "environment": {},
+    "wait_timeout": 120,
+}
 _SYSTEM_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
+def completed(variables: Variables) -> t.Dict[str, t.Any]:
+    """``variables``, and the default of the role for each that is missing."""
+    complete = {**_DEFAULTS, **variables}
+    complete.setdefault("localhost_is_admin", complete["store"] == "memory")
+    return complete
+
+
 def problems(host: str, variables: Variables) -> t.List[str]:
-    """Sentences, each with the host, the variable, what was found and what was expected. ``variables`` lack the prefix kuma_cp_."""
+    """Sentences, each with the host, the variable, what was found and what was expected.
+
+    ``variables`` are complete and lack the prefix kuma_cp_.
+    """
     found = [
         *_names(variables),
         *_ports(variables),

@@ -21,7 +21,9 @@ options:
     type: str
     required: true
   variables:
-    description: The variables of the role without their prefix C(kuma_cp_). Secrets are not among them, only whether they are there.
+    description:
+      - The variables of the role without their prefix C(kuma_cp_). One that is missing has its default.
+      - Secrets are not among them, only whether they are there, such as C(postgres_password_given).
     type: dict
     required: true
   observed:
@@ -44,22 +46,27 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Check a control plane
-  hosts: kuma_control_plane
+- name: Check a control plane that is yet to be
+  hosts: localhost
   gather_facts: false
-  become: true
   tasks:
-    - name: Look at the VM
-      meshfleet.kuma.proxy_info:
-      register: vm
-
-    - name: Check the variables and the archive
+    - name: Check the variables and what is known of the archive
       meshfleet.kuma.control_plane_plan:
-        host: "{{ inventory_hostname }}"
-        variables: "{{ my_variables }}"
-        observed: "{{ vm.host }}"
-      delegate_to: localhost
-      become: false
+        host: kuma-1
+        variables:
+          version: 2.14.3
+          archive: https://mirror.example.com/kuma-{version}-linux-{arch}.tar.gz
+          archive_checksum: {amd64: "{{ kuma_sha256 }}"}
+          archive_cache: /var/cache/meshfleet.kuma
+          names: [kuma.example.com, 10.0.0.5]
+        observed: {architecture: amd64}
+      register: plan
+      vars:
+        kuma_sha256: 0f4d9b9a5a3b9c5c9f5c1b0c8b0a3f7f6f3d3a6e1f8c7b6a5d4c3b2a19080706
+
+    - name: Say what has to be fetched first
+      ansible.builtin.debug:
+        msg: "{{ plan.fetch | map(attribute='url') | join(', ') }}"
 """
 
 RETURN = r"""
@@ -100,11 +107,12 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._module import Modu
 
 def plan(module: AnsibleModule, _runner: Runner) -> Result:
     params = module.params
-    host, variables, observed = params["host"], params["variables"], params["observed"]
+    host, observed = params["host"], params["observed"]
+    variables = _control_plane_check.completed(params["variables"])
     problems = _control_plane_check.problems(host, variables)
     archive, faults = _archive.wanted(host, variables, str(observed.get("architecture")), "kuma_cp", ("kuma-cp",))
     problems += faults
-    install = archive is not None and (observed.get("archives") or {}).get(str(variables["version"])) != archive.checksum
+    install = archive is not None and (observed.get("archives") or {}).get(str(variables.get("version"))) != archive.checksum
     if archive is not None and install:
         problems += _archive.inspect(archive)
     given = {name: params[name] for name in ("tls_cert", "tls_key", "tls_ca")}
