@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import re
 import subprocess
 
 import pytest
 import yaml
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _intent
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = sorted(path for path in (ROOT / "plugins/modules").glob("*.py") if path.name != "__init__.py")
@@ -36,6 +39,16 @@ def documents(path):
 
 def fragments(path):
     return documents(path)["DOCUMENTATION"].get("extends_documentation_fragment", [])
+
+
+def entries_of(role):
+    """``{entry point: its options}`` of a role."""
+    entries = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    return {name: entry.get("options", {}) for name, entry in entries.items()}
+
+
+def options_of(role):
+    return {name: option for options in entries_of(role).values() for name, option in options.items()}
 
 
 def named(paths):
@@ -65,9 +78,7 @@ def test_a_filter_documents_itself(path):
 
 @pytest.mark.parametrize("role", **named(ROLES))
 def test_the_defaults_of_a_role_are_its_documented_options(role):
-    options = {}
-    for entry in yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"].values():
-        options.update(entry.get("options", {}))
+    options = options_of(role)
     defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
     assert set(defaults) <= set(options), "every default is a documented option"
     missing = [name for name in options if name not in defaults and not options[name].get("required")]
@@ -77,9 +88,39 @@ def test_the_defaults_of_a_role_are_its_documented_options(role):
 
 
 @pytest.mark.parametrize("role", **named(ROLES))
-def test_the_readme_of_a_role_names_every_option(role):
-    readme = (role / "README.md").read_text()
-    assert [name for name in yaml.safe_load((role / "defaults/main.yml").read_text()) if name not in readme] == []
+def test_an_option_is_the_same_at_every_entry_point_of_a_role(role):
+    for entry, options in entries_of(role).items():
+        assert options == {name: options_of(role)[name] for name in options}, entry
+
+
+@pytest.mark.parametrize("role", **named(ROLES))
+def test_the_readme_of_a_role_says_of_every_option_what_its_documentation_says(role):
+    rows = {
+        name: rest for name, *rest in re.findall(r"^\| `(kuma_\w+)` \| (.*?) \| (.*) \|$", (role / "README.md").read_text(), re.MULTILINE)
+    }
+    options = options_of(role)
+    assert set(rows) == {name for name in options if name.startswith(role.name + "_")}
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+    for name, (default, meaning) in rows.items():
+        said = re.sub(r"C\((.*?)\)", r"`\1`", " ".join(line.strip() for line in options[name]["description"]))
+        # One of the two may go on: with the choices, or with what the README has in a table of its own.
+        assert meaning.replace("\\|", "|").startswith(said) or said.startswith(meaning), name
+        if name not in defaults:
+            assert default.strip("*") == "required", name
+        elif "{{" not in str(defaults[name]) and default != "see there":
+            assert yaml.safe_load(default.strip("`")) == defaults[name], name
+
+
+def test_the_readme_tells_every_key_of_services_and_proxies():
+    readme = (ROOT / "roles/kuma_dp/README.md").read_text()
+    for heading, option, keys in (
+        ("### A service\n", "kuma_dp_services", _intent._SERVICE_KEYS),
+        ("### A proxy\n", "kuma_dp_proxies", _intent._PROXY_KEYS),
+    ):
+        section = readme.split(heading)[1].split("\n#")[0]
+        assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == keys
+        documented = " ".join(options_of(ROOT / "roles/kuma_dp")[option]["description"])
+        assert {key for key in keys if f"C({key})" not in documented} == set()
 
 
 def test_python_files_are_short():
