@@ -29,8 +29,8 @@ _MESH_SETTINGS = {
 }
 # Resource types that are gone.
 _GONE = {
-    "ZoneIngress": "networking.listeners of a Dataplane, with a dataplane token instead of a zone token",
-    "ZoneEgress": "networking.listeners of a Dataplane, with a dataplane token instead of a zone token",
+    "ZoneIngress": "networking.listeners of a Dataplane, as role kuma_zone_proxy does on 3.0, with a dataplane token instead of a zone token",
+    "ZoneEgress": "networking.listeners of a Dataplane, as role kuma_zone_proxy does on 3.0, with a dataplane token instead of a zone token",
     "MeshGateway": "a delegated gateway, because built-in gateways are gone",
     "MeshGatewayRoute": "a delegated gateway, because built-in gateways are gone",
     "ExternalService": "a MeshExternalService",
