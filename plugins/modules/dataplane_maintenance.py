@@ -23,7 +23,7 @@ description:
   - Dataplanes without inbounds need no fence, for nobody calls them. A gateway cannot be fenced and fails.
   - >-
     A proxy that is stopped while it is fenced reports itself unhealthy, and the control plane's health checks bring it into traffic when
-    it starts again. Such Dataplanes are in RV(lost); fence them once more.
+    it starts again. Such Dataplanes are in RV(lost); fence them once more. A Direct proxy loses its fence with every restart.
 extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
