@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.meshfleet.kuma.plugins.doc_fragments import api
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane_check, _intent, _transparent, _zone
 from tests.unit.test_fleet import host, problems_of
 from tests.unit.test_gate import FILTERS, MODULES, ROLES, ROOT, documents, named
@@ -26,6 +27,7 @@ OPTIONS = {
     for entry in yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"].values()
     for name, option in entry["options"].items()
 }
+API_OPTIONS = yaml.safe_load(api.ModuleDocFragment.DOCUMENTATION)["options"]
 DEFAULTS = {name: value for role in ROLES for name, value in yaml.safe_load((role / "defaults/main.yml").read_text()).items()}
 # Roles and the longest first, for the variables of one may begin with the name of another.
 PREFIXES = sorted((role.name + "_" for role in ROLES), key=len, reverse=True)
@@ -126,7 +128,7 @@ def tasks_of(value):
     """Every mapping of a document that is a task with a module of ours: ``(module, its options)``."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if isinstance(key, str) and key.startswith("meshfleet.kuma."):
+            if isinstance(key, str) and key.startswith("meshfleet.kuma.") and key.rpartition(".")[2] in {path.stem for path in MODULES}:
                 yield key.rpartition(".")[2], item or {}
             yield from tasks_of(item)
     elif isinstance(value, list):
@@ -134,13 +136,43 @@ def tasks_of(value):
             yield from tasks_of(item)
 
 
+def specification(options):
+    """What a module takes, as its documentation says."""
+    result = {}
+    for name, option in options.items():
+        result[name] = {"type": option["type"], **{key: option[key] for key in ("elements", "required") if key in option}}
+        if "choices" in option:
+            result[name]["choices"] = list(option["choices"])
+        if "suboptions" in option:
+            result[name]["options"] = specification(option["suboptions"])
+    return result
+
+
+def wrong_options(module, given):
+    """What a task gives to a module of ours that it does not have or take, and what it lacks. ``module_defaults`` have the options of the API."""
+    (path,) = [path for path in MODULES if path.stem == module]
+    takes = specification(documents(path)["DOCUMENTATION"]["options"])
+    plain = {name: value for name, value in given.items() if name not in API_OPTIONS}
+    for name in takes:
+        if isinstance(plain.get(name), str) and "{{" in plain[name]:
+            takes[name] = {"type": "raw"}
+    return ArgumentSpecValidator(takes).validate(plain).error_messages
+
+
 @pytest.mark.parametrize("page", **named(PAGES))
 def test_printed_tasks_use_options_that_there_are(page):
-    fragment = (ROOT / "plugins/doc_fragments/api.py").read_text()
-    for module, given in (task for document in parsed(page) for task in tasks_of(document)):
-        (path,) = [path for path in MODULES if path.stem == module]
-        documented = documents(path)["DOCUMENTATION"]["options"]
-        assert [name for name in given if name not in documented and f"  {name}:\n" not in fragment] == []
+    for document in parsed(page):
+        for module, given in tasks_of(document):
+            assert wrong_options(module, given) == [], module
+
+
+@pytest.mark.parametrize("path", **named([*MODULES, *FILTERS]))
+def test_examples_use_options_that_there_are(path):
+    """Those that look at a VM are not run as they are printed."""
+    tasks = list(tasks_of(documents(path)["EXAMPLES"]))
+    assert path in FILTERS or path.stem in {module for module, _given in tasks}
+    for module, given in tasks:
+        assert wrong_options(module, given) == [], module
 
 
 @pytest.mark.parametrize("page", **named(PAGES))
