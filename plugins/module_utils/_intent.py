@@ -184,7 +184,7 @@ class Reader:
 def read(host: str, variables: t.Mapping[str, t.Any], model: str) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.List[str]]:
     """The proxies of one VM and every fault in its variables.
 
-    ``variables`` are the role's, without their prefix. With an empty ``proxies`` there is one, described by the flat
+    ``variables`` are the role's, without their prefix; ``redirected`` stands for ``transparent_proxy`` where no more is known. With an empty ``proxies`` there is one, described by the flat
     variables. A proxy is ``{host, name, mesh, address, services, gateway, upstreams, labels, workload, pins,
     port_pins, reserved_ports, lifecycle, template, vars, search_dirs}``.
     """
@@ -240,7 +240,7 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
             if port is not None:
                 port_pins[kind] = port
     gateway = _intent_details.gateway(reader, own.get("gateway"), prefix + "gateway", services)
-    if host.get("transparent_proxy"):
+    if host.get("transparent_proxy") or host.get("redirected"):
         pass  # Everything that the VM calls goes through the proxy, without being named.
     elif gateway is not None and not upstreams:
         reader.fault(prefix + "upstreams", own.get("upstreams"), "the services that the gateway sends requests to")

@@ -24,6 +24,8 @@ TYPES = {INGRESS: "ZoneIngress", EGRESS: "ZoneEgress"}
 PATHS = {INGRESS: "zoneingresses", EGRESS: "zoneegresses"}
 DEFAULT_PORTS = {INGRESS: 10001, EGRESS: 10002}
 ZONE_LABEL = "kuma.io/zone"
+# Stands for the address of a VM that only the VM itself could tell, when it did not.
+UNKNOWN_ADDRESS = "unknown.invalid"
 
 _FIELDS = {INGRESS: ("zoneIngress", "zoneIngressInsight"), EGRESS: ("zoneEgress", "zoneEgressInsight")}
 _PROXY_KEYS = {
@@ -63,7 +65,7 @@ def _proxy(reader: _intent.Reader, own: t.Mapping[str, t.Any], host: t.Mapping[s
         kind = INGRESS
     address = str(own.get("address") or host.get("address") or "")
     field = prefix + "address" if own.get("address") else "kuma_zone_proxy_address"
-    if not _intent.is_ip(address) or _intent.is_wildcard(address):
+    if address != UNKNOWN_ADDRESS and not _intent.is_ip(address) or _intent.is_wildcard(address):
         reader.fault(field, address, "the IP address at which other VMs reach this one, not a wildcard")
     port = reader.port(own.get("port") or DEFAULT_PORTS[kind], prefix + "port")
     advertised = _advertised(reader, own, kind, prefix)

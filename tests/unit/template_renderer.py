@@ -4,7 +4,8 @@
 
 """Renders templates of a role as ansible-playbook does, in a process of its own: Ansible's controller side changes how modules behave.
 
-Reads lines of JSON ``{template, variables}`` and answers each with one of ``{text}``.
+Reads lines of JSON ``{template, variables, derived}``, or with ``expression`` in place of ``template``, and answers each with one of ``{text}``.
+``derived`` are variables that are templates themselves.
 """
 
 from __future__ import annotations
@@ -15,14 +16,24 @@ import sys
 
 
 class Renderer:
-    """A running renderer; call it with the name of a template and the variables."""
+    """A running renderer; call it with the name of a template and the variables, or have an expression of a task evaluated."""
 
     def __init__(self):
         command = [sys.executable, "-m", "tests.unit.template_renderer"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self, template, variables):
-        self.process.stdin.write(json.dumps({"template": template, "variables": variables}) + "\n")
+        return self._ask({"template": template, "variables": variables})
+
+    def evaluate(self, expression, variables, derived):
+        """The value of an expression, or of a list of conditions that all have to hold."""
+        if isinstance(expression, list):
+            expression = " and ".join(f"({condition})" for condition in expression)
+        expression = expression if "{{" in expression else "{{ %s }}" % expression
+        return json.loads(self._ask({"expression": expression, "variables": variables, "derived": derived}))
+
+    def _ask(self, request):
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())["text"]
 
@@ -40,7 +51,11 @@ def main():
     init_plugin_loader()
     for line in sys.stdin:
         request = json.loads(line)
-        templar = Templar(DataLoader(), variables=request["variables"])
+        derived = {key: trust_as_template(value) for key, value in request.get("derived", {}).items()}
+        templar = Templar(DataLoader(), variables={**request["variables"], **derived})
+        if "expression" in request:
+            print(json.dumps({"text": json.dumps(templar.template(trust_as_template(request["expression"])))}), flush=True)
+            continue
         lookup = "{{ lookup('ansible.builtin.template', '%s') }}" % request["template"]
         print(json.dumps({"text": str(templar.template(trust_as_template(lookup)))}), flush=True)
 
