@@ -92,6 +92,7 @@ host:
       description: Whether transparent proxying was set up here.
       returned: always
       type: bool
+    control_plane: {description: Whether a control plane runs a program of O(install_dir) here., returned: always, type: bool}
     needrestart: {description: Whether needrestart is configured here., returned: always, type: bool}
     listening:
       description: The listening TCP sockets.
@@ -143,6 +144,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._module import Resu
 
 NEEDRESTART = "/etc/needrestart"
 OUTBOUNDS = "outbounds.env"
+# What role kuma_cp lays down.
+CONTROL_PLANE = "/etc/systemd/system/kuma-cp.service"
 
 
 def look(module: AnsibleModule, runner: Runner) -> Result:
@@ -165,6 +168,7 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "user_exists": _exists(pwd.getpwnam, params["user"]),
         "group_exists": _exists(grp.getgrnam, params["group"]),
         "needrestart": os.path.isdir(NEEDRESTART),
+        "control_plane": params["install_dir"].rstrip("/") + "/" in (_proxy.read_text(CONTROL_PLANE) or ""),
         "transparent_proxy": bool(_transparent_vm.Vm(runner).laid_down()),
         "listening": processes.listening(),
         "outbounds": {

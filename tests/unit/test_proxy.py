@@ -13,6 +13,7 @@ import os
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _module, _proxy
+from ansible_collections.meshfleet.kuma.plugins.modules import proxy_info
 from tests.unit import module_runner
 
 START = 1_800_000_000.0
@@ -251,3 +252,13 @@ def test_the_module_describes_this_machine(tmp_path):
     checked = module_runner.run("proxy_info", options, check=True)
     assert checked["host"]["proxies"] == facts["host"]["proxies"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_module_sees_a_control_plane_that_runs_from_the_same_directory(tmp_path, monkeypatch):
+    unit = tmp_path / "kuma-cp.service"
+    monkeypatch.setattr(proxy_info, "CONTROL_PLANE", str(unit))
+    options = {"config_dir": str(tmp_path / "etc"), "install_dir": "/opt/kuma"}
+    assert module_runner.run("proxy_info", options)["host"]["control_plane"] is False
+    unit.write_text("ExecStart=/opt/kuma/2.14.3/bin/kuma-cp run\n")
+    assert module_runner.run("proxy_info", options)["host"]["control_plane"] is True
+    assert module_runner.run("proxy_info", {**options, "install_dir": "/opt/kum"})["host"]["control_plane"] is False

@@ -81,3 +81,77 @@ def test_a_zone_proxy_that_is_unreachable_need_not_tell_its_address(renderer, kn
     zones.plan()
     assert [problem[: len(wanted)] for problem, wanted in zip(zones.problems, problems)] == problems
     assert len(zones.problems) == len(problems)
+
+
+def proxies(**environments):
+    """Facts of the proxies of a VM: ``name=<KUMA_DATAPLANE_PROXY_TYPE>``, empty for one of the mesh."""
+    return {
+        name: {"environment": {"KUMA_DATAPLANE_PROXY_TYPE": kind} if kind else {}, "unit": {"state": "inactive", "enabled": False}}
+        for name, kind in environments.items()
+    }
+
+
+def task_of(role, file, name):
+    return next(task for task in yaml.safe_load((ROLES / role / "tasks" / file).read_text()) if task["name"] == name)
+
+
+def leaving(renderer, expression, found, names, **host):
+    variables = {
+        "kuma_dp_names": names,
+        "kuma_dp_reachable": True,
+        "kuma_dp_look": {"host": {"proxies": found, "transparent_proxy": True, "control_plane": False, **host}},
+        "kuma_dp_config_dir": "/etc/kuma",
+        "kuma_dp_install_dir": "/opt/kuma",
+        "kuma_dp_leave_purge": True,
+        **{key: VARS[key] for key in ("kuma_dp_state_dir", "kuma_dp_sysctl_path", "kuma_dp_restart_dir")},
+    }
+    derived = {key: VARS[key] for key in ("kuma_dp_staying", "kuma_dp_ca_path")}
+    removal = task_of("kuma_dp", "clean_up.yml", "Remove the files")
+    derived.update(removal["vars"], kuma_dp_unit_paths="{{ ['/etc/systemd/system/kuma-dp@.service'] }}")
+    return renderer.evaluate(expression, variables, derived)
+
+
+@pytest.mark.parametrize(
+    ("found", "led_past"),
+    [
+        (proxies(a=""), True),
+        # Nobody takes what is redirected once the proxy of the mesh has stopped.
+        (proxies(a="", gate="ingress"), True),
+        (proxies(a="", gate="dataplane"), True),
+        (proxies(a="", other=""), False),
+    ],
+)
+def test_a_zone_proxy_does_not_keep_the_rules_of_the_mesh(renderer, found, led_past):
+    task = task_of("kuma_dp", "leave.yml", "Lead the connections of the VM past its proxy again")
+    assert leaving(renderer, task["when"], found, ["a"]) is led_past
+
+
+@pytest.mark.parametrize(
+    ("found", "names", "removed"),
+    [
+        (proxies(a="", gate="ingress"), ["a"], True),
+        (proxies(a="", gate="ingress"), ["gate"], False),
+        (proxies(a="", b=""), ["a"], False),
+        (proxies(gate="ingress"), ["gate"], True),
+    ],
+)
+def test_the_file_of_outbounds_goes_with_the_last_proxy_of_the_mesh(renderer, found, names, removed):
+    task = task_of("kuma_dp", "clean_up.yml", "Remove the files")
+    paths = leaving(renderer, task["meshfleet.kuma.proxy_files"]["absent"], found, names)
+    assert ("/etc/kuma/outbounds.env" in paths) is removed
+
+
+def test_releases_stay_where_a_control_plane_runs_one_of_them(renderer):
+    absent = task_of("kuma_dp", "clean_up.yml", "Remove the files")["meshfleet.kuma.proxy_files"]["absent"]
+    assert "/opt/kuma" in leaving(renderer, absent, proxies(a=""), ["a"])
+    assert "/opt/kuma" not in leaving(renderer, absent, proxies(a=""), ["a"], control_plane=True)
+
+
+@pytest.mark.parametrize("covered", [False, True])
+def test_the_cover_of_a_zone_proxy_that_has_ended_is_stopped_when_it_leaves(renderer, covered):
+    (block,) = [task for task in yaml.safe_load((ROLES / "kuma_zone_proxy/tasks/leave.yml").read_text()) if "block" in task]
+    (task,) = [task for task in block["block"] if task["name"] == "Drain, stop and disable the proxies"]
+    seen = {"gate": {"unit": {"state": "inactive", "enabled": False}, "cover_active": covered}}
+    variables = {"kuma_zone_proxy_names": ["gate"], "kuma_dp_reachable": True, "kuma_dp_look": {"host": {"proxies": seen}}}
+    derived = {"kuma_zone_proxy_units": task["vars"]["kuma_zone_proxy_units"]}
+    assert renderer.evaluate(task["when"], variables, derived) is covered
