@@ -24,6 +24,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import _tokens
 from ansible_collections.meshfleet.kuma.plugins.module_utils._host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import HIDDEN, Runner, is_secret_name, redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._systemd import UNIT, parse_environment, parse_show
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent_vm import DROP_IN
 
 # The archive's SHA-256, written when everything of it has been unpacked. Without it a version does not count as installed.
 MARKER = ".archive-sha256"
@@ -217,7 +218,8 @@ class Observer:
         kinds = ["environment", "token", "CA"] + (["dataplane"] if lifecycle == "direct" else [])
         changed = ["Dataplane" if kind == "dataplane" else kind for kind in kinds if _newer(paths[kind], started)]
         units = [unit.get("FragmentPath") or "", *(unit.get("DropInPaths") or "").split()]
-        if any(_newer(path, started) for path in units if path):
+        # One drop-in only says what a proxy is started after, and comes when redirection is set up, after the first start.
+        if any(_newer(path, started) for path in units if path and not path.endswith("/" + DROP_IN)):
             changed.append("unit")
         return reasons + ["%s changed after it was started" % kind.replace("dataplane", "Dataplane") for kind in sorted(changed)]
 

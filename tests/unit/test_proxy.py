@@ -119,6 +119,12 @@ def test_a_changed_unit_or_drop_in_makes_a_restart_pending(vm):
     assert vm.observe()["web-1"]["restart_reasons"] == ["unit changed after it was started"]
 
 
+def test_the_order_in_which_redirection_starts_makes_no_restart_pending(vm):
+    drop_in = vm.root / "etc/systemd/system/kuma-dp@.service.d/transparent-proxy.conf"
+    vm.unit["DropInPaths"] = str(vm.write(drop_in, mtime=START + 1))
+    assert vm.observe()["web-1"]["restart_reasons"] == []
+
+
 def test_the_dataplane_file_of_an_indirect_proxy_is_not_read_by_it(vm):
     vm.write(vm.config / "dataplanes/web-1.yaml", mtime=START + 1)
     assert not vm.observe()["web-1"]["restart_pending"]
