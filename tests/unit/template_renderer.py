@@ -48,10 +48,17 @@ def main():
     from ansible.plugins.loader import init_plugin_loader
     from ansible.template import Templar, trust_as_template
 
+    def trusted(value):
+        if isinstance(value, dict):
+            return {key: trusted(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [trusted(item) for item in value]
+        return trust_as_template(value) if isinstance(value, str) else value
+
     init_plugin_loader()
     for line in sys.stdin:
         request = json.loads(line)
-        derived = {key: trust_as_template(value) for key, value in request.get("derived", {}).items()}
+        derived = trusted(request.get("derived", {}))
         templar = Templar(DataLoader(), variables={**request["variables"], **derived})
         if "expression" in request:
             print(json.dumps({"text": json.dumps(templar.template(trust_as_template(request["expression"])))}), flush=True)

@@ -12,6 +12,7 @@ import pathlib
 import pytest
 import yaml
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _transparent
 from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone_plan import Zones
 from tests.unit.template_renderer import Renderer
@@ -155,3 +156,31 @@ def test_the_cover_of_a_zone_proxy_that_has_ended_is_stopped_when_it_leaves(rend
     variables = {"kuma_zone_proxy_names": ["gate"], "kuma_dp_reachable": True, "kuma_dp_look": {"host": {"proxies": seen}}}
     derived = {"kuma_zone_proxy_units": task["vars"]["kuma_zone_proxy_units"]}
     assert renderer.evaluate(task["when"], variables, derived) is covered
+
+
+@pytest.mark.parametrize(
+    ("variables", "redirected"),
+    [
+        ({}, True),
+        ({"kuma_transparent_proxy_redirect_inbound": False}, False),
+        ({"kuma_dp_gateway": {"name": "edge"}}, False),
+        ({"kuma_dp_proxies": [{"name": "edge", "gateway": {"name": "edge"}}]}, False),
+        ({"kuma_dp_proxies": [{"name": "a", "gateway": {}}, {"name": "b"}]}, True),
+    ],
+)
+def test_what_clients_send_to_a_gateway_is_not_redirected(renderer, variables, redirected):
+    role = ROLES / "kuma_transparent_proxy"
+    known = {
+        **yaml.safe_load((role / "defaults/main.yml").read_text()),
+        "kuma_dp_gateway": {},
+        "kuma_dp_proxies": [],
+        "kuma_dp_dns_enabled": False,
+        "kuma_dp_version": "2.14.3",
+        **variables,
+    }
+    derived = yaml.safe_load((role / "vars/main.yml").read_text())
+    told = yaml.safe_load((role / "tasks/main.yml").read_text())[0]["meshfleet.kuma.transparent_proxy"]["redirect_inbound"]
+    options = renderer.evaluate("{{ kuma_transparent_proxy_options }}", known, derived)
+    assert (options["redirect_inbound"], renderer.evaluate(told, known, derived)) == (redirected, redirected)
+    port = _transparent.of_dataplane(options)["redirectPortInbound"]
+    assert (port != 0) is redirected
