@@ -65,7 +65,7 @@ def _proxy(reader: _intent.Reader, own: t.Mapping[str, t.Any], host: t.Mapping[s
         kind = INGRESS
     address = str(own.get("address") or host.get("address") or "")
     field = prefix + "address" if own.get("address") else "kuma_zone_proxy_address"
-    if address != UNKNOWN_ADDRESS and not _intent.is_ip(address) or _intent.is_wildcard(address):
+    if (address != UNKNOWN_ADDRESS and not _intent.is_ip(address)) or _intent.is_wildcard(address):
         reader.fault(field, address, "the IP address at which other VMs reach this one, not a wildcard")
     port = reader.port(own.get("port") or DEFAULT_PORTS[kind], prefix + "port")
     advertised = _advertised(reader, own, kind, prefix)
