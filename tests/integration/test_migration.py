@@ -125,6 +125,13 @@ def test_a_part_of_the_fleet(fleet, tmp_path):
     assert "upstream-port" not in found(report)
 
 
+def test_values_of_the_environment_are_not_told_by_a_verbose_run(fleet):
+    done = fleet("-vvv", kuma_dp_environment={"KUMA_DATAPLANE_RUNTIME_CONFIG_DIR": "geheim-7f3a"})
+    assert done.returncode == 0, done.stdout
+    assert "kuma_dp_environment.KUMA_DATAPLANE_RUNTIME_CONFIG_DIR" in done.stdout
+    assert "geheim-7f3a" not in done.stdout + done.stderr
+
+
 def test_nothing_is_written_in_check_mode(fleet, tmp_path):
     path = tmp_path / "report.json"
     assert fleet("--check", kuma_migration_report_path=str(path)).returncode == 0
