@@ -12,8 +12,9 @@ import pathlib
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _transparent, _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _rollout_plan, _transparent, _zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._rollout_settings import Settings
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone_plan import Zones
 from tests.unit.template_renderer import Renderer
 
@@ -205,3 +206,21 @@ def test_what_other_zones_send_to_a_zone_proxy_is_not_redirected(renderer, varia
     given = {"kuma_transparent_proxy_exclude_inbound_ports": [9100], **variables}
     options, told = redirection(renderer, "exclude_inbound_ports", **given)
     assert (options["exclude_inbound_ports"], told) == (ports, ports)
+
+
+def test_a_roll_knows_that_the_name_of_a_zone_proxy_stays_busy(renderer):
+    seen = {"gate": {"lifecycle": "direct", "version": "2.14.3", "cover": {"possible": True}}}
+    variables = {
+        "ansible_search_path": [str(ROLES / "kuma_zone_proxy")],
+        "kuma_dp_planned": [{"name": "gate", "zone_proxy": "ingress", "address": "10.0.0.1"}],
+        "kuma_dp_look": {"host": {"proxies": seen}},
+        "kuma_zone_proxy_pending": [],
+        "kuma_dp_roll_strategy": "auto",
+    }
+    (proxy,) = json.loads(renderer("roll.json.j2", variables))
+    assert proxy["direct"] is True
+    plans = [
+        _rollout_plan.make("restart", [{"host": "gate", "proxies": [{**proxy, "pending": ["x"], "direct": direct}]}], Settings(), {})
+        for direct in (False, True)
+    ]
+    assert plans[0].seconds < plans[1].seconds
