@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _ports, _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _ports, _transparent, _zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import OWN_PROCESSES, Claim
 from ansible_collections.meshfleet.kuma.plugins.module_utils._intent import ANY_ADDRESS
 
@@ -75,9 +75,9 @@ class Zones:
             )
 
     def _ports(self, host: t.Mapping[str, t.Any]) -> t.Dict[str, t.Dict[str, int]]:
-        variables, observed = host.get("variables") or {}, host.get("observed") or {}
+        observed = host.get("observed") or {}
         # The control plane opens <address>:<admin port>/ready as well, so these ports are kept free on every address.
-        taken = {proxy["port"] for proxy in host["proxies"]} | {int(port) for port in variables.get("mesh_ports") or []}
+        taken = {proxy["port"] for proxy in host["proxies"]} | set(_mesh_ports(host))
         wishes = [
             {"name": proxy["name"], "pins": proxy["port_pins"], "current": self._current(proxy["name"], observed)}
             for proxy in host["proxies"]
@@ -99,7 +99,7 @@ class Zones:
                 Claim(ANY_ADDRESS, port, f"{proxy['field']}{which}_port of {proxy['name']}")
                 for which, port in sorted(proxy["port_pins"].items())
             )
-        mesh = [Claim(ANY_ADDRESS, int(port), "kuma_dp_services") for port in (host.get("variables") or {}).get("mesh_ports") or []]
+        mesh = [Claim(ANY_ADDRESS, port, "kuma_dp_services") for port in _mesh_ports(host)]
         for index, claim in enumerate(claims):
             for other in [*claims[:index], *mesh]:
                 if claim.collides(other):
@@ -157,3 +157,8 @@ class Zones:
             "not_ready_reasons": _overview.ready(overview)[1] if overview else ["not registered"],
             "privileged_ports": proxy["port"] < 1024,
         }
+
+
+def _mesh_ports(host: t.Mapping[str, t.Any]) -> t.List[int]:
+    """What is no port is for the plan of the mesh to tell."""
+    return [int(port) for port in (host.get("variables") or {}).get("mesh_ports") or [] if _transparent.is_port(port)]

@@ -205,6 +205,12 @@ def test_what_speaks_against_a_plan(hosts, expected):
     assert any(expected in problem for problem in problems), problems
 
 
+def test_ports_of_the_mesh_that_are_none_are_for_its_own_plan_to_tell():
+    plans, problems = plan(host("gate", mesh_ports=["http", None, True, 0, "8080"]))
+    assert (list(plans), problems) == (["gate"], [])
+    assert plan(host("gate", mesh_ports=["10001", None]))[1] != []
+
+
 def test_hosts_of_the_mesh_alone_have_no_zone_proxy():
     only_mesh = {"host": "web", "in_play": False, "variables": {"mesh_names": ["web"], "mesh_ports": [10001]}, "observed": None}
     plans, problems = plan(host("gate"), only_mesh)
