@@ -121,6 +121,13 @@ def test_the_same_variables_give_the_same_text_whatever_their_order():
     assert render("kuma-cp.env.j2", kuma_cp_environment=one) == render("kuma-cp.env.j2", kuma_cp_environment=other)
 
 
+def test_the_plan_is_not_told_the_values_of_the_environment():
+    text = render("variables.json.j2", kuma_cp_environment={"KUMA_A": "geheim", "KUMA_B": "ge\nheim", "KUMA_C": 1})
+    assert "geheim" not in text
+    (problem,) = _control_plane_check.problems("cp", json.loads(text))
+    assert problem == "cp: kuma_cp_environment has a line break or a control character in KUMA_B, expected one line"
+
+
 @settings(max_examples=30)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=30))
 def test_every_printable_password_gets_to_kuma_cp_as_it_is(password):
