@@ -224,3 +224,9 @@ def test_a_roll_knows_that_the_name_of_a_zone_proxy_stays_busy(renderer):
         for direct in (False, True)
     ]
     assert plans[0].seconds < plans[1].seconds
+
+
+def test_who_leaves_is_named_also_when_the_control_plane_was_faster(renderer):
+    task = yaml.safe_load((ROLES / "kuma_zone_proxy/tasks/leave.yml").read_text())[-1]
+    known = {"kuma_zone_proxy_judged": {"deleted": ["b", "a"]}, "kuma_zone_proxy_deleted": {"deleted": ["b"]}, "ansible_check_mode": False}
+    assert renderer.evaluate(task["ansible.builtin.debug"]["msg"], known, {}) == "these zone proxies left: a, b"
