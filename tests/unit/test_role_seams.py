@@ -230,3 +230,27 @@ def test_who_leaves_is_named_also_when_the_control_plane_was_faster(renderer):
     task = yaml.safe_load((ROLES / "kuma_zone_proxy/tasks/leave.yml").read_text())[-1]
     known = {"kuma_zone_proxy_judged": {"deleted": ["b", "a"]}, "kuma_zone_proxy_deleted": {"deleted": ["b"]}, "ansible_check_mode": False}
     assert renderer.evaluate(task["ansible.builtin.debug"]["msg"], known, {}) == "these zone proxies left: a, b"
+
+
+@pytest.mark.parametrize(
+    ("action", "held", "refused"),
+    [
+        ("failed", False, True),
+        ("failed", True, True),
+        # A failure is shown in full, so that no token is in its result.
+        ("issued", False, True),
+        ("issued", True, False),
+        ("kept", True, False),
+    ],
+)
+def test_a_vm_that_was_given_no_token_is_not_started_with_a_placeholder(renderer, action, held, refused):
+    task = task_of("kuma_dp", "main.yml", "Stop where the control plane refused")
+    results = [{"name": "web-1", "action": action}, {"name": "web-2", "action": "failed"}]
+    known = {
+        "kuma_dp_names": ["web-1"],
+        "kuma_dp_registered": {"skipped": True},
+        "kuma_dp_tokens": {"msg": "1 of 2 tokens could not be issued.", "results": results},
+        "kuma_dp_look": {"host": {"proxies": {"web-1": {"token": {"present": held}}}}},
+    }
+    assert renderer.evaluate([task["when"]], known, task["vars"]) is refused
+    assert renderer.evaluate([task["when"]], {**known, "kuma_dp_tokens": {"results": results[:1]}}, task["vars"]) is False
