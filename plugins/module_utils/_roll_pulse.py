@@ -19,6 +19,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Acce
 
 AGE = 10.0  # seconds that an answer counts
 AGAIN = 5.0  # seconds after which one is asked again
+PATIENCE = 3  # times in a row that nothing is learnt of one before it is not asked any more
 # A service of more is not asked: one instance more or less is not what its budget is about, and a request for each would be.
 MOST = 50
 
@@ -29,8 +30,9 @@ Siblings = t.Dict[str, t.Dict[str, str]]
 
 
 def nothing() -> Json:
-    """What is known at first: ``heard`` and ``silent`` map instances to epoch seconds, ``mute`` never answered."""
-    return {"heard": {}, "silent": {}, "mute": [], "denied": False}
+    """What is known at first: ``heard`` and ``silent`` map instances to epoch seconds, ``mute`` cannot be asked,
+    ``unsure`` counts how often in a row nothing was learnt of one."""
+    return {"heard": {}, "silent": {}, "mute": [], "unsure": {}, "denied": False}
 
 
 def siblings(overviews: t.Sequence[t.Mapping[str, t.Any]], services: t.AbstractSet[str]) -> Siblings:
@@ -88,16 +90,18 @@ def _ask(client: Client, mesh: str, name: str) -> str:
 
 def update(pulse: Json, answers: t.Mapping[str, str], now: float) -> Json:
     """``pulse`` with what was heard ``now``."""
-    heard, silent, mute = dict(pulse["heard"]), dict(pulse["silent"]), set(pulse["mute"])
+    heard, silent, mute, unsure = dict(pulse["heard"]), dict(pulse["silent"]), set(pulse["mute"]), dict(pulse["unsure"])
     for instance, answer in answers.items():
+        unsure[instance] = unsure.get(instance, 0) + 1 if answer == UNKNOWN else 0
         if answer == ALIVE:
             heard[instance] = now
             silent.pop(instance, None)
         elif answer == SILENT and instance in heard:
             silent[instance] = now
-        elif answer == SILENT:
+        elif answer == SILENT or unsure[instance] >= PATIENCE:
             mute.add(instance)
-    return {"heard": heard, "silent": silent, "mute": sorted(mute), "denied": pulse["denied"] or DENIED in answers.values()}
+    denied = pulse["denied"] or DENIED in answers.values()
+    return {"heard": heard, "silent": silent, "mute": sorted(mute), "unsure": unsure, "denied": denied}
 
 
 def lost(pulse: Json, own: t.Mapping[str, str]) -> t.Set[str]:

@@ -181,7 +181,11 @@ def test_what_the_control_plane_rejects_is_passed_on(fleet: Fleet) -> None:
     assert fleet.dataplanes() == {}
     assert seen.tokens == []
     message = " ".join(run.messages.split())
-    for expected in ("vm3", 'labels["meshfleet.kuma/owner"]', "a valid label must be an empty string or consist of alphanumeric characters"):
+    for expected in (
+        "vm3",
+        'labels["meshfleet.kuma/owner"]',
+        "a valid label must be an empty string or consist of alphanumeric characters",
+    ):
         assert expected in message, message
     failures = [event["result"].get("failure") or event["result"].get("results") for event in run.results]
     assert "meshfleet.kuma/owner" in json.dumps(failures)

@@ -51,6 +51,14 @@ def test_who_cannot_be_asked_holds_up_nobody():
     assert _roll_pulse.lost(mute, KNOWN["web"]) == set()
 
 
+def test_a_roll_does_not_wait_for_ever_for_one_of_whom_nothing_is_learnt():
+    unknown = dict.fromkeys(NAMES, _roll_pulse.UNKNOWN)
+    alive = dict.fromkeys(NAMES, _roll_pulse.ALIVE)
+    assert _roll_pulse.unheard(after(*[unknown] * (_roll_pulse.PATIENCE - 1)), KNOWN, ["web"], set(), 1000.0) == NAMES
+    assert _roll_pulse.unheard(after(alive, *[unknown] * _roll_pulse.PATIENCE), KNOWN, ["web"], set(), 1000.0) == []
+    assert _roll_pulse.unheard(after(unknown, unknown, alive, unknown), KNOWN, ["web"], set(), 1000.0) == NAMES
+
+
 def test_an_instance_is_asked_where_it_is_connected():
     def overview(name, online=True):
         inbound = {"port": 8080, "tags": {"kuma.io/service": "web"}}
