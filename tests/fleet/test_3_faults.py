@@ -145,17 +145,21 @@ def test_a_wrong_token_is_named_as_the_reason(joined: Fleet) -> None:
     token = host.run("cat /etc/kuma/tokens/vm3")
     head, _dot, signature = token.rpartition(".")
     forged = f"{head}.{signature[:-12]}{'A' * 12}"
-    host.run(f"printf %s {forged} > /etc/kuma/tokens/vm3; systemctl kill --signal=KILL kuma-dp@vm3; systemctl restart kuma-dp@vm3")
-    fleet.set_inbounds("vm3", state="NotReady", health={"ready": False})
-    run, _seen = fleet.join("--limit", "vm2,vm3", extra={"kuma_dp_wait_timeout": 8})
+    try:
+        host.run(f"printf %s {forged} > /etc/kuma/tokens/vm3; systemctl kill --signal=KILL kuma-dp@vm3; systemctl restart kuma-dp@vm3")
+        refused = "journalctl -u kuma-dp@vm3 _SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value kuma-dp@vm3)"
+        wait_until(lambda: "authentication failed" in host.run(refused), 30, "the control plane to refuse the token", interval=0.5)
+        fleet.set_inbounds("vm3", state="NotReady", health={"ready": False})
+        run, _seen = fleet.join("--limit", "vm2,vm3", extra={"kuma_dp_wait_timeout": 8})
+    finally:
+        # The message says what to do; without the file a new token is issued.
+        host.run("rm -f /etc/kuma/tokens/vm3; systemctl stop kuma-dp@vm3")
     assert run.code != 0, run.explain()
     assert "vm3" in run.messages
     assert "vm2: " not in run.messages
     assert "authentication failed" in run.messages
     assert forged not in run.output
     assert forged.rpartition(".")[2] not in run.output
-    # The message says what to do; without the file a new token is issued.
-    host.run("rm /etc/kuma/tokens/vm3; systemctl stop kuma-dp@vm3")
     run, seen = fleet.join("--limit", "vm3")
     assert run.code == 0, run.explain()
     assert len(seen.tokens) == 1
