@@ -184,9 +184,9 @@ class Reader:
 def read(host: str, variables: t.Mapping[str, t.Any], model: str) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.List[str]]:
     """The proxies of one VM and every fault in its variables.
 
-    ``variables`` are the role's, without their prefix; ``redirected`` stands for ``transparent_proxy`` where no more is known. With an empty ``proxies`` there is one, described by the flat
-    variables. A proxy is ``{host, name, mesh, address, services, gateway, upstreams, labels, workload, pins,
-    port_pins, reserved_ports, lifecycle, template, vars, search_dirs}``.
+    ``variables`` are the role's, without their prefix; ``redirected`` stands for ``transparent_proxy`` where no more is known. With an
+    empty ``proxies`` there is one, described by the flat variables. A proxy is ``{host, name, mesh, address, services, gateway,
+    upstreams, labels, workload, pins, port_pins, reserved_ports, lifecycle, template, vars, search_dirs}``.
     """
     reader = Reader(host, model)
     explicit = variables.get("proxies")

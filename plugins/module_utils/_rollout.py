@@ -120,7 +120,7 @@ def admit(state: State, settings: Settings, view: View, host: str, now: float) -
     member.since = now
     member.canary = _is_candidate(state, settings, member)
     for service, count in member.services.items():
-        down = len(_own(view.services.get(service), member))
+        down = len(_own(state, view.services.get(service), service, member))
         lost = max(down, member.loses.get(service, 0))
         if lost:
             member.lost[service] = min(lost, count)
@@ -250,8 +250,10 @@ class _Harm(t.NamedTuple):
 _HARMLESS = _Harm(Verdict(ADMIT))
 
 
-def _own(service: t.Optional[Service], member: Member) -> t.List[str]:
-    return [name for name in member.proxies if service is not None and name in service.down]
+def _own(state: State, service: t.Optional[Service], name: str, member: Member) -> t.List[str]:
+    """The proxies of a host that do not serve now, as the control plane sees it or as an earlier restart ended."""
+    missing = state.missing.get(name, ())
+    return [proxy for proxy in member.proxies if service is not None and (proxy in service.down or proxy in missing)]
 
 
 def _hold(state: State, view: View, now: float) -> str:
@@ -283,7 +285,7 @@ def _harm(state: State, settings: Settings, view: View, flight: _Flight, member:
 def _service_harm(
     state: State, settings: Settings, name: str, service: Service, flight: _Flight, member: Member, healing: t.Set[str]
 ) -> _Harm:
-    takes, own = member.loses.get(name, 0), len(_own(service, member))
+    takes, own = member.loses.get(name, 0), len(_own(state, service, name, member))
     if own and takes <= own:
         return _HARMLESS  # it does not serve now, so that its restart takes nothing
     missing = state.missing.get(name)

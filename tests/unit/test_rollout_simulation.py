@@ -380,6 +380,13 @@ def test_a_dead_controller_is_continued_where_it_was():
     assert all(world.serving.values())
 
 
+def test_an_instance_that_was_lost_counts_while_it_is_restarted_again():
+    """The control plane may still see it serve, and a restart under cover takes nothing from who serves."""
+    vms = [Vm(f"vm-{index}", ["web"], cover=index == 0, seconds=0.5, end="lost" if index == 0 else "ok") for index in range(6)]
+    given = _rollout_settings.Settings(limit="2", budget="1", canaries=0, soak=0.0, stages=(), max_in_flight=2, max_failures="1")
+    World(vms, given, forks=2, faults=Faults(death=5.0)).run()
+
+
 def test_a_long_outage_stops_the_roll():
     vms = [Vm(f"vm-{index}", ["web"]) for index in range(4)]
     world = World(vms, _rollout_settings.Settings(pause_timeout=30.0), forks=4, faults=Faults(outages=[(2, 200)]))
