@@ -208,10 +208,9 @@ def test_trap_34_a_direct_proxy_brings_its_dataplane_and_takes_it_away(fleet: Fl
     document = fleet.dataplane("cover", new_address())
     for key in ("state", "health"):
         del document["networking"]["inbound"][0][key]
-    document["name"] = "{{ COVER }}"
     file = fleet.directory / "dataplane.yaml"
     file.write_text(json.dumps(document))
-    direct = {"KUMA_DATAPLANE_MESH": "", "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": str(file), "COVER": "cover"}
+    direct = {"KUMA_DATAPLANE_MESH": "", "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": str(file)}
     process = fleet.start("", token=fleet.api.token("cover"), **direct)
     until("it is online", lambda: "name" in fleet.api.get("/meshes/default/dataplanes/cover") and fleet.api.is_online("cover"))
     process.send_signal(signal.SIGTERM)
