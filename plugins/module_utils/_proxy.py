@@ -30,6 +30,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent_vm imp
 MARKER = ".archive-sha256"
 PROGRAMS = ("kuma-dp", "envoy")
 JOURNAL_LINES = 20
+READ_LINES = 400  # of which the last different ones are kept: Envoy says some things twice a second
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,NRestarts,TimeoutStopUSec"
 )
@@ -225,13 +226,19 @@ class Observer:
 
 
 def journal(name: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
-    """The last lines that a proxy logged, without secrets."""
+    """The last different lines that a proxy logged, without secrets."""
     return journal_of(UNIT % name, run, lines)
 
 
 def journal_of(unit: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
-    command = ["journalctl", "--unit=" + unit, "--lines=%d" % lines, "--output=cat", "--no-pager", "--quiet"]
-    return [redact(line)[:500] for line in run(command)[1].splitlines() if line.strip()]
+    command = ["journalctl", "--unit=" + unit, "--lines=%d" % READ_LINES, "--output=cat", "--no-pager", "--quiet"]
+    return [redact(line)[:500] for line in distinct(run(command)[1].splitlines())[-lines:]]
+
+
+def distinct(lines: t.Sequence[str]) -> t.List[str]:
+    """Lines that differ in more than numbers (times, process ids), each where it was said last; the reason is not lost among repetitions."""
+    last = {re.sub(r"\d+", "", line): index for index, line in enumerate(lines) if line.strip()}
+    return [lines[index] for index in sorted(last.values())]
 
 
 def _newer(path: str, started: float) -> bool:

@@ -150,7 +150,7 @@ def test_it_fails_on_request_after_the_report_is_written(fleet, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "variables", "message"),
     [
-        (["--limit", "stranger"], {}, "No host of this play is in the group mesh_fleet, which has 3"),
+        (["--limit", "stranger"], {}, "No host of this play is in the group mesh_fleet, which has 4"),
         ([], {"kuma_fleet": "nobody"}, "No host of this play is in the group nobody, which has 0"),
         ([], {"kuma_migration_fail_on": "loud"}, "kuma_migration_fail_on is loud, expected none, silent"),
         ([], {"kuma_dp_control_plane_url": ""}, "kuma_dp_control_plane_url not set, expected one of each"),

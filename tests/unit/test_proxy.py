@@ -9,8 +9,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _module, _proxy
 from ansible_collections.meshfleet.kuma.plugins.modules import proxy_info
@@ -268,3 +271,22 @@ def test_the_module_sees_a_control_plane_that_runs_from_the_same_directory(tmp_p
     unit.write_text("ExecStart=/opt/kuma/2.14.3/bin/kuma-cp run\n")
     assert module_runner.run("proxy_info", options)["host"]["control_plane"] is True
     assert module_runner.run("proxy_info", {**options, "install_dir": "/opt/kum"})["host"]["control_plane"] is False
+
+
+def test_what_is_said_again_and_again_does_not_hide_the_reason():
+    said = [
+        "[10:00:00.1][77][warning] no luck",
+        "",
+        "authentication failed",
+        *(f"[10:00:{n:02}.5][78][warning] no luck" for n in range(1, 60)),
+    ]
+    assert _proxy.distinct(said) == ["authentication failed", "[10:00:59.5][78][warning] no luck"]
+
+
+@given(st.lists(st.text("ab1 ", max_size=3)))
+def test_every_line_that_was_said_is_kept_once_in_order(lines):
+    kept = _proxy.distinct(lines)
+    assert kept == [line for line in kept if line.strip()]
+    assert {re.sub(r"\d", "", line) for line in kept} == {re.sub(r"\d", "", line) for line in lines if line.strip()}
+    assert len({re.sub(r"\d", "", line) for line in kept}) == len(kept)
+    assert _proxy.distinct(kept) == kept
