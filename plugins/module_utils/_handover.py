@@ -20,7 +20,6 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._client import ApiE
 
 CREATED, KEPT = "created", "kept"
 INTERVAL = 0.3
-_PASSING = frozenset(("connection", "timeout", "unavailable"))
 
 
 class StillThere(Exception):
@@ -47,7 +46,7 @@ def hand_over(
         try:
             found = _wait.select(dataplanes.client, settings.mesh, [name], {})
         except ApiError as error:
-            if error.kind not in _PASSING or clock() >= deadline:
+            if error.kind not in _wait.PASSING or clock() >= deadline:
                 raise
             sleep(INTERVAL)
             continue

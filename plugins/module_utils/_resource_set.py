@@ -8,11 +8,10 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _intent, _resource, _resource_apply, _resource_plan
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _intent, _resource, _resource_apply, _resource_plan, _sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import (
     AccessDenied,
     ApiError,
@@ -35,9 +34,6 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._resource_plan impo
     Item,
     Key,
 )
-
-# More connections bring nothing: the control plane is the bottleneck from here on.
-CONNECTIONS = 8
 
 
 class Settings(t.NamedTuple):
@@ -140,8 +136,7 @@ class ResourceSet:
         if self.settings.prune and not refused:
             wanted.update(_prunable(self._listing))
         names = sorted(wanted)
-        with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
-            lists = list(pool.map(lambda name: self._list(name, name in types), names))
+        lists = _sync.concurrently(lambda name: self._list(name, name in types), names)
         return {
             (name, str(resource.get("mesh") or "") if self.kind(name).in_mesh else "", str(resource.get("name"))): resource
             for name, resources in zip(names, lists)
@@ -171,7 +166,7 @@ class ResourceSet:
         done: t.Dict[Key, Item] = {}
         lost: t.Set[str] = set()
         for group in _resource_plan.by_level(item for item in items if item.action in (CREATED, UPDATED)):
-            written = self._concurrently(lambda item: self._write(item, lost), group)
+            written = _sync.concurrently(lambda item: self._write(item, lost), group)
             done.update((item.key, item) for item in written)
             lost.update(item.key[2] for item in written if item.key[0] == "Mesh" and item.before is None and item.action != CREATED)
         failed = any(item.action in (FAILED, SKIPPED) for item in done.values())
@@ -179,14 +174,9 @@ class ResourceSet:
             if failed:
                 deleted = [item._replace(action=SKIPPED, reason="not deleted, because a write failed") for item in group]
             else:
-                deleted = self._concurrently(self._delete, group)
+                deleted = _sync.concurrently(self._delete, group)
             done.update((item.key, item) for item in deleted)
         return [done.get(item.key, item) for item in items]
-
-    @staticmethod
-    def _concurrently(work: t.Callable[[Item], Item], items: t.Sequence[Item]) -> t.List[Item]:
-        with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
-            return list(pool.map(work, items))
 
     def _write(self, item: Item, lost: t.AbstractSet[str]) -> Item:
         if item.key[1] in lost:

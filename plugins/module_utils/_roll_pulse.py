@@ -68,12 +68,8 @@ def due(pulse: Json, known: Siblings, flying: t.AbstractSet[str], now: float) ->
 
 def listen(client: Client, mesh: str, wanted: t.Mapping[str, str]) -> t.Dict[str, str]:
     """What became of asking each: ALIVE, SILENT, UNKNOWN (the control plane itself did not answer) or DENIED."""
-
-    def ask(change: _sync.Change) -> _sync.Change:
-        return change._replace(action=_ask(client, mesh, wanted[change.name]))
-
-    asked = _sync.concurrently(ask, [_sync.Change(instance, UNKNOWN) for instance in sorted(wanted)])
-    return {change.name: change.action for change in asked}
+    answers = _sync.concurrently(lambda name: _ask(client, mesh, name), list(wanted.values()))
+    return dict(zip(wanted, answers))
 
 
 def _ask(client: Client, mesh: str, name: str) -> str:

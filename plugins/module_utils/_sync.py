@@ -21,6 +21,9 @@ Dataplane = _dataplane.Dataplane
 CONNECTIONS = 8
 CONFLICT_RETRIES = 5
 
+Item = t.TypeVar("Item")
+Done = t.TypeVar("Done")
+
 CREATED, UPDATED, UNCHANGED, DELETED, FAILED, SKIPPED = (
     "created",
     "updated",
@@ -61,10 +64,10 @@ class Change(t.NamedTuple):
         return item
 
 
-def concurrently(work: t.Callable[[Change], Change], changes: t.Sequence[Change]) -> t.List[Change]:
-    """``work`` done for each of ``changes``, in their order, over at most eight connections."""
+def concurrently(work: t.Callable[[Item], Done], items: t.Sequence[Item]) -> t.List[Done]:
+    """What ``work`` made of each of ``items``, in their order, over at most eight connections."""
     with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
-        return list(pool.map(work, changes))
+        return list(pool.map(work, items))
 
 
 class Refused(Exception):

@@ -16,7 +16,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._client import ApiE
 
 WAITS = ("none", "online", "ready", "gone")
 # A control plane that restarts while we wait is waited for.
-_PASSING = frozenset(("connection", "timeout", "unavailable"))
+PASSING = frozenset(("connection", "timeout", "unavailable"))
 
 Overviews = t.List[t.Dict[str, t.Any]]
 Pending = t.List[t.Tuple[str, str]]
@@ -63,9 +63,25 @@ def wait_for(
     sleep: t.Callable[[float], t.Any] = time.sleep,
     clock: t.Callable[[], float] = time.monotonic,
 ) -> t.Tuple[Overviews, Pending]:
-    """Poll until nothing is pending or ``timeout`` seconds have passed; returns the last overviews and what is pending then.
+    """As :func:`poll`, for the Dataplanes of one mesh."""
 
-    Raises ApiError when the first poll fails, when a later one fails for good, or when the control plane does not come
+    def look() -> t.Tuple[Overviews, Pending]:
+        overviews = select(client, mesh, names, labels)
+        return overviews, pending(overviews, names, wait)
+
+    return poll(look, timeout, interval, sleep, clock)
+
+
+def poll(
+    look: t.Callable[[], t.Tuple[Overviews, Pending]],
+    timeout: float,
+    interval: float,
+    sleep: t.Callable[[float], t.Any] = time.sleep,
+    clock: t.Callable[[], float] = time.monotonic,
+) -> t.Tuple[Overviews, Pending]:
+    """Look until nothing is pending or ``timeout`` seconds have passed; returns the last overviews and what is pending then.
+
+    Raises ApiError when the first look fails, when a later one fails for good, or when the control plane does not come
     back in time.
     """
     deadline = clock() + timeout
@@ -75,10 +91,9 @@ def wait_for(
         overviews: Overviews = []
         missing: Pending = []
         try:
-            overviews = select(client, mesh, names, labels)
-            missing = pending(overviews, names, wait)
+            overviews, missing = look()
         except ApiError as exc:
-            if first or exc.kind not in _PASSING:
+            if first or exc.kind not in PASSING:
                 raise
             failure = exc
         first = False

@@ -11,13 +11,12 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _zone
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import ApiError, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _wait, _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, NotFound, api_path
 
 WAITS = ("none", "online", "gone")
-_PASSING = frozenset(("connection", "timeout", "unavailable"))
 
-Overviews = t.List[t.Dict[str, t.Any]]
+Overviews = _wait.Overviews
 
 
 def zone_name(client: Client) -> str:
@@ -46,7 +45,7 @@ def path_of(overview: _zone.Overview, mesh: str) -> str:
     return api_path("meshes", mesh, "dataplanes", str(overview["name"]))
 
 
-def pending(found: Overviews, names: t.Sequence[str], wait: str) -> t.List[t.Tuple[str, str]]:
+def pending(found: Overviews, names: t.Sequence[str], wait: str) -> _wait.Pending:
     """``(name, reason)`` of each zone proxy that is not yet what ``wait`` asks for."""
     by_name = {str(item["name"]): item for item in found}
     if wait == "gone":
@@ -67,30 +66,14 @@ def wait_for(
     interval: float,
     sleep: t.Callable[[float], t.Any] = time.sleep,
     clock: t.Callable[[], float] = time.monotonic,
-) -> t.Tuple[Overviews, t.List[t.Tuple[str, str]]]:
-    """Poll until nothing is pending or ``timeout`` seconds have passed; returns the last overviews and what is pending then.
+) -> t.Tuple[Overviews, _wait.Pending]:
+    """As :func:`_wait.poll`, for the zone proxies of a control plane."""
 
-    Raises ApiError when the first poll fails, or when the control plane does not come back in time.
-    """
-    deadline, first = clock() + timeout, True
-    while True:
-        failure: t.Optional[ApiError] = None
-        found: Overviews = []
-        late: t.List[t.Tuple[str, str]] = []
-        try:
-            found = overviews(client, mesh)
-            late = pending(found, names, wait)
-        except ApiError as exc:
-            if first or exc.kind not in _PASSING:
-                raise
-            failure = exc
-        first = False
-        left = deadline - clock()
-        if failure is None and (not late or left <= 0):
-            return found, late
-        if failure is not None and left <= 0:
-            raise failure
-        sleep(min(interval, max(left, 0.0)))
+    def look() -> t.Tuple[Overviews, _wait.Pending]:
+        found = overviews(client, mesh)
+        return found, pending(found, names, wait)
+
+    return _wait.poll(look, timeout, interval, sleep, clock)
 
 
 def delete(client: Client, mesh: str, found: t.Sequence[_zone.Overview]) -> t.List[str]:
