@@ -300,7 +300,7 @@ def test_the_summary_names_the_dataplanes_whose_labels_were_lost(check):
         "ansible_play_hosts": ["web-1"],
         "ansible_play_hosts_all": ["web-1"],
         "ansible_check_mode": check,
-        "kuma_dp_restarts": {},
+        "kuma_dp_restart_done": {},
     }
     lines = json.loads(render("summary.json.j2", **seen, kuma_dp_plan={"labels_lost": ["web-1", "web-2"]}))
     word = "would be written" if check else "written"
@@ -372,7 +372,7 @@ def pending(running="direct", changed=(), **planned):
     seen = {"unit": {"active": True}, "restart_reasons": [], "version": "2.14.3", "lifecycle": running}
     text = render(
         "pending.json.j2",
-        kuma_dp_names=["web-1"],
+        kuma_dp_proxy_names=["web-1"],
         kuma_dp_planned=[own],
         kuma_dp_look={"host": {"proxies": {"web-1": seen}}},
         kuma_dp_written={"changed_paths": list(changed)},

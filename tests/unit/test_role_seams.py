@@ -99,7 +99,7 @@ def task_of(role, file, name):
 
 def leaving(renderer, expression, found, names, **host):
     variables = {
-        "kuma_dp_names": names,
+        "kuma_dp_proxy_names": names,
         "kuma_dp_reachable": True,
         "kuma_dp_look": {"host": {"proxies": found, "transparent_proxy": True, "control_plane": False, **host}},
         "kuma_dp_config_dir": "/etc/kuma",
@@ -154,7 +154,7 @@ def test_the_cover_of_a_zone_proxy_that_has_ended_is_stopped_when_it_leaves(rend
     (block,) = [task for task in yaml.safe_load((ROLES / "kuma_zone_proxy/tasks/leave.yml").read_text()) if "block" in task]
     (task,) = [task for task in block["block"] if task["name"] == "Drain, stop and disable the proxies"]
     seen = {"gate": {"unit": {"state": "inactive", "enabled": False}, "cover_active": covered}}
-    variables = {"kuma_zone_proxy_names": ["gate"], "kuma_dp_reachable": True, "kuma_dp_look": {"host": {"proxies": seen}}}
+    variables = {"kuma_zone_proxy_proxy_names": ["gate"], "kuma_dp_reachable": True, "kuma_dp_look": {"host": {"proxies": seen}}}
     derived = {"kuma_zone_proxy_units": task["vars"]["kuma_zone_proxy_units"]}
     assert renderer.evaluate(task["when"], variables, derived) is covered
 
@@ -247,7 +247,7 @@ def test_a_vm_that_was_given_no_token_is_not_started_with_a_placeholder(renderer
     task = task_of("kuma_dp", "main.yml", "Stop where the control plane refused")
     results = [{"name": "web-1", "action": action}, {"name": "web-2", "action": "failed"}]
     known = {
-        "kuma_dp_names": ["web-1"],
+        "kuma_dp_proxy_names": ["web-1"],
         "kuma_dp_registered": {"skipped": True},
         "kuma_dp_tokens": {"msg": "1 of 2 tokens could not be issued.", "results": results},
         "kuma_dp_look": {"host": {"proxies": {"web-1": {"token": {"present": held}}}}},
