@@ -18,7 +18,6 @@ import time
 import traceback
 import typing as t
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import (
     AccessDenied,
@@ -33,6 +32,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import (
     Unavailable,
     from_answer,
 )
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_path import api_path, check_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._capabilities import Capabilities, parse_release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transport import (
     check_ca_file,
@@ -85,11 +85,6 @@ USER_AGENT = "meshfleet.kuma"
 
 Params = t.Optional[t.Mapping[str, t.Any]]
 Item = t.Dict[str, t.Any]
-
-
-def api_path(*segments: str) -> str:
-    """A path of the API; names in it are escaped: ``api_path("meshes", mesh, "dataplanes", name)``."""
-    return "/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
 @dataclass(frozen=True)
@@ -181,7 +176,7 @@ class Client:
             return list(self._warnings)
 
     def get(self, path: str, params: Params = None) -> Response:
-        """Read. Raises ApiError for a status of 400 and more, here and in the methods below."""
+        """Read. Raises ApiError for a status of 400 and more, here and in the methods below; Invalid for a path that may be another's."""
         return self._request("GET", path, params=params)
 
     def put(self, path: str, body: t.Any) -> Response:
@@ -289,6 +284,7 @@ class Client:
         return dict(self._control_plane)
 
     def _request(self, method: str, path: str, params: Params = None, body: t.Any = None, secret: bool = False) -> Response:
+        check_path(method, self.url, path)
         sent = 0
         lost = False  # whether an earlier try may have been carried out
         while True:

@@ -258,4 +258,4 @@ def test_eight_threads_share_a_client(serve, connect):
 
 
 def test_names_are_escaped_in_paths():
-    assert _client.api_path("meshes", "default", "dataplanes", "a/b?c") == "/meshes/default/dataplanes/a%2Fb%3Fc"
+    assert _client.api_path("meshes", "default", "dataplanes", "a b?c") == "/meshes/default/dataplanes/a%20b%3Fc"
