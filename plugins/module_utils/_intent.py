@@ -20,6 +20,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _dataplane,
     _intent_details,
     _lifecycle,
+    _names,
     _transparent,
 )
 
@@ -27,7 +28,6 @@ PROTOCOLS = ("grpc", "http", "http2", "kafka", "tcp")
 COVER_SUFFIX = "-cover"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 -- compared with, never bound
 
-_RFC1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _RFC1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 _TAG_VALUE = re.compile(r"[a-zA-Z0-9.\-_:]+\Z")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
@@ -68,17 +68,24 @@ class Reader:
 
     def name(self, value: t.Any, field: str) -> str:
         text = str(value or "")
-        if len(text) > 253 or not _RFC1123.match(text):
-            self.fault(field, value, "a lower-case DNS name of at most 253 characters, such as web-1")
+        if not _names.is_name(text):
+            self.fault(field, value, _names.EXPECTED)
         elif text.endswith(COVER_SUFFIX):
             self.fault(field, value, "a name that does not end in %s, which is reserved" % COVER_SUFFIX)
+        return text
+
+    def loose_name(self, value: t.Any, field: str) -> str:
+        """The name of a Mesh or a zone."""
+        text = str(value or "")
+        if not _names.is_loose_name(text):
+            self.fault(field, value, _names.EXPECTED_LOOSE)
         return text
 
     def address(self, value: t.Any, field: str) -> str:
         text = str(value or "")
         if is_wildcard(text):
             self.fault(field, value, "the address that other VMs reach this one at, not a wildcard")
-        elif not is_ip(text) and (not _RFC1123.match(text) or re.match(r"[0-9.]+\Z", text)):
+        elif not is_ip(text) and (not _names.is_name(text) or re.match(r"[0-9.]+\Z", text)):
             self.fault(field, value, "an IP address")
         return text
 
@@ -252,7 +259,7 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
     return {
         "host": reader.host,
         "name": reader.name(own.get("name"), prefix + "name"),
-        "mesh": str(host.get("mesh") or "default"),
+        "mesh": reader.loose_name(host.get("mesh") or "default", "kuma_dp_mesh"),
         "address": reader.address(
             own.get("address") or host.get("address"), prefix + "address" if own.get("address") else "kuma_dp_address"
         ),
@@ -288,7 +295,7 @@ def is_wildcard(text: str) -> bool:
 def is_label(key: str, value: str) -> bool:
     """Whether Kubernetes' label rules allow the pair, which are Kuma's."""
     prefix, slash, name = key.rpartition("/")
-    if slash and (not prefix or len(prefix) > 253 or not _RFC1123.match(prefix)):
+    if slash and not _names.is_name(prefix):
         return False
     if len(name) > 63 or not _LABEL_NAME.match(name):
         return False

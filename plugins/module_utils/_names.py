@@ -17,8 +17,18 @@ _RFC1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0
 # What control planes up to 2.14 allow as the name of a Mesh and of older resources, but for those that begin with a dash or a dot.
 _LOOSE = re.compile(r"[a-z0-9][-a-z0-9_.]*\Z")
 
+# What CamelCase words of Kuma's are made of; the control plane says itself which of them it knows.
+_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
+
 EXPECTED = "a lower-case DNS name of at most %d characters, such as web-1" % MAXIMUM
-EXPECTED_LOOSE = "a name of at most %d lower-case letters, digits, - _ and . that begins with a letter or a digit, such as default" % MAXIMUM
+EXPECTED_LOOSE = (
+    "a name of at most %d lower-case letters, digits, - _ and . that begins with a letter or a digit, such as default" % MAXIMUM
+)
+EXPECTED_TYPE = "the type of a resource, such as MeshTimeout"
+
+NAME, LOOSE, TYPE = "name", "loose", "type"
+# The options of a module that are names, by where they are (``names[]``, ``tokens[].mesh``), with what each may be.
+Rules = t.Mapping[str, str]
 
 
 def is_name(value: t.Any) -> bool:
@@ -31,14 +41,55 @@ def is_loose_name(value: t.Any) -> bool:
     return isinstance(value, str) and len(value) <= MAXIMUM and bool(_LOOSE.match(value))
 
 
-def name_problems(option: str, *values: t.Any) -> t.List[str]:
-    """A sentence for each of ``values`` that is no name of a proxy; ``option`` is where they were given, such as ``names``."""
-    return ["%s is %s, expected %s" % (option, shown(value), EXPECTED) for value in values if not is_name(value)]
+def is_type(value: t.Any) -> bool:
+    """Whether ``value`` may be a type of resources, which becomes part of a path where the control plane lists none."""
+    return isinstance(value, str) and len(value) <= MAXIMUM and bool(_TYPE.match(value))
 
 
-def loose_name_problems(option: str, *values: t.Any) -> t.List[str]:
-    """A sentence for each of ``values`` that cannot name a Mesh or another resource."""
-    return ["%s is %s, expected %s" % (option, shown(value), EXPECTED_LOOSE) for value in values if not is_loose_name(value)]
+_CHECKS: t.Dict[str, t.Tuple[t.Callable[[t.Any], bool], str]] = {
+    NAME: (is_name, EXPECTED),
+    LOOSE: (is_loose_name, EXPECTED_LOOSE),
+    TYPE: (is_type, EXPECTED_TYPE),
+}
+
+
+def checked(name: str) -> str:
+    """``name``, for what makes a path of it. Raises ValueError when it cannot be the name of a proxy."""
+    if not is_name(name):
+        raise ValueError("the name of a proxy is %s, expected %s" % (shown(name), EXPECTED))
+    return name
+
+
+def fault(value: t.Any, rule: str) -> str:
+    """What is wrong with ``value`` by ``NAME``, ``LOOSE`` or ``TYPE``: ``is '..', expected a ...``. Empty when it is all right."""
+    check, expected = _CHECKS[rule]
+    return "" if check(value) else "is %s, expected %s" % (shown(value), expected)
+
+
+def faults(params: t.Mapping[str, t.Any], rules: Rules) -> t.List[t.Tuple[str, str]]:
+    """Every option of ``params`` that cannot be what ``rules`` say, with what is wrong with it: ``("tokens[0].mesh", "is ..., ...")``.
+
+    What is not given is none of them; the empty text is.
+    """
+    return [
+        (place, wrong)
+        for path, rule in rules.items()
+        for place, value in _values(params, path.replace("[]", ".[]").split("."), "")
+        for wrong in [fault(value, rule)]
+        if wrong
+    ]
+
+
+def _values(value: t.Any, keys: t.Sequence[str], place: str) -> t.Iterator[t.Tuple[str, t.Any]]:
+    if value is None:
+        return
+    if not keys:
+        yield place, value
+    elif keys[0] == "[]":
+        for index, item in enumerate(value if isinstance(value, list) else []):
+            yield from _values(item, keys[1:], "%s[%d]" % (place, index))
+    elif isinstance(value, t.Mapping):
+        yield from _values(value.get(keys[0]), keys[1:], "%s.%s" % (place, keys[0]) if place else keys[0])
 
 
 def shown(value: t.Any) -> str:
