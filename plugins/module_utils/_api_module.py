@@ -13,7 +13,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.parameters import env_fallback
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import REQUESTS_IMPORT_ERROR, ApiError, Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import REQUESTS_IMPORT_ERROR, ApiError, Client, Invalid
 
 Result = t.Dict[str, t.Any]
 
@@ -42,12 +43,14 @@ def api_argument_spec() -> t.Dict[str, t.Dict[str, t.Any]]:
 def run(
     main: t.Callable[[AnsibleModule, Client], Result],
     argument_spec: t.Dict[str, t.Dict[str, t.Any]],
+    names: t.Optional[_names.Rules] = None,
     **module_kwargs: t.Any,
 ) -> None:
     """Run a module: ``main(module, client)`` returns its result.
 
     Adds ``requests`` to what it returns, hands warnings on, and turns ApiError and ItemsFailed into a failure of the
-    module. ``module_kwargs`` go to AnsibleModule; check mode is supported by default.
+    module. ``names`` are the options that become part of a path; when one cannot, nothing is sent. ``module_kwargs`` go to
+    AnsibleModule; check mode is supported by default.
     """
     kwargs: t.Dict[str, t.Any] = {"supports_check_mode": True}
     kwargs.update(module_kwargs)
@@ -56,6 +59,7 @@ def run(
         module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
     client: t.Optional[Client] = None
     try:
+        check_names(module.params, names or {})
         client = new_client(module.params)
         result = main(module, client)
     except ItemsFailed as exc:
@@ -64,6 +68,16 @@ def run(
         _finish(module, client, {"failure": exc.as_failure()}, msg=str(exc))
     else:
         _finish(module, client, result)
+
+
+def check_names(params: t.Mapping[str, t.Any], rules: _names.Rules) -> None:
+    """Raise Invalid with every option that cannot be the name that it has to be."""
+    found = [{"field": place, "reason": wrong} for place, wrong in _names.faults(params, rules)]
+    if found:
+        count = "1 option is" if len(found) == 1 else f"{len(found)} options are"
+        raise Invalid(
+            f"{count} no name", invalid_parameters=found, remedy=f"Nothing was sent. Correct {'it' if len(found) == 1 else 'them'}."
+        )
 
 
 def new_client(params: t.Mapping[str, t.Any]) -> Client:

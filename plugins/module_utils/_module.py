@@ -13,7 +13,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _tokens
 
 Result = t.Dict[str, t.Any]
 # Runs a command and returns its exit status, output and error output. A program that does not exist is status 127.
@@ -79,11 +79,21 @@ def runner_of(module: AnsibleModule) -> Runner:
     return run
 
 
-def run(main: t.Callable[[AnsibleModule, Runner], Result], argument_spec: t.Dict[str, t.Dict[str, t.Any]]) -> None:
-    """Run a module: ``main(module, runner)`` returns its result, or raises ModuleFailed."""
+def run(
+    main: t.Callable[[AnsibleModule, Runner], Result],
+    argument_spec: t.Dict[str, t.Dict[str, t.Any]],
+    names: t.Optional[_names.Rules] = None,
+) -> None:
+    """Run a module: ``main(module, runner)`` returns its result, or raises ModuleFailed.
+
+    ``names`` are the options that become part of a path or of the name of a unit; when one cannot, nothing is done.
+    """
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
     invocation = {"module_args": without_contents(module.params)}
     try:
+        problems = ["%s %s" % found for found in _names.faults(module.params, names or {})]
+        if problems:
+            raise ModuleFailed("Nothing was done: %s" % "; ".join(problems))
         result = main(module, runner_of(module))
     except ModuleFailed as exc:
         module.fail_json(msg=redact(exc.msg), invocation=invocation, **exc.result)

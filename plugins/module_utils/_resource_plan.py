@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _resource
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import OWNER_LABEL
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resource_documents import Document
 
@@ -102,6 +102,15 @@ def by_level(items: t.Iterable[Item], deletions: bool = False) -> t.List[t.List[
     for item in items:
         groups.setdefault(level(item.key[0]), []).append(item)
     return [sorted(groups[number], key=lambda item: item.key) for number in sorted(groups, reverse=deletions)]
+
+
+def misnamed(documents: t.Iterable[Document]) -> t.List[str]:
+    """What becomes part of a path and cannot: a type, mesh or name. Missing ones, and what is no text, are faults of :func:`check`."""
+    rules = (("type", _names.TYPE), ("mesh", _names.LOOSE), ("name", _names.LOOSE))
+    found = [
+        (document, key, _names.fault(document.body[key], rule)) for document in documents for key, rule in rules if key in document.body
+    ]
+    return ["%s: %s %s" % (document.source, key, wrong) for document, key, wrong in found if wrong and isinstance(document.body[key], str)]
 
 
 def check(

@@ -216,6 +216,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, NotFound, api_path
 
@@ -257,7 +258,7 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
 
 
 def main() -> None:
-    run(main_task, {"mesh": {"type": "str"}})
+    run(main_task, {"mesh": {"type": "str"}}, names={"mesh": _names.LOOSE})
 
 
 if __name__ == "__main__":

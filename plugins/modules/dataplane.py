@@ -102,7 +102,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 
@@ -140,6 +140,7 @@ def main() -> None:
             "labels": {"type": "dict", "default": {}},
             "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
         },
+        names={"name": _names.NAME, "mesh": _names.LOOSE},
         required_if=[("state", "present", ["networking"])],
     )
 

@@ -100,7 +100,7 @@ seconds:
   sample: 9.9
 failure:
   description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
-  returned: when the control plane refused or did not answer
+  returned: when the control plane refused or did not answer, or an option cannot be used
   type: dict
 requests:
   description: How many HTTP requests were made, retries included.
@@ -113,7 +113,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _handover, _sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _handover, _names, _sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 
@@ -140,6 +140,7 @@ def main() -> None:
             "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
             "wait_timeout": {"type": "float", "default": 60.0},
         },
+        names={"mesh": _names.LOOSE, "dataplane.name": _names.NAME, "dataplane.mesh": _names.LOOSE},
     )
 
 

@@ -188,7 +188,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _wait
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _overview, _wait
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, ConnectionFailed
 
@@ -246,6 +246,7 @@ def main() -> None:
             "wait_timeout": {"type": "float", "default": 120.0},
             "poll_interval": {"type": "float", "default": 1.0},
         },
+        names={"mesh": _names.LOOSE, "names[]": _names.NAME},
     )
 
 

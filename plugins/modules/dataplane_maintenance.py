@@ -204,7 +204,7 @@ lost:
   elements: str
 failure:
   description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
-  returned: when the control plane did not answer
+  returned: when the control plane did not answer, or an option cannot be used
   type: dict
 requests:
   description: How many HTTP requests were made, retries included.
@@ -217,7 +217,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _maintenance, _sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _maintenance, _names, _sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._propagation import Timing
@@ -290,6 +290,7 @@ def main() -> None:
             "wait_timeout": {"type": "float", "default": 30.0},
             "poll_interval": {"type": "float", "default": 0.5},
         },
+        names={"mesh": _names.LOOSE, "names[]": _names.NAME},
         mutually_exclusive=[("names", "labels")],
         required_one_of=[("names", "labels")],
     )

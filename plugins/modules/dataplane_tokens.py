@@ -187,7 +187,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _issue
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _issue, _names
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 
@@ -225,6 +225,7 @@ def main() -> None:
             "valid_for": {"type": "str", "default": "720h"},
             "renew_before": {"type": "str", "default": "168h"},
         },
+        names={"tokens[].name": _names.NAME, "tokens[].mesh": _names.LOOSE},
     )
 
 

@@ -136,7 +136,7 @@ results:
           elements: dict
 failure:
   description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
-  returned: when the control plane did not answer
+  returned: when the control plane did not answer, or an option cannot be used
   type: dict
 requests:
   description: How many HTTP requests were made, retries included.
@@ -148,7 +148,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 
@@ -166,7 +166,7 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     dataplanes = _sync.Dataplanes(client, settings)
     try:
         if params["state"] == "absent":
-            changes = _sync.absent(dataplanes, _names(params["dataplanes"]))
+            changes = _sync.absent(dataplanes, _named(params["dataplanes"]))
         else:
             changes = _sync.present(dataplanes, params["dataplanes"])
     except _sync.Refused as refused:
@@ -183,7 +183,7 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     return result
 
 
-def _names(items: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
+def _named(items: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
     nameless = [index for index, item in enumerate(items) if not item.get("name")]
     if nameless:
         raise _sync.Refused("Nothing was written. dataplanes[%d].name is not set, expected the name of a Dataplane." % nameless[0])
@@ -202,6 +202,7 @@ def main() -> None:
             "purge": {"type": "bool", "default": False},
             "purge_limit": {"type": "int", "default": 10},
         },
+        names={"mesh": _names.LOOSE, "dataplanes[].name": _names.NAME, "dataplanes[].mesh": _names.LOOSE},
     )
 
 

@@ -139,7 +139,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _generation, _lifecycle, _preflight, _templates
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _generation, _lifecycle, _names, _preflight, _templates
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._capabilities import Capabilities
@@ -237,6 +237,7 @@ def main() -> None:
             "mesh": {"type": "str", "default": "default"},
             "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
         },
+        names={"mesh": _names.LOOSE},
     )
 
 

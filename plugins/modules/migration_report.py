@@ -120,7 +120,7 @@ failing:
   type: int
 failure:
   description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
-  returned: when the control plane did not answer
+  returned: when the control plane did not answer, or an option cannot be used
   type: dict
 requests:
   description: How many HTTP requests were made, retries included.
@@ -132,7 +132,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _migration_mesh, _migration_report, _resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _migration_mesh, _migration_report, _names, _resource
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied, Client, NotFound, api_path
 
@@ -231,6 +231,7 @@ def main() -> None:
             "strangers": {"type": "bool", "default": True},
             "fail_on": {"type": "str", "choices": ["none", "silent", "any"], "default": "none"},
         },
+        names={"mesh": _names.LOOSE},
     )
 
 

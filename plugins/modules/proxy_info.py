@@ -132,6 +132,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _host,
+    _names,
     _proxy,
     _restart,
     _restart_files,
@@ -217,6 +218,7 @@ def main() -> None:
             "group": {"type": "str", "default": "kuma-dp"},
             "diagnose": {"type": "bool", "default": False},
         },
+        names={"names[]": _names.NAME},
     )
 
 

@@ -206,6 +206,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _application_gate,
+    _names,
     _restart_files,
     _restart_run,
     _restart_vm,
@@ -273,6 +274,7 @@ def main() -> None:
             "user": {"type": "str", "default": "kuma-dp"},
             "group": {"type": "str", "default": "kuma-dp"},
         },
+        names={"proxies[].name": _names.NAME, "gates[].proxy": _names.NAME},
     )
 
 

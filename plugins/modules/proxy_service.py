@@ -138,6 +138,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _application_gate,
+    _names,
     _proxy,
     _restart_files,
     _restart_stop,
@@ -213,6 +214,7 @@ def main() -> None:
             "settle": {"type": "float", "default": 10.0},
             "gates": _application_gate.OPTIONS,
         },
+        names={"names[]": _names.NAME, "gates[].proxy": _names.NAME},
     )
 
 

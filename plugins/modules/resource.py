@@ -166,7 +166,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _resource, _resource_apply
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _resource, _resource_apply
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, Invalid
 
@@ -245,6 +245,14 @@ def main() -> None:
             "mesh": {"type": "str"},
             "data": {"type": "str", "no_log": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        names={
+            "type": _names.TYPE,
+            "name": _names.LOOSE,
+            "mesh": _names.LOOSE,
+            "definition.type": _names.TYPE,
+            "definition.name": _names.LOOSE,
+            "definition.mesh": _names.LOOSE,
         },
     )
 

@@ -129,7 +129,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _resource, _resource_apply
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _overview, _resource, _resource_apply
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, api_path
 
@@ -164,6 +164,7 @@ def main() -> None:
             "all_meshes": {"type": "bool", "default": False},
             "labels": {"type": "dict", "default": {}},
         },
+        names={"type": _names.TYPE, "name": _names.LOOSE, "mesh": _names.LOOSE},
     )
 
 

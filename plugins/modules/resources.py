@@ -205,7 +205,7 @@ problems:
   elements: str
 failure:
   description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
-  returned: when the control plane did not answer
+  returned: when the control plane did not answer, or an option cannot be used
   type: dict
 requests:
   description: How many HTTP requests were made, retries included.
@@ -217,7 +217,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _resource, _resource_documents, _resource_set
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _resource, _resource_documents, _resource_plan, _resource_set
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 
@@ -252,10 +252,20 @@ def hide(module: AnsibleModule, resources: t.Iterable[t.Optional[t.Mapping[str, 
         module.no_log_values.update(value for value in _resource.secrets_of(resource or {}) if len(value) >= 8)
 
 
+def refusal(problems: t.List[str]) -> ItemsFailed:
+    lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
+    count = len(problems)
+    msg = f"Nothing was written. {count} problem{' was' if count == 1 else 's were'} found:\n{lines}"
+    return ItemsFailed(msg, {"changed": False, "problems": problems})
+
+
 def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
     documents, problems = collect(module)
     hide(module, (document.body for document in documents))
+    misnamed = _resource_plan.misnamed(documents)
+    if misnamed:
+        raise refusal([*problems, *misnamed])
     settings = _resource_set.Settings(
         mesh=params["mesh"],
         owner=params["owner"],
@@ -268,10 +278,7 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     try:
         planned = resources.plan(documents, problems)
     except _resource_set.Refused as refused:
-        lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(refused.problems, 1))
-        count = len(refused.problems)
-        msg = f"Nothing was written. {count} problem{' was' if count == 1 else 's were'} found:\n{lines}"
-        raise ItemsFailed(msg, {"changed": False, "problems": refused.problems}) from refused
+        raise refusal(refused.problems) from refused
     items = resources.execute(planned)
     for warning in resources.warnings:
         module.warn(warning)
@@ -304,6 +311,7 @@ def main() -> None:
             "prune": {"type": "bool", "default": False},
             "prune_limit": {"type": "int", "default": 10},
         },
+        names={"mesh": _names.LOOSE},
         required_one_of=[("path", "resources", "secrets")],
     )
 

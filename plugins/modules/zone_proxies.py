@@ -67,7 +67,7 @@ deleted:
   elements: str
 last:
   description: A sentence for each kind and zone that is left without any.
-  returned: always
+  returned: success, and when that is why nothing was deleted
   type: list
   elements: str
 requests:
@@ -76,7 +76,7 @@ requests:
   type: int
 failure:
   description: What went wrong.
-  returned: when the control plane did not answer
+  returned: when the control plane did not answer, or an option cannot be used
   type: dict
   contains:
     kind:
@@ -117,7 +117,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _zone, _zone_api
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _zone, _zone_api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 
@@ -147,6 +147,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["absent"], "default": "absent"},
             "allow_last": {"type": "bool", "default": False},
         },
+        names={"names[]": _names.NAME, "mesh": _names.LOOSE},
     )
 
 

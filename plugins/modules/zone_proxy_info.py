@@ -73,7 +73,7 @@ EXAMPLES = r"""
 RETURN = r"""
 zone_proxies:
   description: The zone proxies, ordered by name.
-  returned: always
+  returned: success, and when waiting took too long
   type: list
   elements: dict
   contains:
@@ -87,7 +87,7 @@ zone_proxies:
     insight: {description: What the control plane knows about its connections., returned: always, type: dict}
 missing:
   description: Those of O(names) that are not registered.
-  returned: always
+  returned: success, and when waiting took too long
   type: list
   elements: str
 requests:
@@ -137,7 +137,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _roll_view, _zone, _zone_api
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _overview, _roll_view, _zone, _zone_api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, ConnectionFailed
 
@@ -186,6 +186,7 @@ def main() -> None:
             "wait_timeout": {"type": "float", "default": 120.0},
             "poll_interval": {"type": "float", "default": 1.0},
         },
+        names={"names[]": _names.NAME, "mesh": _names.LOOSE},
     )
 
 

@@ -103,7 +103,7 @@ problems:
   description: Everything that speaks against the join, one sentence each.
   type: list
   elements: str
-  returned: always
+  returned: unless an option cannot be used
 failure:
   description: Why it failed, with the keys C(kind), C(status), C(title), C(detail) and C(invalid_parameters).
   returned: when an option cannot be used
@@ -118,7 +118,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _preflight, _zone_api
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _names, _preflight, _zone_api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
@@ -188,6 +188,7 @@ def main() -> None:
             },
             "mesh": {"type": "str", "default": "default"},
         },
+        names={"mesh": _names.LOOSE},
     )
 
 

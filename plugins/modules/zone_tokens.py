@@ -179,7 +179,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _issue, _zone, _zone_tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _issue, _names, _zone, _zone_tokens
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 
@@ -210,6 +210,7 @@ def main() -> None:
             "valid_for": {"type": "str", "default": "720h"},
             "renew_before": {"type": "str", "default": "168h"},
         },
+        names={"tokens[].name": _names.NAME, "tokens[].zone": _names.LOOSE},
     )
 
 
