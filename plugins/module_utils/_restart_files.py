@@ -48,17 +48,20 @@ class Paths(t.NamedTuple):
         return os.path.join(self.config_dir, "dataplanes", self.name + ".yaml")
 
     @property
+    def token(self) -> str:
+        return os.path.join(self.config_dir, "tokens", self.name)
+
+    def kept_token(self, snapshot: str) -> str:
+        """Where the token of a snapshot (``started``, ``good``) is: beside the proxy's own, for a token is nowhere but there."""
+        return os.path.join(self.config_dir, "tokens", ".%s.%s" % (self.name, snapshot))
+
+    @property
     def current(self) -> str:
         return os.path.join(self.install_dir, "current")
 
     def started_with(self) -> t.List[str]:
         """The files that a start uses."""
-        files = [
-            self.environment,
-            os.path.join(self.config_dir, "tokens", self.name),
-            os.path.join(self.config_dir, "control-plane-ca.pem"),
-        ]
-        return [*files, self.dataplane, self.unit]
+        return [self.environment, self.token, os.path.join(self.config_dir, "control-plane-ca.pem"), self.dataplane, self.unit]
 
 
 def write(path: str, content: bytes, mode: int = 0o600, uid: int = -1, gid: int = -1) -> None:
@@ -117,31 +120,33 @@ def make_directories(paths: Paths) -> int:
     return gid
 
 
-def snapshot(paths: Paths) -> t.Dict[str, t.Any]:
-    """What a start of the proxy uses now: contents, owners, modes, and the version that ``current`` points to."""
+def snapshot(paths: Paths, name: str) -> t.Dict[str, t.Any]:
+    """What a start of the proxy uses now: contents, owners, modes, and the version that ``current`` points to.
+
+    It is for the file ``<name>.json``; the content of the token goes to a file of its own.
+    """
     files = []
     for path in paths.started_with():
         with contextlib.suppress(OSError), open(path, "rb") as handle:
             status = os.fstat(handle.fileno())
-            content = base64.b64encode(handle.read()).decode("ascii")
-            mode = stat.S_IMODE(status.st_mode)
-            files.append({"path": path, "mode": mode, "uid": status.st_uid, "gid": status.st_gid, "content": content})
+            item = {"path": path, "mode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid}
+            content = handle.read()
+            if path == paths.token:
+                write(paths.kept_token(name), content, 0o600)
+            else:
+                item["content"] = base64.b64encode(content).decode("ascii")
+            files.append(item)
     links = []
     with contextlib.suppress(OSError):
         links.append({"path": paths.current, "target": os.readlink(paths.current)})
     return {"time": time.time(), "files": files, "links": links}
 
 
-def restore(taken: t.Mapping[str, t.Any]) -> None:
-    """Put back what a snapshot holds. Files that are as they were are left alone. Raises OSError."""
+def restore(paths: Paths, taken: t.Mapping[str, t.Any]) -> None:
+    """Put back what ``good.json`` holds. Files that are as they were are left alone. Raises OSError."""
     for item in taken["files"]:
-        content = base64.b64decode(item["content"])
-        try:
-            with open(item["path"], "rb") as handle:
-                same = handle.read() == content
-        except OSError:
-            same = False
-        if not same:
+        content = _content(paths, item, "good")
+        if content is not None and _bytes(item["path"]) != content:
             write(item["path"], content, item["mode"], item["uid"], item["gid"])
     for link in taken["links"]:
         try:
@@ -152,6 +157,20 @@ def restore(taken: t.Mapping[str, t.Any]) -> None:
             temporary = "%s.%d.tmp" % (link["path"], os.getpid())
             os.symlink(link["target"], temporary)
             os.rename(temporary, link["path"])
+
+
+def _content(paths: Paths, item: t.Mapping[str, t.Any], name: str) -> t.Optional[bytes]:
+    """What a file of the snapshot ``<name>.json`` held; None for a token that was not kept."""
+    # Snapshots of 0.1.0 hold the token, too.
+    return base64.b64decode(item["content"]) if "content" in item else _bytes(paths.kept_token(name))
+
+
+def _bytes(path: str) -> t.Optional[bytes]:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read()
+    except OSError:
+        return None
 
 
 def newest(paths: Paths) -> float:
@@ -165,21 +184,47 @@ def newest(paths: Paths) -> float:
     return max(times)
 
 
-def remember_start(paths: Paths) -> None:
-    """Called by the unit before each start."""
+def remember_start(paths: Paths, booted: float = 0.0) -> None:
+    """Called by the unit before each start. ``booted``: seconds since 1970; the token of a cover from before that is nobody's any more."""
     make_directories(paths)
-    write_json(paths.own("started.json"), snapshot(paths))
+    with contextlib.suppress(OSError):
+        if os.stat(paths.own("cover", "token")).st_mtime < booted:
+            forget_cover(paths)
+    write_json(paths.own("started.json"), snapshot(paths, "started"))
 
 
 def remember_good(paths: Paths, started: float) -> bool:
     """Keep what the running process was started with, in seconds since 1970; False when that is not known."""
     make_directories(paths)
     taken = read_json(paths.own("started.json"))
-    if taken is None and newest(paths) < started:
-        taken = snapshot(paths)
+    if taken is not None:
+        taken = _renamed(paths, taken, "started", "good")
+    elif newest(paths) < started:
+        taken = snapshot(paths, "good")
     if taken is None:
-        with contextlib.suppress(OSError):
-            os.unlink(paths.own("good.json"))
+        for path in (paths.own("good.json"), paths.kept_token("good")):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         return False
     write_json(paths.own("good.json"), taken)
     return True
+
+
+def _renamed(paths: Paths, taken: t.Mapping[str, t.Any], old: str, new: str) -> t.Dict[str, t.Any]:
+    """The snapshot ``<old>.json`` as ``<new>.json`` holds it."""
+    files = []
+    for item in taken["files"]:
+        if item["path"] == paths.token:
+            content = _content(paths, item, old)
+            if content is None:
+                continue
+            write(paths.kept_token(new), content, 0o600)
+            item = {key: value for key, value in item.items() if key != "content"}
+        files.append(item)
+    return {**taken, "files": files}
+
+
+def forget_cover(paths: Paths) -> None:
+    """Delete the token of the cover: whoever has it can receive the traffic of the service."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(paths.own("cover", "token"))

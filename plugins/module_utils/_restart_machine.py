@@ -49,6 +49,12 @@ class World(t.Protocol):
     def prepare_cover(self) -> t.List[str]:
         """Write the cover's files; returns notes about the VM."""
 
+    def again(self) -> bool:
+        """Whether systemd started the machine again, because an earlier process was killed."""
+
+    def forget_cover(self) -> None:
+        """Delete the token of the cover, which is gone."""
+
     def start(self, side: str) -> None:
         """Start the unit of a side."""
 
@@ -87,9 +93,12 @@ class Machine:
 
     def _resume(self) -> t.Optional[steps.State]:
         state = self.world.load()
-        if state is None or steps.finished(state) or state["boot"] != self.world.boot:
+        if state is None or state["boot"] != self.world.boot:
             return None
         waiting = self.world.request()
+        if steps.finished(state):
+            # Killed after its last step: nobody has asked for another restart.
+            return state if waiting is None and self.world.again() else None
         if waiting is not None and waiting["id"] == state["request"]["id"]:
             self.world.forget_request()
         self.world.log("goes on at %s" % state["stage"])
@@ -123,6 +132,9 @@ class Machine:
             return
         if "stage" in changes and changes["stage"] != self.state["stage"]:
             self.world.log("%s -> %s%s" % (self.state["stage"], changes["stage"], _why(changes)))
+            if changes["stage"] == "done":
+                # Before the state is saved, for nothing is done after that.
+                self.world.forget_cover()
         self.state = {**self.state, **changes}
         self.world.save(self.state)
 

@@ -24,8 +24,6 @@ _ENDED = 20  # readings
 # The proxy that ran is gone, and the one that follows does not serve yet.
 STOPPED = "stopped"
 _AFTER_STOP = ("start", "ready", "fall_back", "stranded")
-# How long whatever is not bounded by its own time may take: starts, stops, looks.
-_SLACK = 120.0
 _TAKEN_OVER = "a restart of this proxy was already under way"
 _RESULT = (
     "outcome",
@@ -99,13 +97,13 @@ def _under_way(vm: Vm, units: t.Mapping[str, t.Mapping[str, str]]) -> t.Optional
         return None
     state = vm.load()
     if state is None or _restart_steps.finished(state) or not state["outcome"]:
-        end = time.monotonic() + _SLACK
+        end = time.monotonic() + _restart_steps.SLACK
         while (state is None or _restart_steps.finished(state)) and time.monotonic() < end and _active(vm, unit):
             # It is about to begin, or to end.
             time.sleep(_POLL)
             state = vm.load()
         return state if state is not None and not state["outcome"] else None
-    end = time.monotonic() + float(state["request"]["drain_time"]) + _SLACK
+    end = time.monotonic() + float(state["request"]["drain_time"]) + _restart_steps.SLACK
     while state["stage"] == "retire" and _active(vm, unit) and time.monotonic() < end:
         time.sleep(_POLL)
         state = vm.load() or state
@@ -143,7 +141,7 @@ def _order(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], r
 
 def _bound(params: t.Mapping[str, t.Any]) -> float:
     """After how many seconds something is wrong with the machine itself."""
-    return 2 * float(params["drain_time"]) + 3 * float(params["ready_timeout"]) + _SLACK
+    return _restart_steps.longest(float(params["drain_time"]), float(params["ready_timeout"]))
 
 
 def _wait(vm: Vm, request: str, seconds: float, stopped: bool = False) -> t.Dict[str, t.Any]:

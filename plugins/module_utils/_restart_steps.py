@@ -26,6 +26,8 @@ NAME_FREE = 10.5  # a proxy that is started earlier waits for longer than that, 
 SLOW = 5.0
 TOLD_AT_MOST = 3  # times that a side is told to drain
 UNSURE = 3  # readings before a main proxy counts as not serving
+# How long whatever is not bounded by a time of its own may take: starts, stops, looks.
+SLACK = 120.0
 PHASES = ("cover", "settle", "drain", "stop", "start", "ready")
 
 
@@ -75,6 +77,14 @@ def begin(request: t.Mapping[str, t.Any], boot: str, now: float, cover_ended: t.
         "restored": False,
         "put_back": False,
     }
+
+
+def longest(drain_time: float, ready_timeout: float) -> float:
+    """After how many seconds a restart is over, whatever happens in it, or something is wrong with the machine itself.
+
+    It drains an earlier cover, the proxy and its cover, and waits for the cover, the proxy and the proxy as it was before.
+    """
+    return 3 * drain_time + 3 * ready_timeout + SLACK
 
 
 def decide(state: State, facts: Facts, now: float) -> Step:

@@ -22,6 +22,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import Fac
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart_files import Paths
 from ansible_collections.meshfleet.kuma.plugins.module_utils._systemd import (
     COVER_UNIT,
+    RESTART_UNIT,
     UNIT,
     Runner,
     parse_environment,
@@ -220,6 +221,13 @@ class Vm:
             return "the token for a cover is one of %s, expected %s" % (claims["Name"], self.cover_name)
         return ""
 
+    def again(self) -> bool:
+        status, output, _error = self.run(["systemctl", "show", "--property=NRestarts", "--value", RESTART_UNIT % self.paths.name])
+        return status == 0 and output.strip() not in ("", "0")
+
+    def forget_cover(self) -> None:
+        _restart_files.forget_cover(self.paths)
+
     @property
     def cover_name(self) -> str:
         return self.paths.name + "-cover"
@@ -315,7 +323,7 @@ class Vm:
     def restore_good(self) -> None:
         taken = _restart_files.read_json(self.paths.own("good.json"))
         if taken is not None:
-            _restart_files.restore(taken)
+            _restart_files.restore(self.paths, taken)
         self.run(["systemctl", "daemon-reload"])
 
     def log(self, text: str) -> None:

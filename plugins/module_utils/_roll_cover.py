@@ -9,14 +9,16 @@
 from __future__ import annotations
 
 import copy
+import math
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _fence, _issue, _preflight, _roll_view
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _fence, _issue, _preflight, _roll_view, _tokens
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied, ApiError, Client, NotFound, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._rollout_plan import Abilities
 from ansible_collections.meshfleet.kuma.plugins.module_utils._schema import Release
 
-VALID_FOR = "24h"
+# How much longer than the longest restart its token is valid: clocks differ, and the control plane may be slow to take the cover.
+MARGIN = 900.0
 _ANSWER_ONLY = ("creationTime", "modificationTime", "kri", "status")
 
 
@@ -48,9 +50,14 @@ def dataplane(live: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     return result
 
 
-def token_request(cover: t.Mapping[str, t.Any], release: Release) -> t.Dict[str, t.Any]:
-    """The request for the token of ``cover``, bound to its name and to all it claims to be."""
-    body: t.Dict[str, t.Any] = {"name": str(cover["name"]), "mesh": str(cover["mesh"]), "validFor": VALID_FOR}
+def valid_for(longest: float) -> str:
+    """How long the token of a cover is valid, as a duration: ``longest`` seconds for the restart, and a margin."""
+    return _tokens.format_duration(math.ceil(longest + MARGIN))
+
+
+def token_request(cover: t.Mapping[str, t.Any], release: Release, validity: str) -> t.Dict[str, t.Any]:
+    """The request for the token of ``cover``, bound to its name and to all it claims to be, and valid for the duration ``validity``."""
+    body: t.Dict[str, t.Any] = {"name": str(cover["name"]), "mesh": str(cover["mesh"]), "validFor": validity}
     workload = (cover.get("labels") or {}).get(_dataplane.WORKLOAD_LABEL)
     if workload and release >= (2, 13, 0):
         body["workload"] = str(workload)
@@ -62,11 +69,11 @@ def token_request(cover: t.Mapping[str, t.Any], release: Release) -> t.Dict[str,
     return body
 
 
-def material(client: Client, mesh: str, name: str) -> t.Dict[str, t.Any]:
-    """``{dataplane, token}`` for the cover of ``name``, from its Dataplane as it is now. Raises ApiError."""
+def material(client: Client, mesh: str, name: str, validity: str) -> t.Dict[str, t.Any]:
+    """``{dataplane, token}`` for the cover of ``name``, from its Dataplane as it is now. ``validity`` is the token's. Raises ApiError."""
     live = client.get(api_path("meshes", mesh, "dataplanes", name)).body
     cover = dataplane(live)
-    body = token_request(cover, client.capabilities().release)
+    body = token_request(cover, client.capabilities().release, validity)
     wish = _issue.Wish(body["name"], body["mesh"], body, None, "a cover")
     results, tokens = _issue.issue(client, [wish], connections=1)
     if wish.name not in tokens:

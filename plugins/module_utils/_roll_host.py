@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _roll_cover,
     _roll_gate,
     _roll_pulse,
     _roll_traffic,
@@ -28,11 +29,15 @@ RECOVERY = 30.0
 
 
 class Answer(t.NamedTuple):
-    """What the action returns about a host. ``proxies`` are for ``proxy_restart`` and hold tokens."""
+    """What the action returns about a host. ``proxies`` are ``[{name, strategy, reasons}]``, and hold no secret."""
 
     outcome: str
     reason: str = ""
     proxies: t.Sequence[Json] = ()
+
+
+def _wish(part: Json) -> Json:
+    return {key: part[key] for key in ("name", "strategy", "reasons")}
 
 
 class Host:
@@ -141,7 +146,7 @@ class Host:
             self.roll.journal.save_record(host, dict(record, status="failed", reason=reason, completed=now))
 
     def _prepare(self) -> Answer:
-        """Covers and fences for a host that is admitted. One that cannot have them has failed, untouched."""
+        """Fences for a host that is admitted. One that cannot have them has failed, untouched."""
         record = t.cast(Json, self._record())
         try:
             proxies = self._proxies(record)
@@ -156,15 +161,6 @@ class Host:
         roll, begun = self.roll, self.roll.clock()
         # A zone proxy has no inbound to fence. Its callers are told by its drain, and another one of its zone serves.
         drained = [part["name"] for part in record["parts"] if part["strategy"] == _rollout_plan.DRAINED and not part.get("zone_proxy")]
-        proxies = []
-        for part in record["parts"]:
-            proxy: Json = {"name": part["name"], "strategy": part["strategy"], "reasons": part["reasons"]}
-            if part["strategy"] == _rollout_plan.COVER:
-                name, kind = part["name"], part.get("zone_proxy") or ""
-                proxy["cover"] = roll.patiently(
-                    lambda name=name, kind=kind: _roll_zone.material(roll.client, roll.mesh, name, kind)  # type: ignore[misc]
-                )
-            proxies.append(proxy)
 
         def remember(name: str, keys: t.Sequence[str]) -> None:
             record["fenced"][name] = sorted({*record["fenced"].get(name, []), *keys})
@@ -175,7 +171,32 @@ class Host:
             record["notes"] = sorted({*record["notes"], *notes})
             record["phases"]["fence"] = round(roll.clock() - begun, 2)
             self._save(record)
-        return proxies
+        return [_wish(part) for part in record["parts"]]
+
+    # -- restart
+
+    def wishes(self, names: t.Sequence[str], longest: float) -> t.List[Json]:
+        """The option ``proxies`` of proxy_restart for ``names``, or for all proxies of this host.
+
+        Dataplanes and tokens of covers are made here and now, for the one task that needs them: they are in no result and no file of the
+        controller. ``longest`` is how many seconds a restart may take. Raises ApiError, Stopped, and ValueError for a name of another host.
+        """
+        record = self._record()
+        parts = {part["name"]: part for part in record["parts"]} if record is not None else {}
+        unknown = sorted(set(names) - set(parts))
+        if record is None or unknown:
+            raise ValueError(f"{', '.join(unknown) or self.name} is no part of run {self.roll.journal.run} on {self.name}")
+        return [self._equipped(parts[name], longest) for name in names or record["proxies"]]
+
+    def _equipped(self, part: Json, longest: float) -> Json:
+        if part["strategy"] != _rollout_plan.COVER:
+            return _wish(part)
+        roll, validity = self.roll, _roll_cover.valid_for(longest)
+
+        def make() -> Json:
+            return _roll_zone.material(roll.client, roll.mesh, part["name"], part.get("zone_proxy") or "", validity)
+
+        return {**_wish(part), "cover": roll.patiently(make)}
 
     # -- completion
 

@@ -36,14 +36,17 @@ def overviews(client: Client, mesh: str, wanted: t.Sequence[str]) -> t.List[Json
     return found
 
 
-def material(client: Client, mesh: str, name: str, kind: str) -> Json:
-    """``{dataplane, token}`` for the cover of a proxy, which is a zone proxy of ``kind`` unless that is empty. Raises ApiError."""
+def material(client: Client, mesh: str, name: str, kind: str, validity: str) -> Json:
+    """``{dataplane, token}`` for the cover of a proxy, which is a zone proxy of ``kind`` unless that is empty.
+
+    ``validity`` is the token's, as a duration. Raises ApiError.
+    """
     if not kind or client.capabilities().model == "v3":
-        return _roll_cover.material(client, mesh, name)
+        return _roll_cover.material(client, mesh, name, validity)
     live = client.get(api_path(_zone.PATHS[kind], name)).body
     cover = {key: value for key, value in live.items() if key not in _ANSWER_ONLY}
     cover["name"] = _roll_view.cover_name(name)
-    body = dict(_zone_tokens.body({"zone": _zone_api.zone_name(client), "scope": [kind]}), validFor=_roll_cover.VALID_FOR)
+    body = dict(_zone_tokens.body({"zone": _zone_api.zone_name(client), "scope": [kind]}), validFor=validity)
     wish = _issue.Wish(str(cover["name"]), "", body, None, "a cover", _zone_tokens.ZONE)
     results, tokens = _issue.issue(client, [wish], connections=1)
     if wish.name not in tokens:

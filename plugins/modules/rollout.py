@@ -15,7 +15,7 @@ description:
   - Admission for the hosts of a rolling restart. Every host asks whether it may be restarted now, and waits until it may. What is
     decided follows from what the control plane says at that moment, not from batches that were fixed before.
   - A run begins with O(state=start) and ends with O(state=finish), each once. Between these every host goes through O(state=admit),
-    its restart by M(meshfleet.kuma.proxy_restart), and O(state=complete), in a play with the strategy P(ansible.builtin.host_pinned#strategy).
+    O(state=restart) and O(state=complete), in a play with the strategy P(ansible.builtin.host_pinned#strategy).
     The playbooks of this collection do all of this.
   - A limit on the hosts of one service that are in flight holds always. Where proxies are drained and not covered, the instances that do
     not serve, for whatever reason and inside of the inventory or not, stay within a budget. A service that is at its budget already
@@ -54,6 +54,9 @@ options:
     choices:
       start: Plan the run, lock the mesh, and lift what a dead controller left fenced.
       admit: Wait until this host may be restarted. Fences it where it is drained.
+      restart: >-
+        Restart the proxies by M(meshfleet.kuma.proxy_restart) on the VM, under cover or drained as it was planned. Dataplanes and tokens of
+        covers are made for this task alone, and are in no result.
       complete: Judge the restart, bring the host back into traffic, and note it. Never fails.
       finish: Lift and remove what is left, write the report, unlock. Fails when any host is not done, and names each.
       status: Say how a run stands.
@@ -175,8 +178,22 @@ options:
       - The default is C(meshfleet.kuma/rolls) in E(XDG_CACHE_HOME) or C(~/.cache).
     type: path
   host:
-    description: The host, for O(state=admit) and O(state=complete). The host of the task when it is not set.
+    description: The host, for O(state=admit), O(state=restart) and O(state=complete). The host of the task when it is not set.
     type: str
+  names:
+    description: The proxies of the host, for O(state=restart). All of them when it is empty.
+    type: list
+    elements: str
+    default: []
+  request:
+    description: The restart of the one proxy of O(names) that is waited for, as an earlier O(state=restart) returned it.
+    type: str
+  restart:
+    description:
+      - The options of M(meshfleet.kuma.proxy_restart), for O(state=restart), but for those that say which proxies are meant and how.
+      - The token of a cover is valid for the longest restart that C(drain_time) and C(ready_timeout) allow, and a quarter of an hour.
+    type: dict
+    default: {}
   result:
     description: What the task registered that restarted the host, for O(state=complete), be it a success, a failure or unreachable.
     type: dict
@@ -187,8 +204,7 @@ options:
 author:
   - The meshfleet.kuma maintainers (@meshfleet)
 notes:
-  - Set C(timeout) to 0 on tasks with O(state=admit) and O(state=complete), which may wait for long.
-  - The result of O(state=admit) holds the tokens of covers and is censored in the output of Ansible when it does.
+  - Set C(timeout) to 0 on tasks with O(state=admit), O(state=restart) and O(state=complete), which may wait for long.
 seealso:
   - module: meshfleet.kuma.proxy_restart
   - module: meshfleet.kuma.dataplane_maintenance
@@ -216,7 +232,7 @@ EXAMPLES = r"""
           max_failures: 1
       register: roll
 
-    # In a play over the hosts roll.order with the strategy host_pinned: state=admit, proxy_restart, state=complete.
+    # In a play over the hosts roll.order with the strategy host_pinned: state=admit, state=restart, state=complete.
 
     - name: See who was not rolled
       ansible.builtin.debug:
@@ -279,7 +295,7 @@ reason:
   returned: with O(state=admit) and O(state=complete)
   type: str
 proxies:
-  description: The proxies of the host, to be handed to M(meshfleet.kuma.proxy_restart).
+  description: The proxies of the host, as O(state=restart) is going to restart them.
   returned: with O(state=admit)
   type: list
   elements: dict
@@ -287,10 +303,11 @@ proxies:
     name: {description: The name of its Dataplane., returned: always, type: str}
     strategy: {description: V(cover) or V(drained)., returned: always, type: str}
     reasons: {description: Why it is not covered., returned: always, type: list, elements: str}
-    cover:
-      description: C(dataplane) and C(token) of the cover.
-      returned: with strategy V(cover)
-      type: dict
+results:
+  description: What became of each proxy, as M(meshfleet.kuma.proxy_restart#module) returns it.
+  returned: with O(state=restart)
+  type: list
+  elements: dict
 status:
   description: V(running), V(done), V(failed) or V(aborted).
   returned: with O(state=finish) and O(state=status)

@@ -97,6 +97,8 @@ class Vm:
         self.first = self.main.pid
         self.cover_served = False
         self.log_lines = []
+        self.token = True  # of the cover
+        self.was_killed = False
         self.starts = {"main": 0, "cover": 0}
         self.gaps = 0.0
         if self.request is not None:
@@ -158,6 +160,7 @@ class Vm:
             self._seen("main", self.main.side(self.time, self.main.files)),
             self._seen("cover", self.cover.side(self.time, "target")),
             memory_available=None,
+            material="" if self.token else "there is no token for a cover on this VM",
             good=self.good is not None,
         )
 
@@ -184,6 +187,15 @@ class Vm:
 
     def own_request(self):
         return dict(REQUEST, id="by-hand")
+
+    def again(self):
+        return self.was_killed
+
+    def forget_cover(self):
+        self._point()
+        assert not self.cover.pid, "the cover may have to connect again"
+        self.token = False
+        self._point()
 
     def prepare_cover(self):
         self._point()
@@ -237,10 +249,14 @@ class Vm:
     def restart(self):
         """The final state, however often the machine is killed; systemd starts it again."""
         world = _World(self)
+        self.was_killed = False
         while True:
             try:
-                return Machine(world).run()
+                state = Machine(world).run()
+                assert not self.token, "the token of the cover is still there"
+                return state
             except Killed:
+                self.was_killed = True
                 self.log("killed")
                 self._pass(0.5)
 

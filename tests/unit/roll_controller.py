@@ -74,6 +74,13 @@ class Rolling:
     def admit(self, name):
         return self.host(name).admit()
 
+    def covered(self, name, longest=600.0):
+        """An admitted host: its proxies as proxy_restart gets them, covers with Dataplane and token."""
+        answer = self.admit(name)
+        assert answer.outcome == "admitted", answer
+        assert all(proxy.keys() == {"name", "strategy", "reasons"} for proxy in answer.proxies), "a secret is in a result"
+        return self.host(name).wishes([], longest)
+
     def complete(self, name, result=None):
         return self.host(name).complete(restarted(name) if result is None else result)
 

@@ -60,7 +60,7 @@ class Systemd:
         paths = _restart_files.Paths(name, state_dir=self.state_dir)
         vm = self.vm(name)
         vm.disk["request"] = json.dumps(_restart_files.read_json(paths.own("request.json")))
-        vm.limit = 300
+        vm.limit, vm.token = 300, True
         try:
             Machine(restart_world._World(vm)).run(self.until)
         except restart_world.Hangs:
@@ -197,7 +197,7 @@ def test_the_start_of_a_proxy_is_remembered_and_can_be_put_back(tmp_path):
     kept = environment.stat()
     with mock.patch.object(os, "chown"):
         assert _restart_files.remember_good(paths, time.time())
-    _restart_files.restore(_restart_files.read_json(paths.own("good.json")))
+    _restart_files.restore(paths, _restart_files.read_json(paths.own("good.json")))
     assert (token.read_text(), stat.S_IMODE(token.stat().st_mode)) == ("old", 0o600)
     assert os.readlink(tmp_path / "opt/current") == "2.13.10"
     assert (tmp_path / "unit").read_text() == "[Unit]\n"

@@ -188,9 +188,8 @@ def test_a_roll_lists_zone_proxies_only_when_it_has_some_and_covers_them_with_a_
     begun = rolling.start(rolling.hosts(name, zone_proxy="ingress"))
     assert begun["order"] == [name]
     assert mesh.way.count("GET", "/zoneegresses") == 0
-    admitted = rolling.admit(name)
-    assert admitted.outcome == "admitted"
-    cover = admitted.proxies[0]["cover"]
+    (proxy,) = rolling.covered(name)
+    cover = proxy["cover"]
     assert cover["dataplane"] == {
         "type": "ZoneIngress",
         "name": f"{name}-cover",

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_machine, _restart_steps, _restart_stop
-from tests.unit.restart_world import NEVER, REQUEST, Hangs, Vm
+from tests.unit.restart_world import NEVER, REQUEST, Hangs, Vm, _World
 
 KILLS = st.frozensets(st.integers(1, 250), max_size=6)
 STAGES = ["begin", "clear", "cover", "settle", "drain", "stop", "start", "ready", "fall_back", "stranded", "retire"]
@@ -233,6 +233,7 @@ def test_trap_34_the_same_cover_is_not_started_again_within_15_seconds():
     vm = Vm()
     first = vm.restart()
     vm.disk["request"] = '{"id": "r2", "strategy": "auto", "reasons": [], "drain_time": 8.0, "ready_timeout": 20.0, "poll": 0.5}'
+    vm.token = True
     second = vm.restart()
     assert (second["request"]["id"], second["outcome"]) == ("r2", "restarted")
     assert second["cover_started"] - first["cover_ended"] >= _restart_steps.NAME_BUSY
@@ -241,7 +242,22 @@ def test_trap_34_the_same_cover_is_not_started_again_within_15_seconds():
 def test_without_a_request_an_operators_start_restarts_the_proxy():
     vm = Vm(request=None)
     assert (vm.restart()["request"]["id"], vm.starts["main"]) == ("by-hand", 1)
-    assert (vm.restart()["outcome"], vm.starts["main"]) == ("restarted", 2)
+
+
+def test_without_a_token_for_a_cover_an_operators_start_drains():
+    vm = Vm(request=None)
+    vm.token = False
+    state = vm.restart()
+    assert (state["outcome"], state["strategy"], vm.starts) == ("restarted", "drained", {"main": 1, "cover": 0})
+
+
+def test_killed_after_its_last_step_it_restarts_nothing_again():
+    vm = Vm()
+    ended = vm.restart()
+    assert vm.token is False
+    vm.was_killed = True
+    assert _restart_machine.Machine(_World(vm)).run() == json.loads(json.dumps(ended))
+    assert vm.starts == {"main": 1, "cover": 1}
 
 
 @pytest.mark.parametrize("stage", STAGES)

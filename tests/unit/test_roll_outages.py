@@ -155,7 +155,7 @@ def test_a_worker_of_a_dead_controller_stops(rolling):
 def test_a_ghost_of_a_cover_is_deleted(rolling):
     roll = rolling()
     roll.start(roll.hosts("web-1"))
-    (proxy,) = roll.admit("web-1").proxies
+    (proxy,) = roll.covered("web-1")
     roll.mesh.admin.put(roll.mesh.path("web-1-cover"), proxy["cover"]["dataplane"])
     roll.mesh.register("web-9-cover", "web")
     roll.mesh.restart("web-1")

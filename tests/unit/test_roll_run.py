@@ -56,7 +56,7 @@ def test_a_cover_gets_the_dataplane_as_it_is_now_and_a_token_bound_to_it(rolling
     dataplane["labels"]["team"] = "a"
     dataplane["networking"]["outbound"] = [{"port": 10001, "tags": {"kuma.io/service": "db"}}]
     roll.mesh.admin.put(roll.mesh.path("web-1"), dataplane)
-    (proxy,) = roll.admit("web-1").proxies
+    (proxy,) = roll.covered("web-1")
     cover = proxy["cover"]["dataplane"]
     assert (cover["name"], cover["labels"]) == ("web-1-cover", {"team": "a"})
     assert cover["networking"]["outbound"] == dataplane["networking"]["outbound"]
@@ -80,7 +80,7 @@ def test_what_an_operator_fenced_stays_fenced_and_its_cover_is_ignored(rolling):
     roll.mesh.write("web-1", health={"ready": False}, serviceProbe={"interval": "10s", "timeout": "2s", "tcp": {}})
     roll.mesh.write("web-2", health={"ready": False})
     roll.start([*roll.hosts("web-1"), *roll.hosts("web-2", cover=False)])
-    (proxy,) = roll.admit("web-1").proxies
+    (proxy,) = roll.covered("web-1")
     (inbound,) = proxy["cover"]["dataplane"]["networking"]["inbound"]
     assert inbound["state"] == "Ignored"
     assert "serviceProbe" not in inbound, "the control plane would make it NotReady, and Ready when the probe succeeds"

@@ -21,6 +21,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._host import Processes
 
 # The unit does not start it again after this one: it has ended, and the journal says how.
 FAILED = 3
@@ -67,7 +68,8 @@ def main():
     given = parser.parse_args()
     paths = _restart_files.Paths(given.name, given.config_dir, given.install_dir)
     if given.verb == "started":
-        _restart_files.remember_start(paths)
+        # The start of the first process is the boot, also of a container.
+        _restart_files.remember_start(paths, Processes().started(1) or 0.0)
         return 0
     return restart(paths, given.user)
 
