@@ -54,4 +54,4 @@ def test_examples_run_twice_and_in_check_mode(path, control_plane, tmp_path):
 def test_all_examples_that_need_no_vm_run_here():
     api = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]["api"]
     filters = [path.stem for path in PLUGINS if path.parent.name == "filter"]
-    assert {*api, *filters, "control_plane_plan"} == {path.stem for path in ON_THE_CONTROLLER}
+    assert {*api, *filters, "control_plane_plan", "inventory_check"} == {path.stem for path in ON_THE_CONTROLLER}
