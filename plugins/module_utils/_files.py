@@ -21,11 +21,10 @@ import stat
 import tempfile
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _removal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import redact
 
 Diff = t.Dict[str, str]
-# Nobody means to remove /etc or /opt.
-_SHALLOWEST = 2
 
 
 class Problems(Exception):
@@ -41,7 +40,10 @@ class WriteFailed(Exception):
 
 
 class Wish(t.NamedTuple):
-    """One path as it should be. ``kind`` is directory, file, secret, link or absent; a secret without content keeps its own."""
+    """One path as it should be. ``kind`` is directory, file, secret, link or absent; a secret without content keeps its own.
+
+    ``only_empty``: an absent directory is only removed when nothing is in it.
+    """
 
     kind: str
     path: str
@@ -50,6 +52,7 @@ class Wish(t.NamedTuple):
     mode: t.Optional[int] = None
     owner: t.Optional[str] = None
     group: t.Optional[str] = None
+    only_empty: bool = False
 
 
 class Found(t.NamedTuple):
@@ -72,13 +75,18 @@ class Change(t.NamedTuple):
 
 
 def wishes_of(params: t.Mapping[str, t.Any]) -> t.List[Wish]:
-    """The options of proxy_files as wishes, directories from the root downwards."""
+    """The options of proxy_files as wishes, directories from the root downwards; without removals, which are _removal's."""
     wishes = [_wish("directory", item) for item in sorted(params["directories"], key=lambda item: str(item["path"]))]
     for kind, option in (("file", "files"), ("secret", "secrets")):
         wishes.extend(_wish(kind, item) for item in params[option])
-    wishes.extend(Wish("link", _normal(item["path"]), target=item["target"]) for item in params["links"])
-    wishes.extend(Wish("absent", _normal(path)) for path in params["absent"])
+    wishes.extend(Wish("link", _removal.tidy(item["path"]), target=item["target"]) for item in params["links"])
     return wishes
+
+
+def removals_of(params: t.Mapping[str, t.Any]) -> t.Tuple[t.List[Wish], t.List[str]]:
+    """The options of proxy_files that remove, as wishes, and what is wrong with them."""
+    found, problems = _removal.plan(params)
+    return [Wish("absent", removal.path, only_empty=removal.only_empty) for removal in found], problems
 
 
 def _wish(kind: str, item: t.Mapping[str, t.Any]) -> Wish:
@@ -87,11 +95,7 @@ def _wish(kind: str, item: t.Mapping[str, t.Any]) -> Wish:
     # A mode that is none is left to `problems`, which has no other way to see it.
     if mode is None and item.get("mode"):
         mode = -1
-    return Wish(kind, _normal(item["path"]), content, None, mode, item.get("owner"), item.get("group"))
-
-
-def _normal(path: str) -> str:
-    return os.path.normpath(path) if os.path.isabs(path) else path
+    return Wish(kind, _removal.tidy(item["path"]), content, None, mode, item.get("owner"), item.get("group"))
 
 
 def look(path: str) -> Found:
@@ -123,12 +127,12 @@ def group_id(name: t.Optional[str]) -> t.Optional[int]:
     return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
 
 
-def plan(wishes: t.Sequence[Wish], check_mode: bool = False) -> t.List[Change]:
-    """What differs, in the order of the wishes. Raises Problems when any wish cannot be fulfilled.
+def plan(wishes: t.Sequence[Wish], check_mode: bool = False, known: t.Sequence[str] = ()) -> t.List[Change]:
+    """What differs, in the order of the wishes. Raises Problems when any wish cannot be fulfilled, or when problems are ``known``.
 
     In check mode an owner may be missing, because an earlier task would have created it.
     """
-    problems = _problems(wishes, check_mode)
+    problems = [*known, *_problems(wishes, check_mode)]
     if problems:
         raise Problems(problems)
     changes = []
@@ -162,14 +166,16 @@ def _problems(wishes: t.Sequence[Wish], check_mode: bool) -> t.List[str]:
     directories = {wish.path for wish in wishes if wish.kind == "directory"}
     removed = {wish.path for wish in wishes if wish.kind == "absent"}
     for wish in wishes:
-        if not os.path.isabs(wish.path) or "\0" in wish.path:
-            problems.append("%s is not an absolute path" % wish.path)
+        fault = _removal.problem(wish.path)
+        if fault:
+            problems.append("%s %s" % (wish.path, fault))
             continue
         if wish.path in seen:
             problems.append("%s is given twice" % wish.path)
         seen.add(wish.path)
         if wish.kind == "absent":
-            if len([part for part in wish.path.split("/") if part]) < _SHALLOWEST:
+            # Whether it may go at all is known before; nobody ever means these.
+            if wish.path.count("/") < 2:
                 problems.append("%s is too near to the root to be removed" % wish.path)
             continue
         if wish.mode == -1:
@@ -292,7 +298,7 @@ def apply(changes: t.Sequence[Change]) -> None:
         undo.pop_all()
     for change in changes:
         if change.wish.kind == "absent":
-            _remove(change.wish.path)
+            _remove(change.wish)
 
 
 def _is_staged(change: Change) -> bool:
@@ -362,11 +368,14 @@ def _own(path: str, uid: t.Optional[int], gid: t.Optional[int]) -> None:
         os.lchown(path, -1 if uid is None else uid, -1 if gid is None else gid)
 
 
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
+def _remove(wish: Wish) -> None:
+    with contextlib.suppress(FileNotFoundError):  # gone with a directory above it
+        if wish.only_empty:
+            os.rmdir(wish.path)
+        elif os.path.isdir(wish.path) and not os.path.islink(wish.path):
+            shutil.rmtree(wish.path)
+        else:
+            os.unlink(wish.path)
 
 
 def _sync_directory(path: str) -> None:

@@ -20,14 +20,13 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _removal, _tokens
 from ansible_collections.meshfleet.kuma.plugins.module_utils._host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import HIDDEN, Runner, is_secret_name, redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._systemd import UNIT, parse_environment, parse_show
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent_vm import DROP_IN
 
-# The archive's SHA-256, written when everything of it has been unpacked. Without it a version does not count as installed.
-MARKER = ".archive-sha256"
+MARKER = _removal.MARKER
 PROGRAMS = ("kuma-dp", "envoy")
 JOURNAL_LINES = 20
 READ_LINES = 400  # of which the last different ones are kept: Envoy says some things twice a second
@@ -131,13 +130,13 @@ class Observer:
         self.run = run
 
     def names(self, wanted: t.Iterable[str]) -> t.List[str]:
-        """The proxies asked for and every other one that has files here."""
+        """The proxies asked for and every other one that has files here. A file that no proxy can have is somebody else's."""
         found = set(wanted)
         for pattern, suffix in (("env/*.env", ".env"), ("tokens/*", ""), ("dataplanes/*.yaml", ".yaml")):
             for path in glob.glob(os.path.join(glob.escape(self.config_dir), pattern)):
                 name = os.path.basename(path)
                 found.add(name[: len(name) - len(suffix)])
-        return sorted(found)
+        return sorted(name for name in found if _names.is_name(name))
 
     def proxies(self, wanted: t.Iterable[str], diagnose: bool = False) -> t.Dict[str, t.Dict[str, t.Any]]:
         names = self.names(wanted)
@@ -180,6 +179,8 @@ class Observer:
         }
 
     def paths(self, name: str) -> t.Dict[str, str]:
+        """Where the files of a proxy are. Raises ValueError for what is no name of one."""
+        _names.checked(name)
         directory = self.config_dir
         return {
             "dataplane": os.path.join(directory, "dataplanes", name + ".yaml"),

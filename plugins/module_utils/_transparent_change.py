@@ -89,7 +89,7 @@ class Change:
         }
         changes: t.List[_files.Change] = []
         try:
-            changes = _files.plan(_files.wishes_of(dict(files, secrets=[], links=[], absent=[])), self.check_mode)
+            changes = _files.plan(_files.wishes_of(dict(files, secrets=[], links=[])), self.check_mode)
         except _files.Problems as exc:
             problems.extend(exc.problems)
         problems.extend(self._vm_problems())

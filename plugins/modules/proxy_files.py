@@ -108,7 +108,33 @@ options:
         type: str
         required: true
   absent:
-    description: Files, links and directories that are removed, directories with everything in them.
+    description:
+      - Files, links and directories that are removed, directories with everything in them.
+      - Each is strictly below one of O(below). Only what this collection lays down in directories of the system needs none, such as
+        C(/etc/systemd/system/kuma-dp@.service) and C(/var/lib/kuma-dp), and files with the names C(outbounds.env) and
+        C(control-plane-ca.pem).
+    type: list
+    elements: path
+    default: []
+  below:
+    description:
+      - Directories strictly below which O(absent) may remove. Links do not lead out of them.
+      - Refused are directories of the system, such as C(/), C(/etc), C(/opt), C(/var/lib), C(/etc/systemd), and homes.
+    type: list
+    elements: path
+    default: []
+  absent_if_empty:
+    description:
+      - Directories that are removed when nothing is in them, or nothing but what this call removes and what an interrupted write left.
+      - Refused are the same directories as in O(below).
+    type: list
+    elements: path
+    default: []
+  absent_releases:
+    description:
+      - Directories of releases, which others may use as well. Removed are the versions in it that hold the file C(.archive-sha256), which is
+        written when a version was unpacked completely, and the link C(current) to one of them.
+      - The directory itself goes when nothing is left in it and it is no directory of the system.
     type: list
     elements: path
     default: []
@@ -135,6 +161,17 @@ EXAMPLES = r"""
           - path: /etc/kuma/tokens/web-1
             content: "{{ lookup('ansible.builtin.file', 'web-1.token') }}"
             mode: "0600"
+
+- name: Take the token of a proxy away that is no more
+  hosts: web-1
+  gather_facts: false
+  become: true
+  tasks:
+    - name: Remove it, and the directory with the last one
+      meshfleet.kuma.proxy_files:
+        absent: [/etc/kuma/tokens/web-2]
+        below: [/etc/kuma/tokens]
+        absent_if_empty: [/etc/kuma/tokens]
 """
 
 RETURN = r"""
@@ -161,7 +198,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._module import Modu
 
 def write(module: AnsibleModule, _runner: Runner) -> Result:
     try:
-        changes = _files.plan(_files.wishes_of(module.params), module.check_mode)
+        removals, problems = _files.removals_of(module.params)
+        changes = _files.plan([*_files.wishes_of(module.params), *removals], module.check_mode, problems)
         result = {
             "changed": bool(changes),
             "changed_paths": [change.wish.path for change in changes],
@@ -184,6 +222,10 @@ def _list_of(options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     return {"type": "list", "elements": "dict", "default": [], "options": options}
 
 
+def _paths() -> t.Dict[str, t.Any]:
+    return {"type": "list", "elements": "path", "default": []}
+
+
 def main() -> None:
     run(
         write,
@@ -193,7 +235,10 @@ def main() -> None:
             # The paths of secrets are not secret.
             "secrets": dict(_list_of(dict(_attributes(), content={"type": "str", "no_log": True})), no_log=False),
             "links": _list_of({"path": {"type": "path", "required": True}, "target": {"type": "str", "required": True}}),
-            "absent": {"type": "list", "elements": "path", "default": []},
+            "absent": _paths(),
+            "below": _paths(),
+            "absent_if_empty": _paths(),
+            "absent_releases": _paths(),
         },
     )
 

@@ -83,7 +83,9 @@ def test_no_output_holds_a_secret(tmp_path):
     env = {"path": f"{tmp_path}/kuma/a.env", "content": f'A=1\nDB_PASSWORD="hunter2"\nB={jwt()}\n'}
     outputs = [run(tmp_path, files=[env]), run(tmp_path, files=[dict(env, content="A=2\n")], secrets=[])]
     outputs.append(run(tmp_path, secrets=[dict(options(tmp_path)["secrets"][0], content="another-secret-text")], check=True))
-    outputs.append(run(tmp_path, directories=[], files=[], secrets=[], links=[], absent=[f"{tmp_path}/kuma/tokens/a"]))
+    outputs.append(
+        run(tmp_path, directories=[], files=[], secrets=[], links=[], absent=[f"{tmp_path}/kuma/tokens/a"], below=[f"{tmp_path}/kuma"])
+    )
     text = json.dumps(outputs)
     for secret in (jwt(), jwt().split(".")[1], "hunter2", "another-secret-text"):
         assert secret not in text
@@ -163,6 +165,7 @@ def test_everything_is_checked_before_the_first_write(tmp_path):
     failed = run(tmp_path, directories=[{"path": f"{tmp_path}/file"}], files=bad, secrets=[], links=[], absent=["/etc"])
     assert snapshot(tmp_path) == before
     assert failed["msg"].startswith("Nothing was written: ")
+    expected = "expected a path strictly below one of below (which is empty), or one that is known to be a proxy's"
     assert sorted(failed["problems"]) == sorted(
         [
             f"{tmp_path}/missing/a: there is no directory {tmp_path}/missing, expected it to exist or among the directories",
@@ -171,7 +174,7 @@ def test_everything_is_checked_before_the_first_write(tmp_path):
             f"{tmp_path}/mode: its mode is not octal, expected three or four digits such as '0640'",
             "relative is not an absolute path",
             f"{tmp_path}/good is given twice",
-            "/etc is too near to the root to be removed",
+            f"absent: /etc is not to be removed, {expected}",
         ]
     )
 
@@ -218,6 +221,7 @@ def test_a_failure_half_way_leaves_nothing_changed(tmp_path, monkeypatch, functi
 def test_paths_are_removed_once(tmp_path):
     run(tmp_path)
     absent = {"directories": [], "files": [], "secrets": [], "links": [], "absent": [f"{tmp_path}/kuma/current", f"{tmp_path}/kuma/tokens"]}
+    absent["below"] = [f"{tmp_path}/kuma"]
     assert run(tmp_path, **absent)["changed_paths"] == absent["absent"]
     assert sorted(os.listdir(tmp_path / "kuma")) == ["a.env"]
     assert not run(tmp_path, **absent)["changed"]

@@ -12,7 +12,7 @@ import pathlib
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _rollout_plan, _transparent, _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _removal, _rollout_plan, _transparent, _zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._rollout_settings import Settings
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone_plan import Zones
@@ -97,7 +97,7 @@ def task_of(role, file, name):
     return next(task for task in yaml.safe_load((ROLES / role / "tasks" / file).read_text()) if task["name"] == name)
 
 
-def leaving(renderer, expression, found, names, **host):
+def leaving(renderer, expression, found, names, changed=None, **host):
     variables = {
         "kuma_dp_proxy_names": names,
         "kuma_dp_reachable": True,
@@ -106,6 +106,7 @@ def leaving(renderer, expression, found, names, **host):
         "kuma_dp_install_dir": "/opt/kuma",
         "kuma_dp_leave_purge": True,
         **{key: VARS[key] for key in ("kuma_dp_state_dir", "kuma_dp_sysctl_path", "kuma_dp_restart_dir")},
+        **(changed or {}),
     }
     derived = {key: VARS[key] for key in ("kuma_dp_staying", "kuma_dp_ca_path")}
     removal = task_of("kuma_dp", "clean_up.yml", "Remove the files")
@@ -143,10 +144,59 @@ def test_the_file_of_outbounds_goes_with_the_last_proxy_of_the_mesh(renderer, fo
     assert ("/etc/kuma/outbounds.env" in paths) is removed
 
 
+def removal(renderer, option, found=None, names=("a",), variables=None, **host):
+    """An option of the removal of the files, as a leave gives it."""
+    options = task_of("kuma_dp", "clean_up.yml", "Remove the files")["meshfleet.kuma.proxy_files"]
+    return leaving(renderer, options[option], found or proxies(**dict.fromkeys(names, "")), list(names), variables, **host)
+
+
 def test_releases_stay_where_a_control_plane_runs_one_of_them(renderer):
-    absent = task_of("kuma_dp", "clean_up.yml", "Remove the files")["meshfleet.kuma.proxy_files"]["absent"]
-    assert "/opt/kuma" in leaving(renderer, absent, proxies(a=""), ["a"])
-    assert "/opt/kuma" not in leaving(renderer, absent, proxies(a=""), ["a"], control_plane=True)
+    assert removal(renderer, "absent_releases") == ["/opt/kuma"]
+    assert removal(renderer, "absent_releases", control_plane=True) == []
+    assert removal(renderer, "absent_releases", proxies(a="", b="")) == []
+
+
+def test_what_a_leave_removes_is_allowed_to_it(renderer):
+    options = ("absent", "below", "absent_if_empty", "absent_releases")
+    for found in (proxies(a=""), proxies(a="", b="")):
+        given = {option: removal(renderer, option, found) for option in options}
+        planned, problems = _removal.plan(given)
+        assert problems == []
+        assert {step.path for step in planned} >= set(given["absent"])
+    slashes = {"kuma_dp_config_dir": "/etc/kuma/", "kuma_dp_install_dir": "/opt//kuma/"}
+    assert [removal(renderer, option, variables=slashes) for option in options] == [removal(renderer, option) for option in options]
+
+
+@pytest.mark.parametrize(
+    ("names", "variables"),
+    [
+        ([".."], {}),
+        ([""], {}),
+        (["."], {}),
+        (["../../passwd"], {}),
+        (["a"], {"kuma_dp_config_dir": "/etc/kuma/.."}),
+        (["a"], {"kuma_dp_config_dir": ""}),
+        (["a"], {"kuma_dp_config_dir": "/etc/systemd"}),
+        (["a"], {"kuma_dp_install_dir": "/"}),
+        (["a"], {"kuma_dp_install_dir": "/opt/kuma/.."}),
+    ],
+)
+def test_a_leave_with_a_typing_error_removes_nothing(renderer, names, variables):
+    options = ("absent", "below", "absent_if_empty", "absent_releases")
+    given = {option: removal(renderer, option, names=names, variables=variables) for option in options}
+    planned, problems = _removal.plan(given)
+    assert planned == []
+    assert problems != []
+
+
+@pytest.mark.parametrize("directory", ["/etc", "/opt", "/usr/local", "/etc/default"])
+def test_a_leave_takes_its_own_from_directories_of_others(renderer, directory):
+    variables = {"kuma_dp_config_dir": directory, "kuma_dp_install_dir": directory}
+    options = ("absent", "below", "absent_if_empty", "absent_releases")
+    given = {option: removal(renderer, option, variables=variables) for option in options}
+    planned, problems = _removal.plan(given)
+    assert problems == []
+    assert {step.path for step in planned} == set(given["absent"])
 
 
 @pytest.mark.parametrize("covered", [False, True])

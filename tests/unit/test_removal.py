@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is removed from a VM: strictly below the directories that were named, by our own names, or by our marker. Nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _removal
+from tests.unit import module_runner
+from tests.unit.test_proxy_files import snapshot
+
+SHARED = ["/", "/etc", "/opt", "/usr", "/usr/local", "/usr/local/lib", "/var", "/var/lib", "/run", "/home", "/home/me", "/root", "/tmp"]
+SHARED += ["/srv", "/etc/systemd", "/etc/systemd/system", "/etc/sysctl.d", "/etc/needrestart/conf.d", "/usr/bin", "/usr/lib/x", "/boot/efi"]
+
+
+def remove(**options):
+    return module_runner.run("proxy_files", options)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A directory of settings with what is ours and what is not."""
+    for path in ("kuma/tokens/web-1", "kuma/tokens/web-2", "kuma/env/web-1.env", "kuma/outbounds.env", "others/file"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "part", ["..", ".", "", "../tokens", "../../others", "web-1/", "/web-1", "web-1/..", "web-1/../../tokens", "web\n1"]
+)
+@pytest.mark.parametrize("option", ["absent", "below", "absent_if_empty", "absent_releases"])
+def test_a_path_that_says_another_one_is_refused(tree, part, option):
+    before = snapshot(tree)
+    given = {"absent": [f"{tree}/kuma/tokens/web-1"], "below": [f"{tree}/kuma/tokens"]}
+    failed = remove(**{**given, option: [f"{tree}/kuma/tokens/{part}"]})
+    assert failed["failed"]
+    assert failed["problems"][0].startswith(f"{option}: {tree}/kuma/tokens/{part} ")
+    assert snapshot(tree) == before
+
+
+@pytest.mark.parametrize("option", ["directories", "files", "secrets", "links"])
+@pytest.mark.parametrize("part", ["..", "."])
+def test_a_path_that_says_another_one_is_not_written(tree, option, part):
+    before = snapshot(tree)
+    item = {"path": f"{tree}/kuma/{part}/new", **({"target": "x"} if option == "links" else {})}
+    if option in ("files", "secrets"):
+        item["content"] = "x"
+    failed = remove(**{option: [item]})
+    assert failed["problems"][0].startswith(f"{tree}/kuma/{part}/new has {part} among its parts")
+    assert snapshot(tree) == before
+
+
+def test_slashes_that_say_nothing_are_left_out_where_something_is_written(tree):
+    (tree / "kuma/a").write_text("x")
+    assert not remove(files=[{"path": f"{tree}//kuma///a", "content": "x"}], directories=[{"path": f"{tree}/kuma/"}])["changed"]
+
+
+@pytest.mark.parametrize("directory", SHARED)
+def test_directories_of_the_system_are_no_place_to_remove_from(directory):
+    for option in ("below", "absent_if_empty"):
+        planned, problems = _removal.plan({option: [directory], "absent": [f"{directory.rstrip('/')}/kuma-test-of-removal"]})
+        assert planned == []
+        assert any(problem.startswith(f"{option}: {directory} is a directory of the system") for problem in problems)
+
+
+@pytest.mark.parametrize("path", ["kuma", "kuma/tokens", "others/file", "others", "kuma/tokens-2/a", "kuma/env/web-1.env"])
+def test_only_what_is_strictly_below_is_removed(tree, path):
+    before = snapshot(tree)
+    failed = remove(absent=[f"{tree}/kuma/tokens/web-1", f"{tree}/{path}"], below=[f"{tree}/kuma/tokens"])
+    place = f"{tree}/kuma/tokens"
+    expected = f"expected a path strictly below one of below ({place}), or one that is known to be a proxy's"
+    assert failed["problems"] == [f"absent: {tree}/{path} is not to be removed, {expected}"]
+    assert snapshot(tree) == before
+
+
+def test_links_do_not_lead_out(tree):
+    (tree / "kuma/tokens/out").symlink_to(tree / "others")
+    (tree / "kuma/elsewhere").symlink_to("/etc")
+    before = snapshot(tree)
+    assert remove(absent=[f"{tree}/kuma/tokens/out/file"], below=[f"{tree}/kuma/tokens"])["failed"]
+    assert "which is /etc" in remove(below=[f"{tree}/kuma/elsewhere"])["msg"]
+    assert snapshot(tree) == before
+    # The link itself is removed, not what it leads to.
+    assert remove(absent=[f"{tree}/kuma/tokens/out"], below=[f"{tree}/kuma/tokens"])["changed"]
+    assert (tree / "others/file").exists()
+
+
+def test_a_directory_of_settings_may_be_a_link(tree):
+    (tree / "settings").symlink_to("kuma")
+    assert remove(absent=[f"{tree}/settings/tokens/web-1"], below=[f"{tree}/settings/tokens"])["changed"]
+    assert sorted(os.listdir(tree / "kuma/tokens")) == ["web-2"]
+
+
+def test_files_of_ours_are_known_by_their_names_and_directories_are_not(tree):
+    assert remove(absent=[f"{tree}/kuma/outbounds.env"])["changed_paths"] == [f"{tree}/kuma/outbounds.env"]
+    (tree / "kuma/outbounds.env").mkdir()
+    assert remove(absent=[f"{tree}/kuma/outbounds.env"])["failed"]
+
+
+def test_directories_go_when_they_are_empty(tree):
+    tokens = tree / "kuma/tokens"
+    options = {"absent": [f"{tokens}/web-1"], "below": [str(tokens)], "absent_if_empty": [str(tokens)]}
+    assert remove(**options)["changed_paths"] == [f"{tokens}/web-1"]
+    # What a write left that lost its power, with a token in it.
+    (tokens / ".web-2.abcd1234.tmp").write_text("token")
+    options["absent"] = [f"{tokens}/web-1", f"{tokens}/web-2"]
+    checked = module_runner.run("proxy_files", options, check=True)
+    assert tokens.exists()
+    assert (
+        remove(**options)["changed_paths"] == checked["changed_paths"] == [f"{tokens}/web-2", f"{tokens}/.web-2.abcd1234.tmp", str(tokens)]
+    )
+    assert not tokens.exists()
+    assert not remove(**options)["changed"]
+
+
+@pytest.mark.parametrize("stranger", ["notes", ".hidden", ".a.tmp"])
+def test_a_directory_with_something_else_stays(tree, stranger):
+    tokens = tree / "kuma/tokens"
+    (tokens / stranger).write_text("x")
+    remove(absent=[f"{tokens}/web-1", f"{tokens}/web-2"], below=[str(tokens)], absent_if_empty=[str(tokens)])
+    assert os.listdir(tokens) == [stranger]
+
+
+def releases(root, current="2.14.3"):
+    for version in ("2.14.2", "2.14.3"):
+        (root / version / "bin").mkdir(parents=True)
+        (root / version / ".archive-sha256").write_text("0" * 64)
+    (root / "current").symlink_to(current)
+    return root
+
+
+def test_releases_go_and_strangers_stay(tmp_path):
+    root = releases(tmp_path / "opt")
+    (root / "other/bin").mkdir(parents=True)
+    (root / "linked").symlink_to("2.14.3")
+    first = remove(absent_releases=[str(root)])
+    assert first["changed_paths"] == [f"{root}/current", f"{root}/2.14.2", f"{root}/2.14.3"]
+    assert sorted(os.listdir(root)) == ["linked", "other"]
+    assert not remove(absent_releases=[str(root)])["changed"]
+
+
+def test_a_directory_of_nothing_but_releases_goes(tmp_path):
+    root = releases(tmp_path / "opt")
+    checked = module_runner.run("proxy_files", {"absent_releases": [str(root)]}, check=True)
+    assert root.exists()
+    assert remove(absent_releases=[str(root)])["changed_paths"] == checked["changed_paths"]
+    assert not root.exists()
+    assert not remove(absent_releases=[str(root)])["changed"]
+
+
+@pytest.mark.parametrize("target", ["/somewhere", "other", "../others"])
+def test_a_link_of_others_stays(tmp_path, target):
+    root = releases(tmp_path / "opt", target)
+    (root / "other").mkdir()
+    remove(absent_releases=[str(root)])
+    assert sorted(os.listdir(root)) == ["current", "other"]
+
+
+PARTS = st.sampled_from(["a", "etc", "kuma", "tokens", "..", ".", "", "opt", "var", "lib", "x/y", "web-1", "\n", "usr", "local", "out"])
+PATHS = st.lists(PARTS, max_size=5).map(lambda parts: "/" + "/".join(parts))
+
+
+@given(PATHS, st.lists(PATHS, max_size=3))
+def test_whatever_is_removed_is_strictly_below_or_ours(path, below):
+    planned, problems = _removal.plan({"absent": [path], "below": below})
+    assert bool(planned) != bool(problems)
+    for step in planned:
+        assert step.path == os.path.normpath(path) == path
+        ours = path in _removal.OWN_PATHS or os.path.basename(path) in _removal.OWN_FILES
+        assert ours or any(path != place and os.path.commonpath([path, place]) == place for place in below)
+        assert path not in SHARED
+
+
+@given(PATHS)
+def test_no_path_is_both_plain_and_another_one(path):
+    if not _removal.problem(path):
+        assert os.path.normpath(path) == path
