@@ -17,6 +17,8 @@ from tests.lab import archive, leftovers
 from tests.lab.control_plane import ControlPlane
 from tests.lab.stage import stage
 
+QUICK = ("test_5_restart", "test_6_zero", "test_7_roll", "test_8_roll_faults", "test_9_gateway", "test_9_transparent")
+QUICK_DELAYS = {"report": 1.0, "deregistration": 2.0}
 # The mesh's own policies would hide what a test is about: they try again and take sick endpoints out by themselves.
 POLICIES = ("meshretries/mesh-retry-all-default", "meshcircuitbreakers/mesh-circuit-breaker-all-default")
 
@@ -49,6 +51,16 @@ def fleet() -> Iterator[Fleet]:
         yield fleet
         fleet.ansible.close()
     assert leftovers() == []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _delays(request: pytest.FixtureRequest, fleet: Fleet) -> None:
+    """Restarts of Indirect proxies wait for health reports and for the Dataplanes of covers to go, and are not about how long that takes.
+
+    The tests of joins, of Direct proxies and of zone proxies have the delays of a real control plane.
+    """
+    module = request.module.__name__.rpartition(".")[2]
+    fleet.stage.control_plane.hurry(**(QUICK_DELAYS if module in QUICK else {}))
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.fleet.rolls import ALL, CALLER, WEB, Rolls
-from tests.lab import archive
+from tests.lab import archive, canary
+from tests.lab.ansible import Run
 from tests.lab.load import Load, Profile, keepalive, load, new, pooled, slow
 
 # Enough of everything to notice a gap, and little enough for two processors that boot proxies meanwhile.
@@ -26,6 +27,17 @@ def check_nothing_failed(seen: Load) -> None:
     assert seen.failures == [], f"{seen}"
     for name, result in seen.results.items():
         assert result.sent, name
+
+
+def check_no_token(rolls: Rolls, run: Run, everything: Path) -> None:
+    """Nowhere but in the files of the proxies themselves, once the roll has ended."""
+    told = everything.read_bytes()
+    assert b"Wait for admission" in told
+    assert not canary.holds_token(run.output.encode()), "Ansible printed a token"
+    assert not canary.holds_token(told), "a callback was told a token"
+    assert not canary.holds_token(b"".join(path.read_bytes() for path in rolls.directory.rglob("*") if path.is_file()))
+    for name in ALL:
+        assert canary.on_host(rolls.fleet.host(name)) == [], name
 
 
 def most_in_flight(journal: dict[str, Any], hosts: list[str]) -> int:
@@ -56,14 +68,15 @@ def test_nothing_to_do_restarts_nobody(rolls: Rolls) -> None:
     assert rolls.fleet.snapshot() == before
 
 
-def test_a_roll_restarts_everybody_and_loses_no_request(rolls: Rolls) -> None:
-    before = rolls.processes()
+def test_a_roll_restarts_everybody_loses_no_request_and_tells_nobody_a_token(rolls: Rolls, tmp_path: Path) -> None:
+    before, everything = rolls.processes(), tmp_path / "everything"
     with load(rolls.fleet.host(CALLER), *requests(rolls)) as seen:
-        run, asked = rolls.roll()
+        run, asked = rolls.roll(*canary.LOUD, environment=canary.environment(everything))
         rolls.settle()
     print(seen)
     assert run.code == 0, run.explain()
     check_nothing_failed(seen)
+    check_no_token(rolls, run, everything)
     assert rolls.restarted(before) == ALL
     journal = rolls.journal()
     assert {host["status"] for host in journal["hosts"].values()} == {"done"}

@@ -107,7 +107,7 @@ class Ansible:
         (self.directory / "cp").mkdir(exist_ok=True)
         (self.directory / "ansible.cfg").write_text(
             "[defaults]\nforks = 20\nhost_key_checking = true\nresult_format = yaml\n"
-            f"callback_plugins = {repository() / 'tests/lab/callback_plugins'}\ncallbacks_enabled = lab_events\n"
+            f"callback_plugins = {repository() / 'tests/lab/callback_plugins'}\ncallbacks_enabled = lab_events, lab_everything\n"
             f"[ssh_connection]\npipelining = true\ncontrol_path_dir = {self.directory / 'cp'}\n"
         )
 

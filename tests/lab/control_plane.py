@@ -38,6 +38,17 @@ class ControlPlane:
     ca_file: Path
     log: Path
     process: Process
+    delays_file: Path | None = None
+
+    def hurry(self, **delays: float) -> None:
+        """Other delays than those that were measured, for tests that are not about them: `report`, `deregistration`, in seconds.
+
+        None of them brings the measured ones back. A real control plane is as slow as it is. Proxies that are connected report as before.
+        """
+        if self.delays_file is not None:
+            new = self.delays_file.with_suffix(".new")
+            new.write_text(json.dumps(delays))
+            new.replace(self.delays_file)
 
     @property
     def admin_token(self) -> str:
@@ -83,6 +94,8 @@ def _start_double(lab: Lab, work: Path) -> ControlPlane:
     settings = lab.settings
     command = [sys.executable, "-m", "tests.double.kuma_cp", "--bind", settings.controller_address, "--work-dir", str(work)]
     command += ["--emulate", os.environ.get("EMULATE", "2.14.3"), "--log-level", "WARNING"]
+    delays_file = work / "delays.json"
+    command += ["--delays-file", str(delays_file)]
     for option, base in (("--api-port", 5681), ("--api-tls-port", 5682), ("--dp-port", 5678)):
         command += [option, str(settings.port(base))]
     process, log = _spawn(lab, command, work, {}, stdout=subprocess.PIPE)
@@ -100,6 +113,7 @@ def _start_double(lab: Lab, work: Path) -> ControlPlane:
         Path(ready["ca_file"]),
         log,
         Process.of(process.pid),
+        delays_file,
     )
 
 

@@ -18,6 +18,7 @@ from aiohttp import web
 from cryptography import x509
 
 from . import envoy, validation, xds, zones
+from .delays import Delays
 from .errors import Unparseable
 from .proxies import Proxies, Refused, Stream
 from .schema import dataplane_reader
@@ -56,10 +57,9 @@ class DpServer:
         ca: str,
         port: int,
         admin_unix_socket: bool,
-        intervals: dict[str, float],
+        delays: Delays,
     ) -> None:
-        """`intervals`, in seconds: after which a proxy's health is checked and reported."""
-        self.intervals = intervals
+        self.delays = delays
         self.store, self.proxies, self.names, self.ca, self.port = store, proxies, names, ca, port
         self.admin_unix_socket = admin_unix_socket and store.release.admin_unix_socket
         self.readers = {"Dataplane": dataplane_reader(store.release)}
@@ -200,7 +200,9 @@ class DpServer:
             hello = json.loads(await request.content.readline())
             direct = self._direct(hello["dataplane"])[1] if hello.get("dataplane") else None
             stream = await self.proxies.connect(hello, direct, send)
-            await send({"accepted": True, "probes": stream.probes, "intervals": self.intervals})
+            delays = self.delays.now()
+            intervals = {name: delays[name] for name in ("report", "check")}
+            await send({"accepted": True, "probes": stream.probes, "intervals": intervals})
             while not goodbye:
                 line = await request.content.readline()
                 if not line:

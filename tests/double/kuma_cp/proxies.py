@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import envoy, zones
+from .delays import Delays
 from .errors import Problem
 from .store import Key, Store, timestamp
 from .tokens import BadToken, Tokens
@@ -60,9 +61,9 @@ class Stream:
 class Proxies:
     """All streams of a control plane."""
 
-    def __init__(self, store: Store, tokens: Tokens, instance: str, hds: bool, deregistration_delay: float) -> None:
+    def __init__(self, store: Store, tokens: Tokens, instance: str, hds: bool, delays: Delays) -> None:
         self.store, self.tokens, self.instance, self.hds = store, tokens, instance, hds
-        self.deregistration_delay = deregistration_delay
+        self.delays = delays
         self.streams: dict[Key, Stream] = {}
         self.leaving: dict[Key, asyncio.Task[None]] = {}
         self.broken: dict[str, tuple[Key, float]] = {}
@@ -192,7 +193,7 @@ class Proxies:
             self.leaving[stream.key] = asyncio.create_task(self._deregister(stream.key))
 
     async def _deregister(self, key: Key) -> None:
-        await asyncio.sleep(self.deregistration_delay)
+        await asyncio.sleep(self.delays.now()["deregistration"])
         del self.leaving[key]
         found = self.store.dataplane(*key)
         if found is not None:

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from . import tls
 from .api import Api
+from .delays import Delays
 from .dp_server import DpServer
 from .facts import Facts
 from .postgres import Postgres
@@ -48,6 +49,7 @@ class Settings:
     hds_interval: float = 5.0
     hds_check_interval: float = 1.0
     deregistration_delay: float = 10.0
+    delays_file: Path | None = None
     admin_unix_socket: bool = True
     # As a program of its own: where the API listens, its certificate and key, and where everything is kept.
     http_bind: str = ""
@@ -137,10 +139,10 @@ async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
             "version": settings.served_version or settings.release.served_version,
         },
     )
-    proxies = Proxies(store, tokens, facts.instance, hds=settings.hds, deregistration_delay=settings.deregistration_delay)
+    delays = Delays(settings.hds_interval, settings.hds_check_interval, settings.deregistration_delay, settings.delays_file)
+    proxies = Proxies(store, tokens, facts.instance, settings.hds, delays)
     api = Api(store, tokens, facts, proxies, settings.localhost_is_admin)
-    intervals = {"report": settings.hds_interval, "check": settings.hds_check_interval}
-    dp_server = DpServer(store, proxies, names, ca_file.read_text(encoding="utf-8"), dp_port, settings.admin_unix_socket, intervals)
+    dp_server = DpServer(store, proxies, names, ca_file.read_text(encoding="utf-8"), dp_port, settings.admin_unix_socket, delays)
 
     runners = []
     for listening, handler, secure in zip(sockets, (api.handle, api.handle, dp_server.handle), (False, True, True), strict=True):
