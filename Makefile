@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 N ?= 5
 PORT ?= 5681
+BIND ?= 127.0.0.1
 MAIN := tests/gate/setup.sh main && . tests/gate/env.sh
 LAB := tests/gate/setup.sh lab && . tests/gate/env.sh
 
@@ -47,8 +48,8 @@ lab-up: ## N=5 hosts that stay until lab-down
 lab-down: ## removes the hosts of lab-up
 	@$(LAB) && exec python -m tests.lab down
 
-double: ## PORT=5681: a control plane to try things on, until stopped
-	@$(MAIN) && exec python -m tests.gate.serve_double --port $(PORT)
+double: ## PORT=5681 BIND=127.0.0.1: a control plane to try things on, until stopped; hosts of lab-up reach BIND=10.77.0.1
+	@$(MAIN) && exec python -m tests.gate.serve_double --port $(PORT) --bind $(BIND)
 
 bench: ## prints the benchmarks as ratios
 	@$(LAB) && exec python -m tests.bench

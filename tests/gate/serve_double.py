@@ -6,11 +6,32 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+
+
+def client_address(text: str) -> str:
+    """An address of this machine that clients can use as it is printed, and that a certificate can name."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address") from None
+    if address.is_unspecified:
+        raise argparse.ArgumentTypeError(f"{text} is no address that a client could use; name the one at which clients reach this machine")
+    if address.is_multicast or (address.version == 6 and address.is_link_local):
+        raise argparse.ArgumentTypeError(f"{text} cannot stand in a URL that others use; name another address of this machine")
+    try:
+        with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET) as trial:
+            trial.bind((text, 0))
+    except OSError:
+        hint = "the hosts of `make lab-up` reach this machine at 10.77.0.1, once they are up; with LAB_ID=1 at 10.78.0.1, and so on"
+        raise argparse.ArgumentTypeError(f"{text} is no address of this machine; {hint}") from None
+    return str(address)
 
 
 def main() -> int:
@@ -18,11 +39,12 @@ def main() -> int:
     parser.add_argument(
         "--port", type=int, default=5681, help="of the HTTP API; the HTTPS API and the dp-server lie beside it as they do in Kuma"
     )
+    parser.add_argument("--bind", type=client_address, default="127.0.0.1", metavar="ADDRESS", help="where all three listen")
     parser.add_argument("--emulate", default="2.14.3", metavar="VERSION")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory(prefix="kuma-double-") as work_dir:
-        command = [sys.executable, "-m", "tests.double.kuma_cp", "--emulate", arguments.emulate, "--bind", "127.0.0.1"]
+        command = [sys.executable, "-m", "tests.double.kuma_cp", "--emulate", arguments.emulate, "--bind", arguments.bind]
         command += ["--api-port", str(arguments.port), "--api-tls-port", str(arguments.port + 1), "--dp-port", str(arguments.port - 3)]
         server = subprocess.Popen([*command, "--work-dir", work_dir], stdout=subprocess.PIPE, text=True)
         # The server ends first, its directory after it. Ctrl-C reaches both processes.
