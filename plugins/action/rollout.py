@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _names,
     _restart_steps,
     _roll_finish,
     _roll_host,
@@ -28,7 +29,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _rollout_settings,
     _tokens,
 )
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import api_argument_spec, new_client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import api_argument_spec, check_names, new_client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import REQUESTS_IMPORT_ERROR, ApiError, Client
 
 Result = t.Dict[str, t.Any]
@@ -74,6 +75,8 @@ class ActionModule(ActionBase):
         self.directory = params["run_dir"] or _roll_journal.default_dir()
         client: t.Optional[Client] = None
         try:
+            # Both are joined into paths below run_dir. A run is empty where nothing was begun.
+            check_names(dict(params, run=params["run"] or None), {"mesh": _names.LOOSE, "run": _names.RUN, "names[]": _names.NAME})
             if params["state"] in ("status", "abort"):
                 result.update(self._status(params) if params["state"] == "status" else self._abort(params))
                 return result
@@ -196,6 +199,8 @@ def _checked(hosts: t.Sequence[t.Any]) -> t.List[Result]:
             proxy_name = str(proxy.get("name") or "") if isinstance(proxy, dict) else ""
             if not proxy_name:
                 problems.append(f"hosts[{index}] ({name}): a proxy has no name")
+            elif not _names.is_name(proxy_name):
+                problems.append(f"hosts[{index}] ({name}): the name of a proxy {_names.fault(proxy_name, _names.NAME)}")
             elif proxy_name in names:
                 problems.append(f"hosts[{index}] ({name}): proxy {proxy_name} is one of {names[proxy_name]}, too")
             elif proxy.get("strategy", "auto") not in _rollout_settings.STRATEGIES:

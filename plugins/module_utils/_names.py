@@ -19,14 +19,16 @@ _LOOSE = re.compile(r"[a-z0-9][-a-z0-9_.]*\Z")
 
 # What CamelCase words of Kuma's are made of; the control plane says itself which of them it knows.
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
+_RUN = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]*\Z")
 
 EXPECTED = "a lower-case DNS name of at most %d characters, such as web-1" % MAXIMUM
 EXPECTED_LOOSE = (
     "a name of at most %d lower-case letters, digits, - _ and . that begins with a letter or a digit, such as default" % MAXIMUM
 )
 EXPECTED_TYPE = "the type of a resource, such as MeshTimeout"
+EXPECTED_RUN = "the identifier of a run, as state=start returned it"
 
-NAME, LOOSE, TYPE = "name", "loose", "type"
+NAME, LOOSE, TYPE, RUN = "name", "loose", "type", "run"
 # The options of a module that are names, by where they are (``names[]``, ``tokens[].mesh``), with what each may be.
 Rules = t.Mapping[str, str]
 
@@ -46,10 +48,16 @@ def is_type(value: t.Any) -> bool:
     return isinstance(value, str) and len(value) <= MAXIMUM and bool(_TYPE.match(value))
 
 
+def is_run(value: t.Any) -> bool:
+    """Whether ``value`` may identify the run of a roll, whose files are in a directory of this name."""
+    return isinstance(value, str) and len(value) <= MAXIMUM and bool(_RUN.match(value))
+
+
 _CHECKS: t.Dict[str, t.Tuple[t.Callable[[t.Any], bool], str]] = {
     NAME: (is_name, EXPECTED),
     LOOSE: (is_loose_name, EXPECTED_LOOSE),
     TYPE: (is_type, EXPECTED_TYPE),
+    RUN: (is_run, EXPECTED_RUN),
 }
 
 
@@ -61,7 +69,7 @@ def checked(name: str) -> str:
 
 
 def fault(value: t.Any, rule: str) -> str:
-    """What is wrong with ``value`` by ``NAME``, ``LOOSE`` or ``TYPE``: ``is '..', expected a ...``. Empty when it is all right."""
+    """What is wrong with ``value`` by ``NAME``, ``LOOSE``, ``TYPE`` or ``RUN``: ``is '..', expected a ...``. Empty when it is all right."""
     check, expected = _CHECKS[rule]
     return "" if check(value) else "is %s, expected %s" % (shown(value), expected)
 

@@ -17,20 +17,29 @@ import tempfile
 import time
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names
+
 STATE_DIR = "/var/lib/kuma-dp"
 RUN_DIR = "/run/kuma-dp"
 UNIT_PATH = "/etc/systemd/system/kuma-dp@.service"
 
 
-class Paths(t.NamedTuple):
-    """Where everything of one proxy is."""
-
+class _Fields(t.NamedTuple):
     name: str
     config_dir: str = "/etc/kuma"
     install_dir: str = "/opt/kuma"
     state_dir: str = STATE_DIR
     run_dir: str = RUN_DIR
     unit: str = UNIT_PATH
+
+
+class Paths(_Fields):
+    """Where everything of one proxy is. Raises ValueError for what is no name of one: it would be the path of something else."""
+
+    __slots__ = ()
+
+    def __new__(cls, name: str, *others: str, **named: str) -> Paths:
+        return super().__new__(cls, _names.checked(name), *others, **named)
 
     @property
     def directory(self) -> str:

@@ -12,7 +12,7 @@ import pathlib
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _removal, _rollout_plan, _transparent, _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _removal, _restart_files, _rollout_plan, _transparent, _zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._rollout_settings import Settings
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone_plan import Zones
@@ -165,6 +165,15 @@ def test_what_a_leave_removes_is_allowed_to_it(renderer):
         assert {step.path for step in planned} >= set(given["absent"])
     slashes = {"kuma_dp_config_dir": "/etc/kuma/", "kuma_dp_install_dir": "/opt//kuma/"}
     assert [removal(renderer, option, variables=slashes) for option in options] == [removal(renderer, option) for option in options]
+
+
+@pytest.mark.parametrize("found", [proxies(a=""), proxies(a="", b="")])
+def test_a_leave_takes_all_files_that_a_proxy_has(renderer, found):
+    paths = _restart_files.Paths("a")
+    absent = removal(renderer, "absent", found, names=["a"])
+    own = [path for path in paths.started_with() if path not in (paths.unit, "/etc/kuma/control-plane-ca.pem")]
+    assert set(absent) >= {*own, paths.directory, *(paths.kept_token(name) for name in ("started", "good"))}
+    assert [path for path in absent if "b" in path.split("/")[-1].split(".")] == []
 
 
 @pytest.mark.parametrize(
