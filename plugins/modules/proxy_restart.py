@@ -56,7 +56,8 @@ options:
       cover:
         description:
           - The Dataplane and the token of the cover, which has the name of the proxy with C(-cover) behind it.
-          - Without it, those of an earlier restart are used.
+          - Both are for this restart. The token is deleted on the VM when the cover is gone. Without it there is no cover, and the rolls of
+            P(meshfleet.kuma.kuma_dp#role) have M(meshfleet.kuma.rollout#module) make both.
         type: dict
         suboptions:
           dataplane:
@@ -146,7 +147,7 @@ EXAMPLES = r"""
   gather_facts: false
   become: true
   tasks:
-    - name: Restart it, under cover where the VM still has a token for one
+    - name: Restart it without a cover, finishing what it has
       meshfleet.kuma.proxy_restart:
         proxies:
           - name: web-1

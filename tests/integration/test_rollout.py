@@ -140,7 +140,7 @@ class Fleet:
                 new.write_text(json.dumps(result))
                 new.rename(self.directory / f"{name}.gone")
 
-    def command(self, *arguments, cover=True, pending=None, forks=10, **given):
+    def command(self, *arguments, cover=True, pending=None, forks=10, play=PLAY, **given):
         hosts = [
             {
                 "host": name,
@@ -154,7 +154,7 @@ class Fleet:
         inventory = {"fleet": {"hosts": {name: away if name in self.unreachable else {} for name in self.names}}}
         inventory["fleet"]["vars"] = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         (self.directory / "inventory.json").write_text(json.dumps(inventory))
-        (self.directory / "play.yml").write_text(PLAY)
+        (self.directory / "play.yml").write_text(play)
         variables = {
             "api_url": self.mesh.way.url,
             "api_token": self.mesh.control_plane.token,
@@ -238,6 +238,31 @@ def test_a_fleet_is_rolled_with_any_number_of_forks(fleet, forks):
     assert again.returncode == 0, again.stdout
     assert "skipped (nothing to do): web-1" in again.stdout
     assert len(made.journals()) == before, "a run was begun for nothing"
+
+
+def test_the_token_of_a_cover_goes_to_the_module_alone(fleet):
+    """On this machine there is no such proxy, so the module refuses; it has got the token all the same."""
+    made = fleet(1)
+    raw = PLAY[PLAY.index("          - name: Restart\n") : PLAY.index("        always:\n")]
+    task = """          - name: Restart
+            meshfleet.kuma.rollout:
+              state: restart
+              url: "{{ api_url }}"
+              token: "{{ api_token }}"
+              run: "{{ roll.run }}"
+              run_dir: "{{ run_dir }}"
+              restart: {drain_time: 10s, ready_timeout: 5}
+            register: said
+"""
+    judged = PLAY.replace(raw, task).replace("said if said.unreachable | default(false) else said.stdout | from_json", "said")
+    run = made.play("-vvv", "--diff", play=judged, gate_timeout=1)
+    assert run.returncode == 2, run.stdout
+    assert "kuma-dp@web-1.service" in run.stdout
+    assert "run the playbook join_mesh on this VM first" in run.stdout
+    assert "web-1-cover" in run.stdout, "the invocation shows the Dataplane of the cover"
+    assert made.mesh.way.count("POST", "/tokens/") == 1
+    assert "eyJ" not in run.stdout + run.stderr
+    assert made.mesh.serves("web-1")
 
 
 def test_check_mode_shows_the_plan_and_writes_nothing(fleet):

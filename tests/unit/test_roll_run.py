@@ -8,16 +8,21 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pathlib
 import threading
 import time
 
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
+    _restart_steps,
+    _roll_cover,
     _roll_journal,
     _roll_lock,
     _roll_start,
+    _tokens,
 )
+from ansible_collections.meshfleet.kuma.plugins.module_utils._client import NotFound
 from tests.unit.http_server import Answer
 from tests.unit.roll_controller import Rolling
 from tests.unit.roll_mesh import restarted
@@ -73,6 +78,33 @@ def test_a_cover_gets_the_dataplane_as_it_is_now_and_a_token_bound_to_it(rolling
     assert ended["covers_running"] == ["web-1-cover"]
     assert not ended.get("failed")
     assert proxy["cover"]["token"] not in json.dumps(roll.record("web-1"))
+
+
+def test_the_token_of_a_cover_is_made_for_the_restart_and_lives_no_longer_than_it_may_take(rolling):
+    roll = rolling()
+    roll.start(roll.hosts("web-1"))
+    assert roll.admit("web-1").outcome == "admitted"
+    assert roll.mesh.way.count("POST", "/tokens/") == 0, "nobody needs it yet"
+    with pytest.raises(ValueError, match="web-2 is no part of run"):
+        roll.host("web-1").wishes(["web-2"], 600.0)
+    (proxy,) = roll.host("web-1").wishes(["web-1"], 600.5)
+    claims = _tokens.decode_claims(proxy["cover"]["token"])
+    assert _roll_cover.valid_for(600.5) == "1501s"
+    assert time.time() < claims["exp"] <= time.time() + 1501
+    kept = [path.read_text() for path in pathlib.Path(roll.directory).rglob("*") if path.is_file()]
+    assert not any("eyJ" in text for text in kept)
+    assert _restart_steps.longest(30.0, 120.0) == 3 * 30 + 3 * 120 + _restart_steps.SLACK
+
+
+def test_without_a_token_for_a_cover_the_host_is_not_touched_and_stays_in_traffic(rolling):
+    roll = rolling()
+    roll.start(roll.hosts("web-1"))
+    assert roll.admit("web-1").outcome == "admitted"
+    roll.mesh.admin.delete(roll.mesh.path("web-1"))
+    with pytest.raises(NotFound):
+        roll.host("web-1").wishes([], 600.0)
+    ended = roll.complete("web-1", {"failed": True, "msg": "it was not touched: no token"})
+    assert (ended.outcome, ended.reason.partition(";")[0]) == ("failed", "it was not touched: no token")
 
 
 def test_what_an_operator_fenced_stays_fenced_and_its_cover_is_ignored(rolling):

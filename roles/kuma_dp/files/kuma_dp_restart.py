@@ -7,7 +7,7 @@
     kuma_dp_restart.py run NAME       restart the proxy, or go on where an earlier process was killed
     kuma_dp_restart.py started NAME   remember what the proxy is started with (called by kuma-dp@NAME.service)
 
-An operator starts it with `systemctl start kuma-dp-restart@NAME` and follows it with `journalctl -fu kuma-dp-restart@NAME`.
+An operator starts it with `systemctl start kuma-dp-restart@NAME`, without a cover, and follows it with `journalctl -fu kuma-dp-restart@NAME`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ def main():
     parser.add_argument("--install-dir", default="/opt/kuma")
     parser.add_argument("--user", default="kuma-dp")
     given = parser.parse_args()
-    paths = _restart_files.Paths(given.name, given.config_dir, given.install_dir)
+    try:
+        paths = _restart_files.Paths(given.name, given.config_dir, given.install_dir)
+    except ValueError as error:
+        parser.error(str(error))
     if given.verb == "started":
         # The start of the first process is the boot, also of a container.
         _restart_files.remember_start(paths, Processes().started(1) or 0.0)

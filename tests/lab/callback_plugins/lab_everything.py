@@ -35,7 +35,7 @@ class CallbackModule(CallbackBase):
         if path:
             self._file = open(path, "a")  # noqa: SIM115
 
-    def v2_on_any(self, *args, **kwargs):
+    def event(self, *args, **kwargs):
         for value in [*args, *kwargs.values()]:
             self._file.write(self._shown(value) + "\n")
         self._file.flush()
@@ -43,3 +43,9 @@ class CallbackModule(CallbackBase):
     def _shown(self, value, depth=2):
         found = {name: getattr(value, name) for name in ATTRIBUTES if depth and hasattr(value, name)}
         return repr({name: self._shown(item, depth - 1) for name, item in found.items()} or value)
+
+
+# Each by its name, for Ansible gives up the one method for all of them.
+for _name in dir(CallbackBase):
+    if _name.startswith("v2_") and _name != "v2_on_any":
+        setattr(CallbackModule, _name, CallbackModule.event)
