@@ -61,8 +61,11 @@ class ActionModule(ActionBase):
     def _look(self, findings: Findings, variables: Result, params: Result) -> None:
         hostvars = variables["hostvars"]
         mesh, zone = set(params["proxies"]), set(params["zone_proxies"])
-        # Nobody may be in a fleet because the variable that names its group is misspelt.
-        hosts = list(dict.fromkeys([*params["proxies"], *params["zone_proxies"]])) or variables["ansible_play_hosts_all"]
+        wanted = dict.fromkeys([*params["proxies"], *params["zone_proxies"]])
+        in_play = variables["ansible_play_hosts_all"]
+        # In the order of the inventory, which filters do not keep. Nobody may be in a fleet because the variable that names its group
+        # is misspelt.
+        hosts = list(dict.fromkeys([*(host for host in in_play if host in wanted), *wanted])) or in_play
         first = variables["inventory_hostname"]
         inventory = hostvars.raw_get(first)
         findings.variables(THE_PLAY, sorted(variables.keys() - inventory.keys()))

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every play begins with: misspelt variables, impossible names and a missing library stop it before anything is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit import http_server
+
+ROOT = pathlib.Path(__file__).parents[2]
+BAD_NAMES = {"web-1": "..", "web-2": ".", "web-3": "", "web-4": "a/b", "web-5": "-x", "web-6": "x" * 300}
+REFUSED = "Nothing was asked and nothing was written."
+
+
+@pytest.fixture
+def play(tmp_path):
+    """``play(book, hosts, ...)`` runs a playbook over hosts that are this machine; ``play.asked()`` are the requests to the control plane."""
+    with contextlib.closing(http_server.Server(lambda request: http_server.problem(403, "Access Denied"))) as server:
+
+        def run(book, hosts, *arguments, common=None, zone=(), environment=None, book_text=""):
+            inventory = {
+                "all": {
+                    "hosts": {"a-stranger": {"kuma_dp_strange": 1}},
+                    "children": {
+                        "mesh_fleet": {"hosts": hosts},
+                        "mesh_zone_proxies": {"hosts": {host: {} for host in zone}},
+                        "kuma_control_plane": {"hosts": {host: {} for host in hosts}},
+                    },
+                    "vars": {
+                        "ansible_connection": "local",
+                        "ansible_become": False,
+                        "ansible_python_interpreter": sys.executable,
+                        "kuma_dp_control_plane_url": server.url,
+                        "kuma_dp_archive_cache": str(tmp_path / "cache"),
+                        "kuma_dp_config_dir": str(tmp_path / "etc"),
+                        "kuma_dp_install_dir": str(tmp_path / "opt"),
+                        "kuma_dp_version": "2.14.3",
+                        "kuma_dp_archive_checksum": "0" * 64,
+                        "kuma_zone_proxy_type": "ingress",
+                        "kuma_cp_version": "2.14.3",
+                        "kuma_cp_archive_checksum": "0" * 64,
+                        "kuma_maintenance": "fenced",
+                        **(common or {}),
+                    },
+                }
+            }
+            (tmp_path / "inventory.json").write_text(json.dumps(inventory))
+            path = ROOT / f"playbooks/{book}.yml"
+            if book_text:
+                path = tmp_path / "site.yml"
+                path.write_text(book_text)
+            return subprocess.run(
+                ["ansible-playbook", "-i", str(tmp_path / "inventory.json"), str(path), *arguments],
+                env={**os.environ, "ANSIBLE_NOCOLOR": "1", "KUMA_API_TOKEN": "none", "COLUMNS": "10000", **(environment or {})},
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=tmp_path,
+            )
+
+        run.directory = tmp_path
+        run.asked = lambda: list(server.requests)
+        yield run
+
+
+def problems(run):
+    """The problems of a refused run, which the first task named."""
+    said = run.stdout + run.stderr
+    assert run.returncode != 0, said
+    assert REFUSED in said
+    assert "Look at the VM" not in said
+    assert "Group the hosts" not in said
+    return json.loads(re.search(r'"problems": (\[.*?\])\}', run.stdout)[1])
+
+
+def assert_untouched(play):
+    assert play.asked() == []
+    assert {path.name for path in play.directory.iterdir()} <= {"inventory.json", "site.yml", "group_vars", "host_vars", "none"}
+
+
+def test_misspelt_variables_are_refused_wherever_they_are_set(play):
+    for place, name in (("group_vars/mesh_fleet", "kuma_dp_upstream"), ("host_vars/web-2", "kuma_dp_srevices")):
+        (play.directory / place).parent.mkdir()
+        (play.directory / f"{place}.yml").write_text(f"{name}: []\nkuma_dp_favourite: 1\nnginx_upstream: 2\n")
+    run = play(
+        "join_mesh",
+        {"web-1": {"uma_dp_name": 1}, "web-2": {}, "web-3": {"kuma_dp_service": []}},
+        *("-e", "kuma_dp_vresion=2", "-e", json.dumps({"kuma_flet": "web", "kuma_dp_name_": "{{ nobody }}"})),
+        common={"kuma_cp_zon": 1, "kuma_dp_drain_timeout": "1s"},
+        zone=["zone-1"],
+        book_text=f"- import_playbook: {ROOT}/playbooks/join_mesh.yml\n  vars: {{kuma_dp_labls: 1}}\n",
+    )
+    found = {re.search(r": (\S+) is set and is no option, expected (.*)\. Correct", problem).groups() for problem in problems(run)}
+    assert found == {
+        ("kuma_cp_zon", "kuma_cp_zone"),
+        ("kuma_dp_drain_timeout", "kuma_dp_drain_time"),
+        ("kuma_dp_labls", "kuma_dp_labels"),
+        ("kuma_dp_name_", "kuma_dp_name"),
+        ("kuma_dp_service", "kuma_dp_services"),
+        ("kuma_dp_srevices", "kuma_dp_services"),
+        ("kuma_dp_upstream", "kuma_dp_upstreams"),
+        ("kuma_dp_vresion", "kuma_dp_version"),
+        ("kuma_flet", "kuma_fleet"),
+        ("uma_dp_name", "kuma_dp_name"),
+    }
+    assert any(problem.startswith("web-1, web-2, web-3: kuma_dp_upstream is") for problem in problems(run))
+    assert "web-1, web-2, web-3: kuma_dp_favourite is set and is no option of any role" in " ".join((run.stdout + run.stderr).split())
+    assert "kuma_dp_strange" not in run.stdout + run.stderr, "it is set for a host outside of the fleet"
+    assert_untouched(play)
+
+
+@pytest.mark.parametrize("book", ["join_mesh", "leave_mesh", "maintenance", "migration_report"])
+def test_names_and_meshes_that_are_none_are_refused(play, book):
+    hosts = {host: {"kuma_dp_name": name, "kuma_dp_mesh": name} for host, name in BAD_NAMES.items()}
+    hosts["web-7"] = {"kuma_dp_name": "{{ 'c/' ~ inventory_hostname }}"}
+    hosts["web-8"] = {"kuma_dp_name": "{{ nobody }}"}
+    hosts["web-9"] = {"kuma_dp_proxies": [{"name": "good"}, {"name": "d/{{ inventory_hostname }}"}]}
+    found = problems(play(book, hosts))
+    shown = ", ".join(f"'{name}' ({host})" for host, name in list(BAD_NAMES.items())[:5])
+    assert found[0].startswith("web-9: a name in kuma_dp_proxies is 'd/web-9', expected")
+    assert found[1].startswith(f"kuma_dp_mesh is {shown} and something else on 1 more, expected")
+    assert found[2].startswith(f"kuma_dp_name is {shown} and something else on 2 more, expected"), "those of web-6 and web-7"
+    assert len(found) == 3
+    assert_untouched(play)
+
+
+def test_a_name_on_the_command_line_takes_nothing_away(play):
+    (found,) = problems(play("leave_mesh", {"web-1": {}, "web-2": {}}, "-e", "kuma_dp_name=.."))
+    assert found.startswith("web-1, web-2: kuma_dp_name is '..', expected a lower-case DNS name")
+    assert_untouched(play)
+
+
+@pytest.mark.parametrize(
+    ("role", "entry", "said"),
+    [
+        ("kuma_dp", "main", ["all hosts of the play: kuma_dp_upstream is", "web-1, web-2: kuma_dp_mesh is '../x'"]),
+        ("kuma_dp", "leave", ["all hosts of the play: kuma_dp_upstream is", "web-1, web-2: kuma_dp_mesh is '../x'"]),
+        ("kuma_zone_proxy", "main", ["all hosts of the play: kuma_dp_upstream is", "web-1, web-2: kuma_dp_mesh is '../x'"]),
+        ("kuma_zone_proxy", "leave", ["all hosts of the play: kuma_dp_upstream is", "web-1, web-2: kuma_dp_mesh is '../x'"]),
+        ("kuma_cp", "main", ["all hosts of the play: kuma_dp_upstream is"]),
+    ],
+)
+def test_a_role_on_its_own_begins_with_the_check_and_stops_all_hosts(play, role, entry, said):
+    task = f"{{import_role: {{name: meshfleet.kuma.{role}, tasks_from: {entry}}}, vars: {{kuma_dp_upstream: [], kuma_dp_mesh: ../x}}}}"
+    run = play("", {"web-1": {}, "web-2": {}}, book_text=f"- hosts: mesh_fleet\n  gather_facts: false\n  tasks: [{task}]\n")
+    found = problems(run)
+    assert len(found) == len(said)
+    for problem, wanted in zip(found, said, strict=True):
+        assert problem.startswith(wanted)
+    assert_untouched(play)
+
+
+def test_a_controller_without_requests_is_told_the_command(play):
+    (play.directory / "none").mkdir()
+    (play.directory / "none/requests.py").write_text("raise ImportError('No module named requests')\n")
+    path = os.pathsep.join([str(play.directory / "none"), os.environ["PYTHONPATH"]])
+    (found,) = problems(play("join_mesh", {"web-1": {}}, environment={"PYTHONPATH": path}))
+    (python,) = re.findall(r"(\S+) -m pip install requests", found)
+    assert pathlib.Path(python).samefile(sys.executable)
+    assert_untouched(play)
+
+
+def test_a_correct_inventory_passes_without_a_word(play):
+    hosts = {
+        "web_1": {"kuma_dp_name": "web-1", "kuma_dp_upstreams": [], "nginx_upstream": 1},
+        "web-2": {"kuma_dp_name": "{{ name_of_mine }}"},
+    }
+    run = play("leave_mesh", hosts, "-e", "name_of_mine=two", "--check")
+    assert "Look at the VM" in run.stdout
+    assert REFUSED not in run.stdout
+    assert "is no option" not in run.stdout + run.stderr
