@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fleet.fleet import Fleet, service
+from tests.lab import canary
 from tests.lab.ansible import Run
 from tests.lab.processes import wait_until
 from tests.lab.recorder import Seen
@@ -59,10 +60,12 @@ class Direct:
         return self.fleet.join(*arguments, inventory=self.inventory(lifecycle, **variables), extra=QUICK)
 
     def roll(self, lifecycle: str, *arguments: str, force: bool = False, **variables: Any) -> tuple[Run, Seen]:
-        extra = {**QUICK, "kuma_dp_roll_force": force}
-        return self.fleet.play(
-            "rolling_restart", *arguments, "--limit", ONLY, inventory=self.inventory(lifecycle, **variables), extra=extra
-        )
+        inventory, told = self.inventory(lifecycle, **variables), self.directory / "told"
+        told.unlink(missing_ok=True)
+        options: dict[str, Any] = {"extra": {**QUICK, "kuma_dp_roll_force": force}, "environment": canary.environment(told)}
+        run, seen = self.fleet.play("rolling_restart", *canary.LOUD, *arguments, "--limit", ONLY, inventory=inventory, **options)
+        canary.check_told(run.output, told, "Wait for admission")
+        return run, seen
 
     def templated(self) -> dict[str, Any]:
         path = self.directory / "direct.yaml.mustache"
@@ -114,6 +117,7 @@ def rolled(direct: Direct, lifecycle: str, **options: Any) -> tuple[Run, Seen]:
         assert run.code == 0, run.explain()
         direct.settle()
     check(answers)
+    assert canary.on_host(direct.fleet.host(ONLY)) == []
     assert direct.process() != before
     assert direct.lifecycle() == lifecycle
     return run, seen

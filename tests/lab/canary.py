@@ -76,6 +76,14 @@ def environment(path: Path) -> dict[str, str]:
     return {"LAB_EVERYTHING": str(path)}
 
 
+def check_told(output: str, path: Path, task: str) -> None:
+    """No token in what a run printed, nor in what callbacks got in the file `path`, where `task` proves that they got something."""
+    told = path.read_bytes()
+    assert task.encode() in told
+    assert not holds_token(output.encode()), "Ansible printed a token"
+    assert not holds_token(told), "a callback was told a token"
+
+
 def on_host(host: Host) -> list[str]:
     """Where tokens are on a host, but for /etc/kuma/tokens."""
     modules = "import base64, binascii, json, os, re, stat, subprocess\n"
