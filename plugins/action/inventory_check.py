@@ -9,6 +9,7 @@ It runs inside the worker process of the controller: a module would have to be t
 
 from __future__ import annotations
 
+import re
 import sys
 import typing as t
 
@@ -32,6 +33,8 @@ THE_PLAY = "all hosts of the play"
 NAMES = ("kuma_dp_mesh", "kuma_dp_name", "kuma_dp_proxies", "kuma_zone_proxy_name", "kuma_zone_proxy_proxies")
 # Other types, such as what is encrypted, are not looked into.
 PLAIN = (str, bool, int, float, list, dict, type(None))
+
+_ALIAS = re.compile(r"\{\{ *(\w+) *\}\}")
 
 
 class ActionModule(ActionBase):
@@ -66,6 +69,8 @@ class ActionModule(ActionBase):
         # In the order of the inventory, which filters do not keep. Nobody may be in a fleet because the variable that names its group
         # is misspelt.
         hosts = list(dict.fromkeys([*(host for host in in_play if host in wanted), *wanted])) or in_play
+        # One for all hosts: to make one costs more than to fill a name in.
+        self._filler = self._templar.copy_with_new_env(available_variables=variables)
         first = variables["inventory_hostname"]
         inventory = hostvars.raw_get(first)
         findings.variables(THE_PLAY, sorted(variables.keys() - inventory.keys()))
@@ -95,9 +100,14 @@ class ActionModule(ActionBase):
             if name not in variables:
                 return default
             found = variables[name]
+            # Most names that are templates are {{ inventory_hostname }}, and the engine takes two milliseconds for each.
+            alias = _ALIAS.fullmatch(found) if isinstance(found, str) else None
+            if alias and isinstance(context.get(alias[1]), str):
+                found = context[alias[1]]
             if _is_template(found):
+                self._filler.available_variables = context
                 try:
-                    found = self._templar.copy_with_new_env(available_variables=context).template(found)
+                    found = self._filler.template(found)
                 except AnsibleError as error:
                     raise NotYet(str(error)) from error
             if _is_template(found) or not isinstance(found, PLAIN):
