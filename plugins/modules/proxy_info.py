@@ -87,6 +87,7 @@ host:
     addresses: {description: Its addresses without loopback and link-local ones., returned: always, type: list, elements: str}
     default_address: {description: The address of its default route., returned: when it has an address, type: str}
     user_exists: {description: Whether O(user) exists., returned: always, type: bool}
+    user_comment: {description: What its comment says; empty without such a user., returned: always, type: str, sample: Kuma data plane proxies}
     group_exists: {description: Whether O(group) exists., returned: always, type: bool}
     transparent_proxy:
       description: Whether transparent proxying was set up here.
@@ -167,6 +168,7 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "addresses": addresses,
         "default_address": _host.default_address(addresses),
         "user_exists": _exists(pwd.getpwnam, params["user"]),
+        "user_comment": pwd.getpwnam(params["user"]).pw_gecos if _exists(pwd.getpwnam, params["user"]) else "",
         "group_exists": _exists(grp.getgrnam, params["group"]),
         "needrestart": os.path.isdir(NEEDRESTART),
         "control_plane": params["install_dir"].rstrip("/") + "/" in (_proxy.read_text(CONTROL_PLANE) or ""),

@@ -57,7 +57,7 @@ options:
         description:
           - The Dataplane and the token of the cover, which has the name of the proxy with C(-cover) behind it.
           - Both are for this restart. The token is deleted on the VM when the cover is gone. Without it there is no cover, and the rolls of
-            P(meshfleet.kuma.kuma_dp#role) have M(meshfleet.kuma.rollout#module) make both.
+            P(meshfleet.kuma.kuma_dp#role) have M(meshfleet.kuma.rollout) make both.
         type: dict
         suboptions:
           dataplane:

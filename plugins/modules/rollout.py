@@ -304,7 +304,7 @@ proxies:
     strategy: {description: V(cover) or V(drained)., returned: always, type: str}
     reasons: {description: Why it is not covered., returned: always, type: list, elements: str}
 results:
-  description: What became of each proxy, as M(meshfleet.kuma.proxy_restart#module) returns it.
+  description: What became of each proxy, as M(meshfleet.kuma.proxy_restart) returns it.
   returned: with O(state=restart)
   type: list
   elements: dict

@@ -208,6 +208,23 @@ def test_a_leave_takes_its_own_from_directories_of_others(renderer, directory):
     assert {step.path for step in planned} == set(given["absent"])
 
 
+@pytest.mark.parametrize(
+    ("host", "user", "group"),
+    [
+        ({"user_exists": True, "user_comment": "Kuma data plane proxies", "group_exists": True}, True, True),
+        # www-data, say, or one that somebody else manages.
+        ({"user_exists": True, "user_comment": "www-data", "group_exists": True}, False, False),
+        ({"user_exists": False, "user_comment": "", "group_exists": True}, False, True),
+        ({"user_exists": False, "user_comment": "", "group_exists": False}, False, False),
+    ],
+)
+def test_a_purge_removes_the_user_that_the_role_made_and_no_other(renderer, host, user, group):
+    changed = {"kuma_dp_user_comment": VARS["kuma_dp_user_comment"]}
+    for task, removed in (("Remove the user", user), ("Remove the group", group)):
+        condition = task_of("kuma_dp", "clean_up.yml", task)["when"]
+        assert leaving(renderer, condition, proxies(a=""), ["a"], changed, **host) is removed, task
+
+
 @pytest.mark.parametrize("covered", [False, True])
 def test_the_cover_of_a_zone_proxy_that_has_ended_is_stopped_when_it_leaves(renderer, covered):
     (block,) = [task for task in yaml.safe_load((ROLES / "kuma_zone_proxy/tasks/leave.yml").read_text()) if "block" in task]
