@@ -24,7 +24,7 @@ from tests.lab.settings import repository
 # Actions that run no module on the VM: they cost the controller a few milliseconds and the VM nothing.
 ACTIONS_ONLY = {
     "add_host", "assert", "debug", "fail", "group_by", "import_playbook", "import_role", "import_tasks", "include_role", "include_tasks",
-    "include_vars", "meta", "pause", "set_fact", "set_stats", "validate_argument_spec",
+    "include_vars", "inventory_check", "meta", "pause", "set_fact", "set_stats", "validate_argument_spec",
 }  # fmt: skip
 
 
