@@ -50,10 +50,7 @@ def files(page):
 
 
 SECTIONS = [
-    (page, heading)
-    for page in (README, GUIDE)
-    for heading, found in sections(page).items()
-    if any(language in COMMANDS for language, _ in found)
+    (page, heading) for page in (README, GUIDE) for heading, found in sections(page).items() if any(block[0] in COMMANDS for block in found)
 ]
 
 
