@@ -18,6 +18,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _names,
+    _restart_run,
     _restart_steps,
     _roll_finish,
     _roll_host,
@@ -26,6 +27,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
     _roll_report,
     _roll_run,
     _roll_start,
+    _rollout_plan,
     _rollout_settings,
     _tokens,
 )
@@ -125,22 +127,52 @@ class ActionModule(ActionBase):
         }
 
     def _restart(self, client: Client, params: Result) -> Result:
-        """What the module proxy_restart returns on this host. Tokens of covers go from the control plane into its arguments alone."""
+        """What proxy_restart returns on this host, one proxy after the other: a token is made when its restart begins."""
         if self._task.check_mode:
             return {"changed": False, "skipped": True}
         options = dict(params["restart"])
         if params["request"]:
-            proxies: t.List[Result] = [{"name": name, "request": params["request"]} for name in params["names"]]
-        else:
-            host = _roll_host.Host(_roll_run.open_run(self.directory, params["run"], client), self.host)
-            longest = _restart_steps.longest(
-                _tokens.parse_seconds(str(options.get("drain_time", "30s"))), float(options.get("ready_timeout", 60.0))
-            )
+            return self._on_vm(options, [{"name": name, "request": params["request"]} for name in params["names"]])
+        host = _roll_host.Host(_roll_run.open_run(self.directory, params["run"], client), self.host)
+        whole: Result = {"changed": False, "results": []}
+        for wish in host.wishes(params["names"]):
+            found = self._restart_one(host, wish, options)
+            changed, results = whole["changed"] or found.get("changed", False), [*whole["results"], *(found.get("results") or [])]
+            whole = dict(found, changed=changed, results=results)
+            if whole.get("failed"):
+                break
+        return whole
+
+    def _restart_one(self, host: _roll_host.Host, wish: Result, options: Result) -> Result:
+        if wish["strategy"] == _rollout_plan.COVER:
+            refused = self._lay_cover(host, wish, options)
+            if refused:
+                return refused
+        return self._on_vm(options, [wish])
+
+    def _lay_cover(self, host: _roll_host.Host, wish: Result, options: Result) -> Result:
+        """Bring Dataplane and token of the cover to the VM; empty when they are there, or when a restart is under way that has its own."""
+        drain_time = _tokens.parse_seconds(str(options.get("drain_time", "30s")))
+        longest = _restart_steps.longest(drain_time, float(options.get("ready_timeout", 60.0)))
+        for _attempt in range(2):
             try:
-                proxies = host.wishes(params["names"], longest)
+                cover = host.cover(wish["name"], longest)
             except ApiError as error:
-                return {"changed": False, "failed": True, "msg": f"it was not touched: {error}", "failure": error.as_failure()}
-        arguments = dict(options, proxies=proxies)
+                return {"changed": False, "failed": True, "msg": f"{wish['name']} was not touched: {error}", "failure": error.as_failure()}
+            laid = self._on_vm(dict(options, until=_restart_run.PREPARED), [dict(wish, cover=cover)])
+            # Without pipelining the arguments are in a file on the VM until the action ends, and longer when the VM is lost.
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+            if laid.get("failed"):
+                return laid
+            if laid["results"][0]["outcome"] != _restart_run.BUSY:
+                break
+            waited = self._on_vm(dict(options, until=_restart_run.FREE), [wish])
+            if waited.get("failed"):
+                return waited
+        return {}
+
+    def _on_vm(self, options: Result, proxies: t.Sequence[Result]) -> Result:
+        arguments = dict(options, proxies=list(proxies))
         found: Result = self._execute_module(module_name="meshfleet.kuma.proxy_restart", module_args=arguments, task_vars=self.variables)
         return found
 

@@ -60,6 +60,10 @@ class Paths(_Fields):
     def token(self) -> str:
         return os.path.join(self.config_dir, "tokens", self.name)
 
+    @property
+    def cover_token(self) -> str:
+        return os.path.join(self.config_dir, "tokens", ".%s.cover" % self.name)
+
     def kept_token(self, snapshot: str) -> str:
         """Where the token of a snapshot (``started``, ``good``) is: beside the proxy's own, for a token is nowhere but there."""
         return os.path.join(self.config_dir, "tokens", ".%s.%s" % (self.name, snapshot))
@@ -197,7 +201,7 @@ def remember_start(paths: Paths, booted: float = 0.0) -> None:
     """Called by the unit before each start. ``booted``: seconds since 1970; the token of a cover from before that is nobody's any more."""
     make_directories(paths)
     with contextlib.suppress(OSError):
-        if os.stat(paths.own("cover", "token")).st_mtime < booted:
+        if os.stat(paths.cover_token).st_mtime < booted:
             forget_cover(paths)
     write_json(paths.own("started.json"), snapshot(paths, "started"))
 
@@ -235,5 +239,7 @@ def _renamed(paths: Paths, taken: t.Mapping[str, t.Any], old: str, new: str) -> 
 
 def forget_cover(paths: Paths) -> None:
     """Delete the token of the cover: whoever has it can receive the traffic of the service."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(paths.own("cover", "token"))
+    # The latter is where 0.1.0 had it.
+    for path in (paths.cover_token, paths.own("cover", "token")):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

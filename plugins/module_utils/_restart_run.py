@@ -23,6 +23,9 @@ _POLL = 0.1
 _ENDED = 20  # readings
 # The proxy that ran is gone, and the one that follows does not serve yet.
 STOPPED = "stopped"
+# What a call before the restart itself may wait for, and what it may find.
+PREPARED, FREE, BUSY = "prepared", "free", "busy"
+_UNDER_WAY = ("active", "activating", "reloading")
 _AFTER_STOP = ("start", "ready", "fall_back", "stranded")
 _TAKEN_OVER = "a restart of this proxy was already under way"
 _RESULT = (
@@ -75,6 +78,27 @@ def restart(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], 
     return {**result, "notes": [*result["notes"], *notes]}
 
 
+def lay_cover(vm: Vm, wish: t.Mapping[str, t.Any]) -> Result:
+    """Lay down Dataplane and token of a cover for a restart that is to follow. ``busy``: one is under way, and the files are its own."""
+    try:
+        units = _units(vm)
+    except Unable as exc:
+        return untouched(wish, redact(str(exc)))
+    if units[RESTART_UNIT % vm.paths.name].get("ActiveState") in _UNDER_WAY:
+        return {**untouched(wish, None), "outcome": BUSY}
+    _write_cover(vm, wish["cover"])
+    return untouched(wish, None)
+
+
+def wait_free(vm: Vm, wish: t.Mapping[str, t.Any]) -> Result:
+    """Wait for a restart that only retires its cover. ``busy``: one that is not decided is under way."""
+    try:
+        state = _under_way(vm, _units(vm))
+    except Unable as exc:
+        return untouched(wish, redact(str(exc)))
+    return {**untouched(wish, None), "outcome": BUSY if state is not None else "untouched"}
+
+
 def _units(vm: Vm) -> t.Dict[str, t.Dict[str, str]]:
     """The units of the proxy, read again by systemd where their files changed. Raises Unable when they are missing."""
     names = [unit % vm.paths.name for unit in (UNIT, COVER_UNIT, RESTART_UNIT)]
@@ -93,7 +117,7 @@ def _units(vm: Vm) -> t.Dict[str, t.Dict[str, str]]:
 def _under_way(vm: Vm, units: t.Mapping[str, t.Mapping[str, str]]) -> t.Optional[t.Dict[str, t.Any]]:
     """The restart that is under way and not decided. One that only retires its cover is waited for, one that is stranded is ended."""
     unit = RESTART_UNIT % vm.paths.name
-    if units[unit].get("ActiveState") not in ("active", "activating", "reloading"):
+    if units[unit].get("ActiveState") not in _UNDER_WAY:
         return None
     state = vm.load()
     if state is None or _restart_steps.finished(state) or not state["outcome"]:
@@ -124,11 +148,9 @@ def _order(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], r
     paths = vm.paths
     if params["restore"] and _restart_files.read_json(paths.own("good.json")) is None:
         raise Unable("what it ran with before is not known, so that it cannot be put back: %s is missing" % paths.own("good.json"))
-    gid = _restart_files.make_directories(paths)
+    _restart_files.make_directories(paths)
     if wish["cover"]:
-        dataplane = json.dumps(wish["cover"]["dataplane"], sort_keys=True).encode("utf-8")
-        _restart_files.write(paths.own("cover", "dataplane.yaml"), dataplane, 0o640, 0, gid)
-        _restart_files.write(paths.own("cover", "token"), wish["cover"]["token"].strip().encode("utf-8"), 0o600, vm.uid() or 0, gid)
+        _write_cover(vm, wish["cover"])
     asked = {key: params[key] for key in ("drain_time", "ready_timeout", "poll", "restore")}
     order = {"id": request, "strategy": wish["strategy"], "reasons": wish["reasons"], **asked}
     _restart_files.write_json(paths.own("request.json"), order)
@@ -136,7 +158,15 @@ def _order(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], r
     vm.run(["systemctl", "reset-failed", unit])
     status, output, error = vm.run(["systemctl", "start", unit])
     if status:
+        _restart_files.forget_cover(paths)
         raise Unable("systemctl start %s failed: %s" % (unit, (error or output).strip()))
+
+
+def _write_cover(vm: Vm, cover: t.Mapping[str, t.Any]) -> None:
+    gid = _restart_files.make_directories(vm.paths)
+    dataplane = json.dumps(cover["dataplane"], sort_keys=True).encode("utf-8")
+    _restart_files.write(vm.paths.own("cover", "dataplane.yaml"), dataplane, 0o640, 0, gid)
+    _restart_files.write(vm.paths.cover_token, cover["token"].strip().encode("utf-8"), 0o600, vm.uid() or 0, gid)
 
 
 def _bound(params: t.Mapping[str, t.Any]) -> float:

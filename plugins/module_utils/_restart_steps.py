@@ -27,7 +27,7 @@ SLOW = 5.0
 TOLD_AT_MOST = 3  # times that a side is told to drain
 UNSURE = 3  # readings before a main proxy counts as not serving
 # How long whatever is not bounded by a time of its own may take: starts, stops, looks.
-SLACK = 120.0
+SLACK = 180.0
 PHASES = ("cover", "settle", "drain", "stop", "start", "ready")
 
 
@@ -80,11 +80,12 @@ def begin(request: t.Mapping[str, t.Any], boot: str, now: float, cover_ended: t.
 
 
 def longest(drain_time: float, ready_timeout: float) -> float:
-    """After how many seconds a restart is over, whatever happens in it, or something is wrong with the machine itself.
+    """After how many seconds a restart is over, however it goes, or something is wrong with the VM itself.
 
-    It drains an earlier cover, the proxy and its cover, and waits for the cover, the proxy and the proxy as it was before.
+    An earlier cover, the proxy and its cover are drained, and a proxy that does not stop is waited for as long, twice with a fall back. The
+    cover is waited for, and the proxy to be started and to be ready, twice with a fall back.
     """
-    return 3 * drain_time + 3 * ready_timeout + SLACK
+    return 5 * (drain_time + ready_timeout) + SLACK
 
 
 def decide(state: State, facts: Facts, now: float) -> Step:

@@ -212,7 +212,7 @@ class Vm:
         if networking.get("outbound") and networking.get("transparentProxying"):
             return "a cover cannot have outbounds and a transparent proxy at once"
         try:
-            claims = _tokens.decode_claims(_restart_files.read_text(self.paths.own("cover", "token")))
+            claims = _tokens.decode_claims(_restart_files.read_text(self.paths.cover_token))
         except ValueError as exc:
             return "there is no token for a cover on this VM: %s" % exc
         if float(claims.get("exp") or 0) < time.time() + _TOKEN_LEFT:
@@ -243,7 +243,7 @@ class Vm:
         _restart_files.write(path, json.dumps(dataplane, sort_keys=True).encode("utf-8"), 0o640, 0, gid)
         environment = {
             "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": path,
-            "KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": self.paths.own("cover", "token"),
+            "KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": self.paths.cover_token,
             "KUMA_DATAPLANE_RUNTIME_WORK_DIR": os.path.join(self.paths.run_dir, self.cover_name),
             "KUMA_READINESS_PORT": str(readiness),
             "KUMA_DNS_ENABLED": "false",

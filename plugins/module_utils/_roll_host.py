@@ -175,28 +175,24 @@ class Host:
 
     # -- restart
 
-    def wishes(self, names: t.Sequence[str], longest: float) -> t.List[Json]:
-        """The option ``proxies`` of proxy_restart for ``names``, or for all proxies of this host.
-
-        Dataplanes and tokens of covers are made here and now, for the one task that needs them: they are in no result and no file of the
-        controller. ``longest`` is how many seconds a restart may take. Raises ApiError, Stopped, and ValueError for a name of another host.
-        """
+    def wishes(self, names: t.Sequence[str]) -> t.List[Json]:
+        """``[{name, strategy, reasons}]`` for ``names``, or for all proxies of this host. Raises ValueError for a name of another host."""
         record = self._record()
         parts = {part["name"]: part for part in record["parts"]} if record is not None else {}
         unknown = sorted(set(names) - set(parts))
         if record is None or unknown:
             raise ValueError(f"{', '.join(unknown) or self.name} is no part of run {self.roll.journal.run} on {self.name}")
-        return [self._equipped(parts[name], longest) for name in names or record["proxies"]]
+        return [_wish(parts[name]) for name in names or record["proxies"]]
 
-    def _equipped(self, part: Json, longest: float) -> Json:
-        if part["strategy"] != _rollout_plan.COVER:
-            return _wish(part)
+    def cover(self, name: str, longest: float) -> Json:
+        """``{dataplane, token}`` for the cover of a proxy whose restart begins now and takes at most ``longest`` seconds.
+
+        They are for the one task that hands them to the VM, and in no result and no file of the roll. Raises ApiError and Stopped.
+        """
         roll, validity = self.roll, _roll_cover.valid_for(longest)
-
-        def make() -> Json:
-            return _roll_zone.material(roll.client, roll.mesh, part["name"], part.get("zone_proxy") or "", validity)
-
-        return {**_wish(part), "cover": roll.patiently(make)}
+        record = t.cast(Json, self._record())
+        kind = next((part.get("zone_proxy") or "" for part in record["parts"] if part["name"] == name), "")
+        return roll.patiently(lambda: _roll_zone.material(roll.client, roll.mesh, name, kind, validity))
 
     # -- completion
 

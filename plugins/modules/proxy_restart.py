@@ -56,8 +56,8 @@ options:
       cover:
         description:
           - The Dataplane and the token of the cover, which has the name of the proxy with C(-cover) behind it.
-          - Both are for this restart. The token is deleted on the VM when the cover is gone. Without it there is no cover, and the rolls of
-            P(meshfleet.kuma.kuma_dp#role) have M(meshfleet.kuma.rollout) make both.
+          - Both are for one restart. The token is deleted on the VM when the cover is gone. Without them, and without those of a call with
+            O(until=prepared) before, there is no cover. In rolls M(meshfleet.kuma.rollout) makes both.
         type: dict
         suboptions:
           dataplane:
@@ -77,8 +77,12 @@ options:
       - V(done) returns when it is decided what became of the proxy.
       - V(stopped) returns as soon as the old process is gone, so that something can be done before the new one is ready. The restart goes
         on. For one proxy at a time.
+      - V(prepared) restarts nothing, and returns when Dataplane and token of the covers are on the VM. The next call, without
+        O(proxies[].cover), uses them, so that no secret is among the arguments of a call that takes long. Nothing is laid down for a proxy whose
+        earlier restart is still under way, RV(results[].outcome) being V(busy).
+      - V(free) restarts nothing, and returns when earlier restarts have nothing left to do but what decides how they go.
     type: str
-    choices: [done, stopped]
+    choices: [done, stopped, prepared, free]
     default: done
   gates:
     description:
@@ -167,6 +171,7 @@ results:
       description:
         - V(restarted), V(failed), V(stopped) with O(until=stopped), or V(untouched) when the proxy is what it was before. After a proxy
           that was not restarted the following ones are not begun.
+        - V(busy) with O(until=prepared) and O(until=free) when another restart of the proxy is under way.
       returned: always
       type: str
       sample: restarted
@@ -214,6 +219,11 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils import (
 )
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run, seconds
 
+_BEFORE: t.Dict[str, t.Callable[[_restart_vm.Vm, t.Mapping[str, t.Any]], t.Dict[str, t.Any]]] = {
+    _restart_run.PREPARED: _restart_run.lay_cover,
+    _restart_run.FREE: _restart_run.wait_free,
+}
+
 
 def restart(module: AnsibleModule, runner: Runner) -> Result:
     params = dict(module.params, drain_time=seconds("drain_time", module.params["drain_time"]))
@@ -223,16 +233,18 @@ def restart(module: AnsibleModule, runner: Runner) -> Result:
         raise ModuleFailed("proxies: %s is given twice, expected each proxy once" % ", ".join(twice))
     if params["until"] == _restart_run.STOPPED and len(wishes) != 1:
         raise ModuleFailed("until: stopped is for one proxy at a time, found %d in proxies" % len(wishes))
+    if params["until"] == _restart_run.PREPARED and not all(wish["cover"] for wish in wishes):
+        raise ModuleFailed("until: prepared is for proxies with a cover, found one without in proxies")
     if module.check_mode:
         return {"changed": bool(wishes), "results": [_restart_run.untouched(wish, None) for wish in wishes]}
+    if params["until"] in _BEFORE:
+        return _before(params, runner)
     results: t.List[t.Dict[str, t.Any]] = []
     for wish in wishes:
         if results and results[-1]["outcome"] != "restarted":
             results.append(_restart_run.untouched(wish, "not begun"))
             continue
-        paths = _restart_files.Paths(wish["name"], params["config_dir"], params["install_dir"])
-        vm = _restart_vm.Vm(paths, params["user"], runner)
-        result = _restart_run.restart(vm, wish, params, _restart_run.identifier())
+        result = _restart_run.restart(_vm(wish, params, runner), wish, params, _restart_run.identifier())
         results.append(_gated(result, params["gates"]))
     bad = [
         result for result in results if result["outcome"] not in ("restarted", _restart_run.STOPPED) and result["problem"] != "not begun"
@@ -241,6 +253,20 @@ def restart(module: AnsibleModule, runner: Runner) -> Result:
         message = "%s %s: %s" % (bad[0]["name"], "was not restarted" if bad[0]["outcome"] == "untouched" else "failed", bad[0]["problem"])
         raise ModuleFailed(message, {"changed": any(result["outcome"] != "untouched" for result in results), "results": results})
     return {"changed": bool(results), "results": results}
+
+
+def _vm(wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], runner: Runner) -> _restart_vm.Vm:
+    return _restart_vm.Vm(_restart_files.Paths(wish["name"], params["config_dir"], params["install_dir"]), params["user"], runner)
+
+
+def _before(params: t.Mapping[str, t.Any], runner: Runner) -> Result:
+    """What is done before a restart, in a call of its own."""
+    results = [_BEFORE[params["until"]](_vm(wish, params, runner), wish) for wish in params["proxies"]]
+    bad = [result for result in results if result["problem"]]
+    if bad:
+        raise ModuleFailed("%s was not restarted: %s" % (bad[0]["name"], bad[0]["problem"]), {"changed": False, "results": results})
+    laid = params["until"] == _restart_run.PREPARED and any(result["outcome"] == "untouched" for result in results)
+    return {"changed": laid, "results": results}
 
 
 def _gated(result: t.Dict[str, t.Any], gates: t.Sequence[_application_gate.Gate]) -> t.Dict[str, t.Any]:
@@ -264,7 +290,7 @@ def main() -> None:
         restart,
         {
             "proxies": {"type": "list", "elements": "dict", "required": True, "options": proxy},
-            "until": {"type": "str", "choices": ["done", "stopped"], "default": "done"},
+            "until": {"type": "str", "choices": ["done", "stopped", "prepared", "free"], "default": "done"},
             "drain_time": {"type": "str", "default": "30s"},
             "restore": {"type": "bool", "default": False},
             "gates": _application_gate.OPTIONS,

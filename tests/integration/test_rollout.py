@@ -181,8 +181,9 @@ class Fleet:
     def environment(self):
         return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "0"}
 
-    def play(self, *arguments, **given):
-        return subprocess.run(self.command(*arguments, **given), env=self.environment, capture_output=True, text=True, check=False)
+    def play(self, *arguments, environment=None, **given):
+        variables = {**self.environment, **(environment or {})}
+        return subprocess.run(self.command(*arguments, **given), env=variables, capture_output=True, text=True, check=False)
 
     def begin(self, **given):
         """A play in a session of its own, which can be killed as a whole."""
@@ -240,8 +241,8 @@ def test_a_fleet_is_rolled_with_any_number_of_forks(fleet, forks):
     assert len(made.journals()) == before, "a run was begun for nothing"
 
 
-def test_the_token_of_a_cover_goes_to_the_module_alone(fleet):
-    """On this machine there is no such proxy, so the module refuses; it has got the token all the same."""
+def test_the_token_of_a_cover_goes_to_the_module_alone(fleet, tmp_path):
+    """On this machine there is no such proxy, so the module refuses; it has got the token all the same. Without pipelining it was in a file."""
     made = fleet(1)
     raw = PLAY[PLAY.index("          - name: Restart\n") : PLAY.index("        always:\n")]
     task = """          - name: Restart
@@ -255,13 +256,14 @@ def test_the_token_of_a_cover_goes_to_the_module_alone(fleet):
             register: said
 """
     judged = PLAY.replace(raw, task).replace("said if said.unreachable | default(false) else said.stdout | from_json", "said")
-    run = made.play("-vvv", "--diff", play=judged, gate_timeout=1)
+    run = made.play("-vvv", "--diff", play=judged, gate_timeout=1, environment={"ANSIBLE_REMOTE_TMP": str(tmp_path / "remote")})
     assert run.returncode == 2, run.stdout
     assert "kuma-dp@web-1.service" in run.stdout
     assert "run the playbook join_mesh on this VM first" in run.stdout
     assert "web-1-cover" in run.stdout, "the invocation shows the Dataplane of the cover"
     assert made.mesh.way.count("POST", "/tokens/") == 1
     assert "eyJ" not in run.stdout + run.stderr
+    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] == []
     assert made.mesh.serves("web-1")
 
 

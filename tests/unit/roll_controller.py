@@ -79,7 +79,8 @@ class Rolling:
         answer = self.admit(name)
         assert answer.outcome == "admitted", answer
         assert all(proxy.keys() == {"name", "strategy", "reasons"} for proxy in answer.proxies), "a secret is in a result"
-        return self.host(name).wishes([], longest)
+        host = self.host(name)
+        return [{**wish, "cover": host.cover(wish["name"], longest)} for wish in host.wishes([])]
 
     def complete(self, name, result=None):
         return self.host(name).complete(restarted(name) if result is None else result)

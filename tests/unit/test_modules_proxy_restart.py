@@ -36,6 +36,7 @@ class Systemd:
         self.loaded = True
         self.active = False
         self.crashes = False
+        self.busy = self.refuses = False
         self.until = "done"
         self.commands = []
 
@@ -51,7 +52,17 @@ class Systemd:
             return 0, "active\n" if self.active else "inactive\n", ""
         if verb == "show":
             state = "loaded" if self.loaded else "not-found"
-            return 0, "\n\n".join(f"Id={unit}\nLoadState={state}\nActiveState=inactive\nMainPID=0" for unit in units), ""
+            return (
+                0,
+                "\n\n".join(
+                    f"Id={unit}\nLoadState={state}\nActiveState={'active' if self.busy else 'inactive'}\nMainPID=0" for unit in units
+                ),
+                "",
+            )
+        if verb == "is-active":
+            return 3, "", ""
+        if verb == "start" and self.refuses:
+            return 1, "", "no"
         if verb == "start" and not self.crashes:
             self.machine(units[0].partition("@")[2][: -len(".service")])
         return 0, "", ""
@@ -72,13 +83,14 @@ class Systemd:
 @pytest.fixture
 def systemd(tmp_path):
     fake = Systemd(str(tmp_path / "lib"))
+    (tmp_path / "etc/tokens").mkdir(parents=True)
     paths = _restart_files.Paths.__new__
     with (
         mock.patch.object(_module, "runner_of", return_value=fake.run),
         mock.patch.object(
             _restart_files.Paths,
             "__new__",
-            lambda cls, name, config="/etc/kuma", install="/opt/kuma", **more: paths(cls, name, config, install, fake.state_dir),
+            lambda cls, name, config="", install="/opt/kuma", **more: paths(cls, name, str(tmp_path / "etc"), install, fake.state_dir),
         ),
         mock.patch.object(os, "chown"),
         mock.patch.object(os, "fchown"),
@@ -103,11 +115,58 @@ def test_a_restart_under_cover_is_ordered_and_told(systemd, tmp_path):
     assert (result["changed"], only["outcome"], only["strategy"], only["served_by"]) == (True, "restarted", "cover", "main")
     assert only["version"] == {"before": "good", "after": "target"}
     # What the unit needs is there, closed to others, and the token is nowhere else.
-    cover = tmp_path / "lib/web-1/cover"
-    assert json.loads((cover / "dataplane.yaml").read_text()) == DATAPLANE
-    assert (cover / "token").read_text() == given["cover"]["token"]
-    assert stat.S_IMODE((cover / "token").stat().st_mode) == 0o600
+    check_laid(tmp_path, given)
     assert given["cover"]["token"] not in json.dumps(result) + json.dumps(log) + (tmp_path / "lib/web-1/restart.json").read_text()
+
+
+def check_laid(tmp_path, given):
+    token = tmp_path / "etc/tokens/.web-1.cover"
+    assert json.loads((tmp_path / "lib/web-1/cover/dataplane.yaml").read_text()) == DATAPLANE
+    assert token.read_text() == given["cover"]["token"]
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
+def test_the_cover_may_be_prepared_by_a_call_of_its_own(systemd, tmp_path):
+    given = wish()
+    result = run(given, until="prepared")
+    assert (result["changed"], result["results"][0]["outcome"]) == (True, "untouched")
+    check_laid(tmp_path, given)
+    assert "web-1" not in systemd.proxies, "nothing is restarted"
+    assert run({"name": "web-1"})["results"][0]["outcome"] == "restarted"
+    check_laid(tmp_path, given)
+    assert "found one without" in run({"name": "web-1"}, until="prepared")["msg"]
+
+
+def test_a_cover_is_not_prepared_into_a_restart_that_is_under_way(systemd, tmp_path):
+    systemd.busy = True
+    result = run(wish(), until="prepared")
+    assert (result["changed"], result["results"][0]["outcome"]) == (False, "busy")
+    assert not (tmp_path / "etc/tokens/.web-1.cover").exists()
+    state = systemd.vm("web-1").restart()
+    (tmp_path / "lib/web-1").mkdir(parents=True)
+    path = str(tmp_path / "lib/web-1/restart.json")
+    _restart_files.write_json(path, {**state, "stage": "cover", "outcome": None})
+    assert run({"name": "web-1"}, until="free")["results"][0]["outcome"] == "busy"
+    # Decided: it only retires its cover, and ends.
+    _restart_files.write_json(path, {**state, "stage": "retire"})
+    assert run({"name": "web-1"}, until="free")["results"][0]["outcome"] == "untouched"
+    systemd.busy = False
+    assert run(wish(), until="prepared")["changed"]
+
+
+def test_without_the_units_no_cover_is_prepared(systemd, tmp_path):
+    systemd.loaded = False
+    result = run(wish(), until="prepared")
+    assert result["failed"]
+    assert "run the playbook join_mesh" in result["msg"]
+    assert not (tmp_path / "etc/tokens/.web-1.cover").exists()
+
+
+def test_a_restart_that_cannot_be_started_leaves_no_token(systemd, tmp_path):
+    systemd.refuses = True
+    result = run(wish())
+    assert "systemctl start kuma-dp-restart@web-1.service failed" in result["msg"]
+    assert not (tmp_path / "etc/tokens/.web-1.cover").exists()
 
 
 def test_a_check_says_what_would_be_restarted_and_touches_nothing(systemd, tmp_path):
@@ -118,7 +177,7 @@ def test_a_check_says_what_would_be_restarted_and_touches_nothing(systemd, tmp_p
         ("web-2", "untouched", ["asked for"]),
     ]
     assert systemd.commands == []
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "etc", tmp_path / "etc/tokens"]
 
 
 def test_after_a_failure_the_following_proxies_are_not_begun(systemd):

@@ -199,7 +199,8 @@ def jwt(**claims):
 def lay(machine, dataplane=None, **claims):
     cover = pathlib.Path(machine.paths.own("cover"))
     (cover / "dataplane.yaml").write_text(json.dumps(dataplane or {"mesh": "default", "networking": {"address": "10.0.0.11"}}))
-    (cover / "token").write_text(jwt(**{"Name": "web-1-cover", "exp": time.time() + 3600, **claims}))
+    pathlib.Path(machine.paths.cover_token).parent.mkdir(exist_ok=True)
+    pathlib.Path(machine.paths.cover_token).write_text(jwt(**{"Name": "web-1-cover", "exp": time.time() + 3600, **claims}))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_what_the_cover_needs_is_checked_before_it_starts(machine, given, reason
 def test_without_material_there_is_no_cover(machine):
     assert machine.vm().material() == "there is no Dataplane for a cover on this VM"
     lay(machine)
-    os.unlink(machine.paths.own("cover", "token"))
+    os.unlink(machine.paths.cover_token)
     assert "there is no token for a cover on this VM" in machine.vm().material()
 
 
@@ -244,7 +245,7 @@ def test_the_cover_differs_in_what_two_proxies_cannot_share(machine, monkeypatch
         environment = parse_environment(handle.read())
     assert environment == {
         "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": machine.paths.own("cover", "dataplane.yaml"),
-        "KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": machine.paths.own("cover", "token"),
+        "KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": machine.paths.cover_token,
         "KUMA_DATAPLANE_RUNTIME_WORK_DIR": str(machine.root / "run/web-1-cover"),
         "KUMA_DNS_ENABLED": "false",
         "KUMA_READINESS_PORT": "9988",
@@ -313,11 +314,14 @@ def everything(machine):
 
 
 def test_the_token_of_a_cover_is_gone_when_it_was_forgotten_or_the_vm_rebooted(machine):
-    token = pathlib.Path(machine.paths.own("cover", "token"))
+    token = pathlib.Path(machine.paths.cover_token)
     lay(machine)
+    earlier = pathlib.Path(machine.paths.own("cover", "token"))
+    earlier.write_text("of 0.1.0")
     machine.vm().forget_cover()
     machine.vm().forget_cover()
     assert not token.exists()
+    assert not earlier.exists()
     lay(machine)
     _restart_files.remember_start(machine.paths, booted=token.stat().st_mtime - 1)
     assert token.exists(), "this cover serves"
@@ -327,7 +331,7 @@ def test_the_token_of_a_cover_is_gone_when_it_was_forgotten_or_the_vm_rebooted(m
 
 @pytest.mark.parametrize("from_an_earlier_release", [False, True])
 def test_a_token_is_kept_among_the_tokens_alone_and_put_back_from_there(machine, from_an_earlier_release):
-    (machine.root / "etc/tokens").mkdir()
+    (machine.root / "etc/tokens").mkdir(exist_ok=True)
     token, environment = pathlib.Path(machine.paths.token), pathlib.Path(machine.paths.environment)
     old, new = jwt(Name="web-1", exp=1), jwt(Name="web-1", exp=2)
     token.write_text(old)
@@ -354,7 +358,7 @@ def test_a_token_is_kept_among_the_tokens_alone_and_put_back_from_there(machine,
 
 
 def test_a_token_that_was_not_kept_stays_as_it_is(machine):
-    (machine.root / "etc/tokens").mkdir()
+    (machine.root / "etc/tokens").mkdir(exist_ok=True)
     token = pathlib.Path(machine.paths.token)
     token.write_text("old")
     _restart_files.remember_start(machine.paths)
