@@ -63,7 +63,8 @@ def _problem(segment: t.Any, separators: t.Collection[str]) -> str:
         return "is no text"
     if not segment:
         return "is empty"
-    if segment in (".", ".."):
+    # Proxies in Java take what follows a semicolon for parameters, and read `..;x` as `..`.
+    if segment.split(";")[0] in ("", ".", ".."):
         return "stands for another path"
     if any(character in separators for character in segment):
         return "is not one segment of a path"

@@ -74,6 +74,12 @@ HOSTILE = [
     "/meshes/default/dataplanes/%2e%2e",
     "/meshes/default/dataplanes/%2E.",
     "/meshes/default/dataplanes/%252e%252e",
+    "/meshes/default/dataplanes/..;/global-secrets",
+    "/meshes/default/dataplanes/.;a=b",
+    "/meshes/default/dataplanes/..%3Bx",
+    "/meshes/default/dataplanes/%2e%2e;x",
+    "/meshes/default/dataplanes/%252e.%253bx",
+    "/meshes/default/dataplanes/;x",
     "/meshes/default/dataplanes/a%2fb",
     "/meshes/default/dataplanes/a%5Cb",
     "/meshes/default/dataplanes/a\\b",
@@ -96,14 +102,16 @@ def test_the_client_sends_no_path_that_could_be_another_one(serve, connect, path
     assert (client.requests, server.requests) == (0, [])
 
 
-@pytest.mark.parametrize("path", ["/", "/config", "/meshes/default/dataplanes/_overview", "/meshes/default/dataplanes/a%20b/clusters"])
+@pytest.mark.parametrize(
+    "path", ["/", "/config", "/meshes/default/dataplanes/_overview", "/meshes/default/dataplanes/a%20b/clusters", "/meshes/...;x"]
+)
 def test_what_the_collection_asks_for_is_sent(serve, connect, path):
     server = serve(answer_json({}))
     connect(server.url).get(path)
     assert [request.target for request in server.requests] == [path]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\nb", "a\0", "\x7f", None, 5])
+@pytest.mark.parametrize("name", ["", ".", "..", "..;", ".;a", ";a", "a/b", "a\\b", "a\nb", "a\0", "\x7f", None, 5])
 def test_what_is_no_segment_is_named(name):
     with pytest.raises(Invalid) as refused:
         api_path("meshes", "default", "dataplanes", name)
