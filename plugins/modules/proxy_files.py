@@ -111,15 +111,17 @@ options:
     description:
       - Files, links and directories that are removed, directories with everything in them.
       - Each is strictly below one of O(below). Only what this collection lays down in directories of the system needs none, such as
-        C(/etc/systemd/system/kuma-dp@.service) and C(/var/lib/kuma-dp), and files with the names C(outbounds.env) and
-        C(control-plane-ca.pem).
+        C(/etc/systemd/system/kuma-dp@.service) and C(/var/lib/kuma-dp).
+      - Files with the names C(outbounds.env) and C(control-plane-ca.pem) may also be beside one of O(below), in the same directory.
     type: list
     elements: path
     default: []
   below:
     description:
       - Directories strictly below which O(absent) may remove. Links do not lead out of them.
-      - Refused are directories of the system, such as C(/), C(/etc), C(/opt), C(/var/lib), C(/etc/systemd), and homes.
+      - Refused are directories of the system, such as C(/), C(/etc), C(/opt), C(/var/lib), C(/etc/systemd), and homes. Where others than
+        the system itself may have directories below them, such as C(/usr/share) and C(/etc/ssl), those with the names C(dataplanes),
+        C(env) and C(tokens) in a directory of their own are accepted.
     type: list
     elements: path
     default: []
@@ -135,6 +137,13 @@ options:
       - Directories of releases, which others may use as well. Removed are the versions in it that hold the file C(.archive-sha256), which is
         written when a version was unpacked completely, and the link C(current) to one of them.
       - The directory itself goes when nothing is left in it and it is no directory of the system.
+    type: list
+    elements: path
+    default: []
+  absent_unfinished:
+    description:
+      - Versions directly below one of O(absent_releases) whose unpacking may have been interrupted, so that they lack C(.archive-sha256).
+      - Such a directory is removed when it is empty, or holds C(bin) and nothing that an archive of Kuma or Kong Mesh does not have.
     type: list
     elements: path
     default: []
@@ -239,6 +248,7 @@ def main() -> None:
             "below": _paths(),
             "absent_if_empty": _paths(),
             "absent_releases": _paths(),
+            "absent_unfinished": _paths(),
         },
     )
 
