@@ -104,11 +104,12 @@ def leaving(renderer, expression, found, names, changed=None, **host):
         "kuma_dp_look": {"host": {"proxies": found, "transparent_proxy": True, "control_plane": False, **host}},
         "kuma_dp_config_dir": "/etc/kuma",
         "kuma_dp_install_dir": "/opt/kuma",
+        "kuma_dp_version": "2.14.3",
         "kuma_dp_leave_purge": True,
         **{key: VARS[key] for key in ("kuma_dp_state_dir", "kuma_dp_sysctl_path", "kuma_dp_restart_dir")},
         **(changed or {}),
     }
-    derived = {key: VARS[key] for key in ("kuma_dp_staying", "kuma_dp_ca_path")}
+    derived = {key: VARS[key] for key in ("kuma_dp_staying", "kuma_dp_ca_path", "kuma_dp_version_dir")}
     removal = task_of("kuma_dp", "clean_up.yml", "Remove the files")
     derived.update(removal["vars"], kuma_dp_unit_paths="{{ ['/etc/systemd/system/kuma-dp@.service'] }}")
     return renderer.evaluate(expression, variables, derived)
@@ -156,15 +157,26 @@ def test_releases_stay_where_a_control_plane_runs_one_of_them(renderer):
     assert removal(renderer, "absent_releases", proxies(a="", b="")) == []
 
 
+def test_a_purge_takes_what_an_interrupted_join_unpacked(renderer):
+    assert removal(renderer, "absent_unfinished") == ["/opt/kuma/2.14.3"]
+    # A leave needs no version.
+    assert removal(renderer, "absent_unfinished", variables={"kuma_dp_version": ""}) == []
+    assert removal(renderer, "absent_unfinished", variables={"kuma_dp_leave_purge": False}) == []
+    assert removal(renderer, "absent_unfinished", control_plane=True) == []
+    assert removal(renderer, "absent_unfinished", proxies(a="", b="")) == []
+
+
 def test_what_a_leave_removes_is_allowed_to_it(renderer):
-    options = ("absent", "below", "absent_if_empty", "absent_releases")
+    options = _removal.OPTIONS
     for found in (proxies(a=""), proxies(a="", b="")):
         given = {option: removal(renderer, option, found) for option in options}
         planned, problems = _removal.plan(given)
         assert problems == []
         assert {step.path for step in planned} >= set(given["absent"])
     slashes = {"kuma_dp_config_dir": "/etc/kuma/", "kuma_dp_install_dir": "/opt//kuma/"}
-    assert [removal(renderer, option, variables=slashes) for option in options] == [removal(renderer, option) for option in options]
+    plans = [_removal.plan({option: removal(renderer, option, variables=given) for option in options}) for given in (slashes, {})]
+    assert plans[0] == plans[1]
+    assert plans[0][1] == []
 
 
 @pytest.mark.parametrize("found", [proxies(a=""), proxies(a="", b="")])
@@ -172,7 +184,7 @@ def test_a_leave_takes_all_files_that_a_proxy_has(renderer, found):
     paths = _restart_files.Paths("a")
     absent = removal(renderer, "absent", found, names=["a"])
     own = [path for path in paths.started_with() if path not in (paths.unit, "/etc/kuma/control-plane-ca.pem")]
-    assert set(absent) >= {*own, paths.directory, *(paths.kept_token(name) for name in ("started", "good"))}
+    assert set(absent) >= {*own, paths.directory, *(paths.kept_token(name) for name in ("started", "good", "cover"))}
     assert [path for path in absent if "b" in path.split("/")[-1].split(".")] == []
 
 
@@ -188,38 +200,41 @@ def test_a_leave_takes_all_files_that_a_proxy_has(renderer, found):
         (["a"], {"kuma_dp_config_dir": "/etc/systemd"}),
         (["a"], {"kuma_dp_install_dir": "/"}),
         (["a"], {"kuma_dp_install_dir": "/opt/kuma/.."}),
+        (["a"], {"kuma_dp_version": ".."}),
+        (["a"], {"kuma_dp_version": "2.14/3"}),
     ],
 )
 def test_a_leave_with_a_typing_error_removes_nothing(renderer, names, variables):
-    options = ("absent", "below", "absent_if_empty", "absent_releases")
-    given = {option: removal(renderer, option, names=names, variables=variables) for option in options}
+    given = {option: removal(renderer, option, names=names, variables=variables) for option in _removal.OPTIONS}
     planned, problems = _removal.plan(given)
     assert planned == []
     assert problems != []
 
 
-@pytest.mark.parametrize("directory", ["/etc", "/opt", "/usr/local", "/etc/default"])
+@pytest.mark.parametrize("directory", ["/etc", "/opt", "/usr/local", "/etc/default", "/usr/share/kuma-test", "/etc/ssl/kuma-test"])
 def test_a_leave_takes_its_own_from_directories_of_others(renderer, directory):
     variables = {"kuma_dp_config_dir": directory, "kuma_dp_install_dir": directory}
-    options = ("absent", "below", "absent_if_empty", "absent_releases")
-    given = {option: removal(renderer, option, variables=variables) for option in options}
+    given = {option: removal(renderer, option, variables=variables) for option in _removal.OPTIONS}
     planned, problems = _removal.plan(given)
     assert problems == []
     assert {step.path for step in planned} == set(given["absent"])
 
 
 @pytest.mark.parametrize(
-    ("host", "user", "group"),
+    ("name", "host", "user", "group"),
     [
-        ({"user_exists": True, "user_comment": "Kuma data plane proxies", "group_exists": True}, True, True),
+        ("kuma-dp", {"user_exists": True, "user_comment": "Kuma data plane proxies", "group_exists": True}, True, True),
+        ("kuma-dp", {"user_exists": True, "user_comment": "Kuma data plane proxies", "group_exists": False}, True, False),
+        # The role made the user, and nobody knows who made this group.
+        ("ssl-cert", {"user_exists": True, "user_comment": "Kuma data plane proxies", "group_exists": True}, True, False),
         # www-data, say, or one that somebody else manages.
-        ({"user_exists": True, "user_comment": "www-data", "group_exists": True}, False, False),
-        ({"user_exists": False, "user_comment": "", "group_exists": True}, False, True),
-        ({"user_exists": False, "user_comment": "", "group_exists": False}, False, False),
+        ("kuma-dp", {"user_exists": True, "user_comment": "www-data", "group_exists": True}, False, False),
+        ("kuma-dp", {"user_exists": False, "user_comment": "", "group_exists": True}, False, False),
+        ("kuma-dp", {"user_exists": False, "user_comment": "", "group_exists": False}, False, False),
     ],
 )
-def test_a_purge_removes_the_user_that_the_role_made_and_no_other(renderer, host, user, group):
-    changed = {"kuma_dp_user_comment": VARS["kuma_dp_user_comment"]}
+def test_a_purge_removes_the_user_that_the_role_made_and_its_group_and_no_other(renderer, name, host, user, group):
+    changed = {"kuma_dp_user": "kuma-dp", "kuma_dp_group": name, "kuma_dp_user_comment": VARS["kuma_dp_user_comment"]}
     for task, removed in (("Remove the user", user), ("Remove the group", group)):
         condition = task_of("kuma_dp", "clean_up.yml", task)["when"]
         assert leaving(renderer, condition, proxies(a=""), ["a"], changed, **host) is removed, task
