@@ -233,7 +233,7 @@ def test_a_version_that_was_not_unpacked_to_its_end_goes_when_it_is_named(tmp_pa
     assert (root / "2.14.4").exists()
     assert remove(**options)["changed_paths"] == checked["changed_paths"]
     # The other one was not named.
-    assert sorted(os.listdir(root)) == ["2.14.5"] if goes else ["2.14.4", "2.14.5"]
+    assert sorted(os.listdir(root)) == (["2.14.5"] if goes else ["2.14.4", "2.14.5"])
     assert not remove(**options)["changed"]
 
 
