@@ -13,7 +13,6 @@ import re
 import sys
 import typing as t
 
-from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import REQUESTS_IMPORT_ERROR
@@ -28,8 +27,6 @@ ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "zone_proxies": {"type": "list", "elements": "str", "default": []},
     "requests": {"type": "bool", "default": True},
 }
-# What sets a variable when it is not the inventory.
-THE_PLAY = "all hosts of the play"
 NAMES = ("kuma_dp_mesh", "kuma_dp_name", "kuma_dp_proxies", "kuma_zone_proxy_name", "kuma_zone_proxy_proxies")
 # Other types, such as what is encrypted, are not looked into.
 PLAIN = (str, bool, int, float, list, dict, type(None))
@@ -73,7 +70,7 @@ class ActionModule(ActionBase):
         self._filler = self._templar.copy_with_new_env(available_variables=variables)
         first = variables["inventory_hostname"]
         inventory = hostvars.raw_get(first)
-        findings.variables(THE_PLAY, sorted(variables.keys() - inventory.keys()))
+        findings.play(sorted(variables.keys() - inventory.keys()))
         # What a play sets holds for all hosts, before the inventory. Where there are roles it may be a default of theirs, and holds after it.
         given = {name: variables[name] for name in NAMES if name in variables and variables[name] != inventory.get(name)}
         weak = self._task._role is not None or bool(variables.get("ansible_role_names"))
@@ -108,7 +105,8 @@ class ActionModule(ActionBase):
                 self._filler.available_variables = context
                 try:
                     found = self._filler.template(found)
-                except AnsibleError as error:
+                # Filters and tests of others raise what they like, and ansible-core 2.18 lets that through.
+                except Exception as error:
                     raise NotYet(str(error)) from error
             if _is_template(found) or not isinstance(found, PLAIN):
                 raise NotYet(name)

@@ -94,7 +94,11 @@ def test_misspelt_variables_are_refused_wherever_they_are_set(play):
         (play.directory / f"{place}.yml").write_text(f"{name}: []\nkuma_dp_favourite: 1\nnginx_upstream: 2\n")
     run = play(
         "join_mesh",
-        {"web-1": {"uma_dp_name": 1}, "web-2": {}, "web-3": {"kuma_dp_service": []}},
+        {
+            "web-1": {"uma_dp_name": 1, "kuma_dp_ports": []},
+            "web-2": {"kuma_dp_control_plane_url_east": "x", "kuma_dp_checksum": 1},
+            "web-3": {"kuma_dp_service": []},
+        },
         *("-e", "kuma_dp_vresion=2", "-e", json.dumps({"kuma_flet": "web", "kuma_dp_name_": "{{ nobody }}"})),
         common={"kuma_cp_zon": 1, "kuma_dp_drain_timeout": "1s"},
         zone=["zone-1"],
@@ -115,6 +119,15 @@ def test_misspelt_variables_are_refused_wherever_they_are_set(play):
     }
     assert any(problem.startswith("web-1, web-2, web-3: kuma_dp_upstream is") for problem in problems(run))
     assert "web-1, web-2, web-3: kuma_dp_favourite is set and is no option of any role" in " ".join((run.stdout + run.stderr).split())
+    said = " ".join((run.stdout + run.stderr).split())
+    # Names that roles give to values of their own, one of a host that runs the task and one of another; and a helper.
+    for warning in (
+        "web-1: kuma_dp_ports is set and is no option of any role, but a name",
+        "web-2: kuma_dp_checksum is set and is no option of any role (the nearest is kuma_dp_archive_checksum), but a name",
+        "web-2: kuma_dp_control_plane_url_east is set and is no option of any role (the nearest is kuma_dp_control_plane_url), so",
+    ):
+        assert warning in said
+    assert said.count("but a name") == 2, "what the role sets for its tasks is its own"
     assert "kuma_dp_strange" not in run.stdout + run.stderr, "it is set for a host outside of the fleet"
     assert_untouched(play)
 

@@ -15,9 +15,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.meshfleet.kuma.plugins.action.inventory_check import ActionModule
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import variables
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.findings import Findings, NotYet
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.vocabulary import vocabulary
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.findings import THE_PLAY, Findings, NotYet
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.vocabulary import facts, vocabulary
 
 ROOT = pathlib.Path(__file__).parents[2]
 KNOWN = vocabulary()
@@ -74,23 +75,85 @@ def test_no_own_name_hides_a_misspelling_of_an_option():
     assert {name: KNOWN.near(name) for name in KNOWN.own if KNOWN.near(name)} == {}
 
 
-def test_what_roles_and_playbooks_register_and_set_is_excepted():
-    def names(value):
-        if isinstance(value, list):
-            for item in value:
-                yield from names(item)
-        elif isinstance(value, dict):
-            yield from (value[key] for key in ("register", "loop_var") if isinstance(value.get(key), str))
-            for key in ("vars", "ansible.builtin.set_fact"):
-                yield from value.get(key) or {}
-            for item in value.values():
-                yield from names(item)
+def values_of(value, *keys):
+    """What is under any of ``keys`` anywhere in ``value``: a string, or the keys of a mapping."""
+    if isinstance(value, list):
+        for item in value:
+            yield from values_of(item, *keys)
+    elif isinstance(value, dict):
+        for key in keys:
+            yield from [value[key]] if isinstance(value.get(key), str) else value.get(key) or []
+        for item in value.values():
+            yield from values_of(item, *keys)
 
+
+def test_what_roles_and_playbooks_register_and_set_is_excepted():
     files = [*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").glob("*.yml")]
-    found = {name for path in files for name in names(yaml.safe_load(path.read_text()))}
+    tasks = [yaml.safe_load(path.read_text()) for path in files]
+    assert set(values_of(tasks, "register", "ansible.builtin.set_fact")) == KNOWN.facts
+    assert {"kuma_dp_look", "kuma_dp_state", "kuma_migration_control_plane", "kuma_dp_roll_problem"} <= KNOWN.facts
+    assert {name for name in KNOWN.facts if KNOWN.judge(name)} == set()
+    found = set(values_of(tasks, "vars", "loop_var"))
     found |= {name for path in (ROOT / "roles").glob("*/vars/*.yml") for name in yaml.safe_load(path.read_text())}
-    assert len(found) > 100
-    assert {name for name in found if name.startswith("kuma_") and KNOWN.judge(name)} == set()
+    found = {name for name in found if name.startswith("kuma_")} - KNOWN.options
+    assert len(found) > 80
+    assert found <= KNOWN.own
+    findings = Findings(KNOWN)
+    findings.play(sorted(KNOWN.own))
+    assert findings.problems() + findings.warnings() == []
+
+
+def test_facts_are_found_in_plays_and_blocks_and_nowhere_else():
+    book = """
+    - hosts: all
+      vars: {register: a_variable}
+      pre_tasks: [{ping: , register: before}]
+      tasks:
+        - block:
+            - block: [{ansible.builtin.set_fact: {deep: 1, deeper: 2}}]
+          rescue: [{ping: , register: rescued}]
+          always: [{set_fact: {finally: 1}}]
+          vars: {own: 1}
+        - some.module: {register: an_option, block: [{register: another}]}
+          register: last
+          loop: [{register: an_item}]
+      post_tasks: [{ping: , register: after}]
+      handlers: [{ping: , register: handled}]
+    """
+    found = sorted(facts(yaml.safe_load(book)))
+    assert found == ["after", "before", "deep", "deeper", "finally", "handled", "last", "rescued"]
+    assert list(facts({"register": "vars"})) == list(facts(None)) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kuma_dp_ports",
+        "kuma_dp_checksum",
+        "kuma_dp_direct",
+        "kuma_dp_gates",
+        "kuma_dp_api_ca_path",
+        "kuma_dp_item",
+        "kuma_zone_proxy_units",
+    ],
+)
+def test_own_names_that_are_no_facts_are_strange_on_a_host(name):
+    findings = Findings(KNOWN)
+    findings.play([name])
+    assert findings.warnings() == []
+    findings.variables("web-1", [name])
+    (warning,) = findings.warnings()
+    assert warning.startswith(f"web-1: {name} is set and is no option of any role")
+    assert ", but a name that the roles give to a value of their own. What" in warning
+    assert findings.problems() == []
+
+
+def test_own_names_of_a_host_are_judged_like_names_of_others():
+    bare = variables.Vocabulary(KNOWN.options)
+    rest = KNOWN.own - KNOWN.facts
+    assert {name: KNOWN.judge(name) for name in rest} == {name: bare.judge(name) for name in rest}
+    assert [name for name in rest if name.startswith(variables.PREFIXES) and not KNOWN.judge(name)] == []
+    assert KNOWN.judge("kuma_dp_addresses") == variables.Verdict(True, ("kuma_dp_address",))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +173,11 @@ def test_what_roles_and_playbooks_register_and_set_is_excepted():
         ("KUMA_DP_NAME", "kuma_dp_name"),
         # Nearly the same text.
         ("kuma_dp_drain_timeout", "kuma_dp_drain_time"),
+        ("kuma_dp_archive_cheksmu_", "kuma_dp_archive_checksum"),
+        # Separators alone are no more words, and what is after one option may be a misspelling of another.
+        ("kuma_dp_services__", "kuma_dp_services"),
+        ("kuma_dp_api_tokne_", "kuma_dp_api_token"),
+        ("kuma_dp_archive_checksmus", "kuma_dp_archive_checksum"),
     ],
 )
 def test_what_resembles_an_option_is_refused(name, option):
@@ -127,6 +195,18 @@ def test_what_resembles_an_option_is_refused(name, option):
         ("kuma_zone_proxy_version", ("kuma_cp_version", "kuma_dp_version")),
         # Two letters of four are another word.
         ("kuma_dp_node", ()),
+        # An option and more words.
+        ("kuma_dp_control_plane_url_east", ("kuma_dp_control_plane_url",)),
+        ("kuma_dp_control_plane_url_eu", ("kuma_dp_control_plane_url",)),
+        ("kuma_dp_control_plane_url_prod", ("kuma_dp_control_plane_url",)),
+        ("kuma_dp_control_plane_ca_file", ("kuma_dp_control_plane_ca",)),
+        ("kuma_dp_archive_checksum_new", ("kuma_dp_archive_checksum",)),
+        ("kuma_dp_version_2", ("kuma_dp_version",)),
+        ("KUMA_DP-VERSION-2", ("kuma_dp_version",)),
+        ("kuma_dp_wait_timeout_s", ("kuma_dp_wait_timeout",)),
+        ("kuma_dp_api_of_the_other_data_centre", ("kuma_dp_api",)),
+        # Another last word.
+        ("kuma_dp_control_plane_port", ("kuma_dp_control_plane_url",)),
     ],
 )
 def test_what_only_begins_like_an_option_is_warned_of(name, nearest):
@@ -151,12 +231,25 @@ def test_nothing_else_is_touched(name):
 @given(st.sampled_from(sorted(variables.PREFIXES)), WORDS)
 def test_what_begins_like_an_option_is_never_passed_over(prefix, rest):
     name = prefix + rest
-    assert (KNOWN.judge(name) is None) == (name in KNOWN.options or name in KNOWN.own)
+    assert (KNOWN.judge(name) is None) == (name in KNOWN.options or name in KNOWN.facts)
+
+
+@given(st.sampled_from(sorted(KNOWN.options)), WORDS.filter(lambda word: word.strip("_")))
+def test_an_option_and_more_words_are_no_misspelling_of_this_option(option, more):
+    name = f"{option}_{more}"
+    verdict = KNOWN.judge(name)
+    if verdict is None:
+        assert name in KNOWN.options or name in KNOWN.facts or not name.startswith(variables.PREFIXES)
+    elif verdict.refused:
+        assert option not in verdict.options
+    else:
+        assert verdict.options[0].startswith(option)
 
 
 @given(WORDS, WORDS)
 def test_the_distance_is_one_between_misspellings_and_the_same_both_ways(one, other):
-    assert variables.distance(one, other) == variables.distance(*[other, one])
+    there, back = (one, other), (other, one)
+    assert variables.distance(*there) == variables.distance(*back)
     assert (variables.distance(one, other) == 0) == (one == other)
     assert (variables.distance(one, other) == 1) == variables._one_apart(one, other)
     assert variables._letters_apart(one, other) <= variables.distance(one, other)
@@ -181,6 +274,24 @@ def value_of(**known):
     return value
 
 
+@pytest.mark.parametrize("error", [ValueError("by a filter"), KeyError("by a test"), RecursionError()])
+def test_whatever_is_raised_while_a_name_is_filled_in_leaves_it_for_later(error):
+    class Filler:
+        def template(self, text):
+            raise error
+
+    module = ActionModule.__new__(ActionModule)
+    module._filler = Filler()
+    value = module._values({"kuma_dp_name": "{{ 1 | odd }}", "kuma_dp_mesh": "a/b"}, {})
+    with pytest.raises(NotYet):
+        value("kuma_dp_name", "")
+    findings = Findings(KNOWN)
+    findings.proxies("web-1", "kuma_dp", value)
+    findings.mesh("web-1", value)
+    (problem,) = findings.problems()
+    assert problem.startswith("web-1: kuma_dp_mesh is 'a/b'")
+
+
 def test_hosts_of_one_reason_are_told_together_and_each_problem_once():
     findings = Findings(KNOWN)
     for number in range(1, 6):
@@ -188,11 +299,11 @@ def test_hosts_of_one_reason_are_told_together_and_each_problem_once():
         findings.variables(host, ["kuma_dp_upstream", "kuma_dp_name", "kuma_dp_favourite", "nginx_port"])
         findings.proxies(host, "kuma_dp", value_of(kuma_dp_name=".."))
         findings.mesh(host, value_of(kuma_dp_mesh=f"a/{number % 2}"))
-    findings.variables("all hosts of the play", ["kuma_p_user"])
+    findings.play(["kuma_p_user"])
     *spelt, mesh, name = findings.problems()
     assert spelt == [
         "web-1, web-2, web-3 and 2 more: kuma_dp_upstream is set and is no option, expected kuma_dp_upstreams. Correct the name",
-        "all hosts of the play: kuma_p_user is set and is no option, expected kuma_cp_user or kuma_dp_user. Correct the name",
+        f"{THE_PLAY}: kuma_p_user is set and is no option, expected kuma_cp_user or kuma_dp_user. Correct the name",
     ]
     assert name.startswith("web-1, web-2, web-3 and 2 more: kuma_dp_name is '..', expected a lower-case DNS name")
     assert mesh.startswith("kuma_dp_mesh is 'a/1' (web-1, web-3, web-5), 'a/0' (web-2, web-4), expected a name")

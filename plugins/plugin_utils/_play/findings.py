@@ -16,6 +16,9 @@ from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.variables imp
 # The value of a variable of one host, or the default that is given when it is not set. Raises NotYet.
 Value = t.Callable[[str, t.Any], t.Any]
 
+# What sets a variable when no host has it.
+THE_PLAY = "all hosts of the play"
+
 _HOSTS = 3
 _VALUES = 5
 
@@ -34,12 +37,16 @@ class Findings:
         self._misnamed: t.Dict[t.Tuple[str, str], t.Dict[str, t.List[str]]] = {}
 
     def variables(self, where: str, names: t.Iterable[str]) -> None:
-        """Take in which variables are set ``where``, which is the name of a host or says what sets them for all of them."""
+        """Take in which variables a host has, wherever they come from: ``where`` is its name."""
         for name in names:
             if name not in self._verdicts:
                 self._verdicts[name] = self._vocabulary.judge(name)
             if self._verdicts[name] is not None:
                 self._strange.setdefault(name, []).append(where)
+
+    def play(self, names: t.Iterable[str]) -> None:
+        """Take in which variables a task has that no host has. They may be those of a role, so no own name is strange."""
+        self.variables(THE_PLAY, (name for name in names if name not in self._vocabulary.own))
 
     def proxies(self, host: str, role: str, value: Value) -> None:
         """Take in the names of the proxies that ``role`` (kuma_dp or kuma_zone_proxy) runs on a host."""
@@ -64,7 +71,7 @@ class Findings:
             self._note(host, "kuma_dp_mesh", mesh, _names.EXPECTED_LOOSE)
 
     def problems(self) -> t.List[str]:
-        """Every problem, a sentence each: misspelt options, and names that cannot be one."""
+        """Every problem, a sentence each: misspelt options, and values that no proxy or mesh can have as its name."""
         refused = [
             "%s: %s is set and is no option, expected %s. Correct the name" % (few(hosts), name, _either(verdict.options))
             for name, hosts, verdict in self._verdicted()
@@ -75,8 +82,16 @@ class Findings:
     def warnings(self) -> t.List[str]:
         """A sentence for each variable that is no option and resembles none, and looks as if it were one."""
         return [
-            "%s: %s is set and is no option of any role%s, so it has no effect of its own. What does not begin with %s is not warned of."
-            % (few(hosts), name, " (the nearest is %s)" % _either(verdict.options) if verdict.options else "", _beginning(name))
+            "%s: %s is set and is no option of any role%s, %s. What does not begin with %s is not warned of."
+            % (
+                few(hosts),
+                name,
+                " (the nearest is %s)" % _either(verdict.options) if verdict.options else "",
+                "but a name that the roles give to a value of their own"
+                if name in self._vocabulary.own
+                else "so it has no effect of its own",
+                _beginning(name),
+            )
             for name, hosts, verdict in self._verdicted()
             if not verdict.refused
         ]

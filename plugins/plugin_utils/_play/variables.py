@@ -32,6 +32,8 @@ PLAYBOOK_OPTIONS = frozenset(
 # Two letters of a short word make another word: kuma_dp_node is nobody's kuma_dp_name.
 _LONG = 5
 _ALIKE = 0.85
+# Of last words: those of drain_timeout and drain_time are, those of control_plane_port and control_plane_url are not.
+_WORD_ALIKE = 0.6
 _NEAREST = 0.6
 _NAMED = 3
 
@@ -45,11 +47,16 @@ class Verdict:
 
 
 class Vocabulary:
-    """The names that variables of this collection may have. ``own`` are those that it gives itself, such as registered ones."""
+    """The names that variables of this collection may have.
 
-    def __init__(self, options: t.Iterable[str], own: t.Iterable[str] = ()) -> None:
+    ``own`` are those that it gives itself. Of these only ``facts``, which its tasks register or set, become variables of hosts; the others,
+    such as the variables of a role, are known while a task runs and nowhere else.
+    """
+
+    def __init__(self, options: t.Iterable[str], own: t.Iterable[str] = (), facts: t.Iterable[str] = ()) -> None:
         self.options = frozenset(options)
-        self.own = frozenset(own) - self.options
+        self.facts = frozenset(facts) - self.options
+        self.own = self.facts.union(own) - self.options
         # Two names at distance one have a shortening in common, so only few are compared with each other.
         self._index: t.Dict[str, t.List[str]] = {}
         for option in sorted(self.options):
@@ -58,12 +65,14 @@ class Vocabulary:
         self._longest = max(map(len, self.options), default=0) + 1
 
     def judge(self, name: str) -> t.Optional[Verdict]:
-        """None for an option, for an own name, and for what has nothing to do with this collection.
+        """What a variable of a host is. None for an option, for an own fact, and for what has nothing to do with this collection.
+
+        Nothing tells a fact from a variable to which an inventory gives the same name, so such a variable is passed over as well.
 
         A name at distance one of an option is refused, whatever it begins with. One that begins as options do is refused when it resembles
         one (see ``_resembles``), and else told of, with the nearest option if one is near.
         """
-        if name in self.options or name in self.own:
+        if name in self.options or name in self.facts:
             return None
         near = self.near(name)
         if near:
@@ -85,6 +94,9 @@ class Vocabulary:
         return tuple(sorted(option for option in found if _one_apart(name, option)))
 
     def _nearest(self, name: str, prefix: str) -> t.Tuple[str, ...]:
+        extended = max((option for option in self.options if _extends(name, option)), key=len, default="")
+        if extended:
+            return (extended,)
         rest = name[len(prefix) :]
         # An option of another role, as kuma_zone_proxy_version would be, is nearer than what only looks like it.
         namesakes = sorted(self.options.intersection(other + rest for other in PREFIXES))
@@ -129,10 +141,13 @@ def _plain(name: str) -> str:
 
 def _resembles(name: str, option: str, prefix: str) -> bool:
     """Whether ``name``, which begins with ``prefix``, is ``option`` with two letters wrong; or, of the same role, the same words
-    in another order or number, or other separators, or nearly the same text."""
+    in another order or number, or other separators, or nearly the same text, last word included.
+
+    An option with more words after it is a helper of whoever wrote it, as kuma_dp_control_plane_url_east would be.
+    """
     start = next((start for start in PREFIXES if option.startswith(start)), "")
     given, wanted = name[len(prefix) :], option[len(start) :]
-    if not start:
+    if not start or _extends(name, option):
         return False
     if len(wanted) >= _LONG and abs(len(name) - len(option)) <= 2 and _letters_apart(name, option) <= 2 and distance(name, option) <= 2:
         return True
@@ -140,8 +155,21 @@ def _resembles(name: str, option: str, prefix: str) -> bool:
         return False
     if given.replace("_", "") == wanted.replace("_", "") or _words(given) == _words(wanted):
         return True
-    alike = difflib.SequenceMatcher(None, given, wanted, autojunk=False)
-    return alike.real_quick_ratio() >= _ALIKE and alike.quick_ratio() >= _ALIKE and alike.ratio() >= _ALIKE
+    return _alike(given, wanted, _ALIKE) and _alike(_last_word(given), _last_word(wanted), _WORD_ALIKE)
+
+
+def _extends(name: str, option: str) -> bool:
+    """Whether ``name`` is ``option`` and more words; separators alone are none."""
+    return name.rstrip("_").startswith(option + "_")
+
+
+def _alike(one: str, other: str, least: float) -> bool:
+    alike = difflib.SequenceMatcher(None, one, other, autojunk=False)
+    return alike.real_quick_ratio() >= least and alike.quick_ratio() >= least and alike.ratio() >= least
+
+
+def _last_word(name: str) -> str:
+    return name.rstrip("_").rpartition("_")[2]
 
 
 def _letters_apart(one: str, other: str) -> int:

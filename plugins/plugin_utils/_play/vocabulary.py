@@ -19,17 +19,38 @@ from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.variables imp
 ROOT = pathlib.Path(__file__).parents[3]
 
 _NAME = re.compile(r"\bkuma_\w+")
-_SOURCES = ("roles/*/tasks/*.yml", "roles/*/vars/*.yml", "roles/*/templates/*.j2", "playbooks/*.yml")
+_TASKS = ("roles/*/tasks/*.yml", "playbooks/*.yml")
+_OTHERS = ("roles/*/vars/*.yml", "roles/*/templates/*.j2")
+# Where plays and blocks have tasks. What else is in a task, such as the options of its module, is no task.
+_LISTS = ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always")
+_SET_FACT = ("ansible.builtin.set_fact", "ansible.legacy.set_fact", "set_fact")
 
 
 def vocabulary(root: pathlib.Path = ROOT) -> Vocabulary:
-    """The options of all roles and playbooks, and every other name that these use.
+    """The options of all roles and playbooks, every other name that these use, and which of those become facts of hosts.
 
     They are read where the roles say them, so that nobody has to keep a list. Raises OSError when a file cannot be read.
     """
     options = {name for entry in _entries(root) for name in entry.get("options") or {}}
-    text = "\n".join(path.read_text(encoding="utf-8") for source in _SOURCES for path in root.glob(source))
-    return Vocabulary(options | PLAYBOOK_OPTIONS, _NAME.findall(text))
+    tasks = list(_texts(root, _TASKS))
+    own = _NAME.findall("\n".join([*tasks, *_texts(root, _OTHERS)]))
+    return Vocabulary(options | PLAYBOOK_OPTIONS, own, (name for text in tasks for name in facts(yaml_load(text))))
+
+
+def facts(tasks: t.Any) -> t.Iterator[str]:
+    """The names that tasks register and set as facts, also those in plays and blocks."""
+    for task in tasks if isinstance(tasks, list) else []:
+        if isinstance(task, dict):
+            if isinstance(task.get("register"), str):
+                yield task["register"]
+            for module in _SET_FACT:
+                yield from task.get(module) or {}
+            for inner in _LISTS:
+                yield from facts(task.get(inner))
+
+
+def _texts(root: pathlib.Path, sources: t.Iterable[str]) -> t.Iterator[str]:
+    return (path.read_text(encoding="utf-8") for source in sources for path in root.glob(source))
 
 
 def _entries(root: pathlib.Path) -> t.Iterator[t.Mapping[str, t.Any]]:
