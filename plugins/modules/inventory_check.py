@@ -13,12 +13,14 @@ short_description: Find misspelt variables and impossible names before anything 
 version_added: 0.1.0
 description:
   - Looks at the variables of the hosts of a play, and fails with everything that is wrong with them. No host and no control plane is asked.
-    The roles and playbooks of this collection begin with it.
+    The playbooks of this collection begin with it, and so do the roles C(kuma_dp), C(kuma_zone_proxy) and C(kuma_cp).
   - A variable at distance one of an option of a role or playbook of this collection (a letter too many, too few, another one, or two
     neighbours swapped) is refused with the option that it resembles, whatever it begins with.
   - A variable that begins with C(kuma_dp_), C(kuma_zone_proxy_), C(kuma_cp_) or C(kuma_transparent_proxy_) and is no option is refused when it
-    is an option but for two letters, but for the order or number of its words, but for its separators, or nearly the same text. Otherwise
-    there is a warning. What the roles themselves register and set is left alone.
+    is an option but for two letters, but for the order or number of its words, but for its separators, or nearly the same text, last word
+    included. Otherwise there is a warning, also for an option with more words after it.
+  - What the roles and playbooks themselves register and set as facts is left alone, also when an inventory sets it. Other names that they give
+    to values of their own are left alone where the play sets them, and judged like any other where the inventory or C(-e) does.
   - Names of proxies and meshes have to be such that they can be part of a path. One whose template cannot be filled in is left
     for the tasks that use it.
   - All variables of the hosts are looked at, and those of the play, such as those of a role or of C(import_playbook). Run it once for all
