@@ -247,12 +247,11 @@ def test_an_option_and_more_words_are_no_misspelling_of_this_option(option, more
 
 
 @given(WORDS, WORDS)
-def test_the_distance_is_one_between_misspellings_and_the_same_both_ways(one, other):
-    there, back = (one, other), (other, one)
-    assert variables.distance(*there) == variables.distance(*back)
-    assert (variables.distance(one, other) == 0) == (one == other)
-    assert (variables.distance(one, other) == 1) == variables._one_apart(one, other)
-    assert variables._letters_apart(one, other) <= variables.distance(one, other)
+def test_the_distance_is_one_between_misspellings_and_the_same_both_ways(first, second):
+    assert variables.distance(first, second) == variables.distance(second, first)
+    assert (variables.distance(first, second) == 0) == (first == second)
+    assert (variables.distance(first, second) == 1) == variables._one_apart(first, second)
+    assert variables._letters_apart(first, second) <= variables.distance(first, second)
 
 
 @given(WORDS.filter(bool), st.data())
