@@ -64,7 +64,7 @@ class Direct:
         told.unlink(missing_ok=True)
         options: dict[str, Any] = {"extra": {**QUICK, "kuma_dp_roll_force": force}, "environment": canary.environment(told)}
         run, seen = self.fleet.play("rolling_restart", *canary.LOUD, *arguments, "--limit", ONLY, inventory=inventory, **options)
-        canary.check_told(run.output, told, "Wait for admission", self.fleet.stage.control_plane.admin_token)
+        canary.check_told(run.output, told, "Decide who is restarted", self.fleet.stage.control_plane.admin_token)
         return run, seen
 
     def templated(self) -> dict[str, Any]:
