@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 from tests.fleet.rolls import ALL, CALLER, WEB, Rolls
-from tests.lab import archive
+from tests.lab import archive, canary
 from tests.lab.ansible import Ansible, Run
 from tests.lab.processes import wait_until
 from tests.lab.traffic import polling
@@ -209,8 +210,19 @@ def test_a_controller_that_is_killed_is_continued_by_the_next_run(rolls: Rolls, 
     assert "continues an earlier run" in run.output
 
 
-def test_a_second_roll_is_refused(rolls: Rolls, tmp_path: Path) -> None:
-    with rolling(rolls, "--limit", PAIR) as found:
+def check_no_token(rolls: Rolls, run: Run, everything: Path, since: float) -> None:
+    """Nowhere but in the files of the proxies themselves, once the roll has ended that began at `since`."""
+    canary.check_told(run.output, everything, "Wait for admission", rolls.fleet.stage.control_plane.admin_token)
+    assert not canary.holds_token(b"".join(path.read_bytes() for path in rolls.directory.rglob("*") if path.is_file()))
+    for name in PAIR.split(","):
+        assert canary.on_host(rolls.fleet.host(name), since) == [], name
+
+
+def test_a_second_roll_is_refused_and_the_first_tells_nobody_a_token(rolls: Rolls, tmp_path: Path) -> None:
+    told, began = tmp_path / "told", time.time()
+    # Without pipelining what a task is told lies in files of the VM while it runs.
+    loud = {"environment": {**canary.environment(told), "ANSIBLE_PIPELINING": "False"}}
+    with rolling(rolls, *canary.LOUD, "--limit", PAIR, **loud) as found:
         rolls.wait_until_one_is("admitted")
         ansible = Ansible(tmp_path / "other", rolls.inventory)
         extra = {"kuma_dp_roll_force": True, "kuma_dp_roll_dir": str(tmp_path / "rolls")}
@@ -220,6 +232,8 @@ def test_a_second_roll_is_refused(rolls: Rolls, tmp_path: Path) -> None:
     assert "already" in second.messages, second.explain()
     assert found["run"].code == 0, found["run"].explain()
     rolls.settle()
+    assert {rolls.journal()["hosts"][name]["strategy"] for name in PAIR.split(",")} == {"cover"}
+    check_no_token(rolls, found["run"], told, began)
 
 
 def test_a_fence_that_somebody_lifts_in_the_middle_does_no_harm(rolls: Rolls) -> None:

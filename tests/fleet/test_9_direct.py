@@ -10,6 +10,7 @@ The only instance of its service is the one that changes. The tests build on eac
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +112,13 @@ def direct(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Direct:
 
 def rolled(direct: Direct, lifecycle: str, **options: Any) -> tuple[Run, Seen]:
     """A roll of the only instance under polling, without a failed request."""
-    before = direct.process()
+    before, began = direct.process(), time.time()
     with polling(direct.fleet.host(CALLER), direct.port()) as answers:
         run, seen = direct.roll(lifecycle, **options)
         assert run.code == 0, run.explain()
         direct.settle()
     check(answers)
-    assert canary.on_host(direct.fleet.host(ONLY)) == []
+    assert canary.on_host(direct.fleet.host(ONLY), began) == []
     assert direct.process() != before
     assert direct.lifecycle() == lifecycle
     return run, seen

@@ -11,7 +11,6 @@ import binascii
 import inspect
 import json
 import re
-import time
 from pathlib import Path
 
 from tests.lab.archive import kuma_bin
@@ -22,9 +21,6 @@ LOUD = ("-vvv", "--diff")
 
 JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
 ENCODED = re.compile(rb"[A-Za-z0-9+/]{60,}={0,2}")
-
-# Files of the image are older than this: nothing of a test is in them.
-BEGAN = time.time()
 
 
 def holds_token(data: bytes) -> bool:
@@ -42,7 +38,7 @@ def holds_token(data: bytes) -> bool:
     return False
 
 
-# On a host, with its Python: files but for the tokens' own directory, what processes were started with, and the whole journal.
+# On a host, with its Python: files but for the tokens' own directory, what processes were started with, and the journal.
 _SEARCH = """
 def read(path):
     try:
@@ -65,7 +61,7 @@ for directory, names, files in os.walk("/"):
 for process in filter(str.isdigit, os.listdir("/proc")):
     paths = ["/proc/%s/%s" % (process, name) for name in ("environ", "cmdline")]
     found += [path for path in paths if holds_token(read(path))]
-if holds_token(subprocess.run(["journalctl", "--output=json", "--all", "--no-pager"], stdout=subprocess.PIPE, check=True).stdout):
+if holds_token(subprocess.run(["journalctl", "--since=@%d" % since, "--output=json", "--all", "--no-pager"], stdout=subprocess.PIPE, check=True).stdout):
     found.append("the journal")
 print(json.dumps(found))
 """
@@ -87,10 +83,10 @@ def check_told(output: str, path: Path, task: str, administrator: str) -> None:
     assert not holds_token(told), "a callback was told a token"
 
 
-def on_host(host: Host) -> list[str]:
-    """Where tokens are on a host, but for /etc/kuma/tokens."""
+def on_host(host: Host, since: float) -> list[str]:
+    """Where tokens came on a host after `since` (seconds since 1970), but for /etc/kuma/tokens."""
     modules = "import base64, binascii, json, os, re, stat, subprocess\n"
-    names = f"JWT, ENCODED, since = re.compile({JWT.pattern!r}), re.compile({ENCODED.pattern!r}), {BEGAN}\n"
+    names = f"JWT, ENCODED, since = re.compile({JWT.pattern!r}), re.compile({ENCODED.pattern!r}), {since}\n"
     program = modules + names + inspect.getsource(holds_token) + _SEARCH
     found: list[str] = json.loads(host.script(program))
     # A real kuma-dp writes its token into the bootstrap of its Envoy, in its own directory in memory, as long as it runs.
