@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -167,6 +168,32 @@ def test_usr2_drains_listeners_and_term_then_stops_at_once(fleet: Fleet) -> None
     inbound = fleet.api.inbound("web-1")
     assert inbound["health"] == {}
     assert "state" not in inbound, "nobody reported a health change"
+
+
+# The main thread waits and is not woken by a signal, as when it comes just before the wait; another thread takes the signal.
+DEAF = """
+import queue, signal, sys
+from tests.double.kuma_dp.signals import listen
+events = queue.SimpleQueue()
+numbers = (signal.SIGUSR2, signal.SIGTERM)
+listen(numbers, events.put)
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+print("listening", flush=True)
+print(sorted([events.get().name, events.get().name]))
+"""
+
+
+def test_no_signal_is_lost_that_comes_just_before_a_wait() -> None:
+    process = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "listening\n"
+    process.send_signal(signal.SIGUSR2)
+    process.send_signal(signal.SIGTERM)
+    try:
+        assert process.communicate(timeout=20)[0] == "['SIGTERM', 'SIGUSR2']\n"
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_traps_4_9_a_killed_proxy_looks_online_takes_its_envoy_along_and_can_come_back(fleet: Fleet) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import json
 import signal
@@ -61,7 +62,11 @@ def main() -> int:
         print(f"dp-server          {place['dp_url']}")
         print(f"admin token file   {place['admin_token_file']}")
         print("Ctrl-C stops it.", flush=True)
-        status = server.wait()
+        status = None
+        # Not without a limit: a signal that comes just before the wait is looked at after it only.
+        while status is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = server.wait(timeout=1)
         return 0 if status in (0, -signal.SIGTERM, -signal.SIGINT) else status
 
 

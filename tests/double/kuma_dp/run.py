@@ -22,6 +22,7 @@ from .dynamic import ConfigFetcher
 from .envoy import Envoy
 from .inputs import dataplane_text, find_binary, read_token, validate
 from .readiness import Readiness
+from .signals import listen
 from .stream import Stream
 
 # Of the signals that end it, the names that its log has.
@@ -52,9 +53,7 @@ class Run:
             os.chmod(work_dir, 0o711)  # noqa: S103
         os.makedirs(work_dir, mode=0o711, exist_ok=True)
         envoy_path = find_binary(settings["binary_path"], "envoy")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda received, _frame: self.events.put(("signal", received)))
-        signal.signal(signal.SIGUSR2, lambda received, _frame: self.events.put(("drain", received)))
+        listen((*SIGNALS, signal.SIGUSR2), lambda number: self.events.put(("signal" if number in SIGNALS else "drain", number)))
 
         request = bootstrap_request(settings, work_dir, envoy_path, token, text, pem)
         answer = bootstrap(settings, request, context, self.events)
