@@ -285,11 +285,12 @@ def _harm(state: State, settings: Settings, view: View, flight: _Flight, member:
 def _service_harm(
     state: State, settings: Settings, name: str, service: Service, flight: _Flight, member: Member, healing: t.Set[str]
 ) -> _Harm:
-    takes, own = member.loses.get(name, 0), len(_own(state, service, name, member))
+    takes, own = member.loses.get(name, 0), sum(1 for proxy in member.proxies if proxy in service.down)
     if own and takes <= own:
         return _HARMLESS  # it does not serve now, so that its restart takes nothing
-    missing = state.missing.get(name)
-    down = service.down.union(missing) if missing else service.down
+    # Of whom an earlier run knows nothing, the control plane alone can say that it serves; of two such, each would wait for the other.
+    missing = state.missing.get(name, ())
+    down = service.down if any(proxy in missing for proxy in member.proxies) else service.down.union(missing)
     down = {entry for entry in down if entry not in flight.proxies and entry not in member.proxies}
     flying, allowed, total = flight.lost.get(name, 0), budget(settings, service.total), service.total
     taken = max(takes, own)

@@ -274,6 +274,9 @@ class World:
             others = {name for name in instances if not self.serving[name] and name != host}
             if not self.serving[host]:
                 continue
+            if host in state.missing.get(service, ()):
+                # Left in the middle by an earlier run: what only that run may have known of others is nothing to wait for.
+                others &= view.services[service].down
             if self.drained(host):
                 assert len(others) + 1 <= allowed or (given.allow_singleton and not others), (host, service, others)
             elif others:
@@ -385,6 +388,19 @@ def test_an_instance_that_was_lost_counts_while_it_is_restarted_again():
     vms = [Vm(f"vm-{index}", ["web"], cover=index == 0, seconds=0.5, end="lost" if index == 0 else "ok") for index in range(6)]
     given = _rollout_settings.Settings(limit="2", budget="1", canaries=0, soak=0.0, stages=(), max_in_flight=2, max_failures="1")
     World(vms, given, forks=2, faults=Faults(death=5.0)).run()
+
+
+def test_what_an_earlier_run_left_in_the_middle_and_serves_waits_while_others_are_down():
+    vms = [
+        Vm(f"vm-{index}", ["api"], cover=index == 3, seconds=10.0 if index == 3 else 0.5, end="failed" if index == 3 else "ok")
+        for index in range(4)
+    ]
+    given = _rollout_settings.Settings(limit="1", budget="1", canaries=0, soak=0.0, stages=(), max_in_flight=1, max_failures="1")
+    world = World(vms, given, forks=1, faults=Faults(flips=[(6, "vm-0", False)], death=15.0))
+    world.run()
+    assert world.epochs == 2
+    assert world.admissions.count("vm-3") == 1
+    assert world.outcome["vm-3"] == "refused"
 
 
 def test_a_long_outage_stops_the_roll():
