@@ -13,7 +13,7 @@ import requests
 
 from tests.fleet.fleet import GROUPS, Fleet
 from tests.fleet.rolls import Rolls
-from tests.lab import archive, leftovers
+from tests.lab import archive
 from tests.lab.control_plane import ControlPlane
 from tests.lab.stage import stage
 
@@ -50,7 +50,7 @@ def fleet() -> Iterator[Fleet]:
         set_up.inventory(GROUPS, **fleet.variables)
         yield fleet
         fleet.ansible.close()
-    assert leftovers() == []
+    assert set_up.lab.leftovers() == []
 
 
 @pytest.fixture(scope="module", autouse=True)
