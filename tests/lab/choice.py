@@ -18,7 +18,7 @@ def locked(settings: Settings, wait: bool = True) -> Iterator[None]:
     """Keep others from setting this lab up or taking it down. Without `wait` a BlockingIOError when somebody just does."""
     settings.lock.parent.mkdir(mode=0o755, exist_ok=True)
     with settings.lock.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 
