@@ -25,7 +25,7 @@ class Proxy:
     """A kuma-dp as the control plane sees it: one connection, and a report that it is healthy."""
 
     def __init__(self, address, name, mesh, token, version, dataplane=None):
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self.connection = http.client.HTTPSConnection(*address, context=context, timeout=20)
         self.connection.putrequest("POST", "/proxy-stream")
