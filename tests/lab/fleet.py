@@ -114,11 +114,16 @@ class Lab:
         with locked(self.settings):
             self.clear()
 
-    def release(self) -> None:
-        """Remove it, unless it is somebody else's: one that could not be set up may be claimed by another process already."""
+    def release(self) -> list[str]:
+        """Remove it, unless it is somebody else's: one that could not be set up may be claimed by another process already.
+
+        Returns what is left all the same, looked for before anybody else can get the lab.
+        """
         with locked(self.settings):
-            if self.owner == Process.of(os.getpid()) or not self.holder():
-                self.clear()
+            if self.owner != Process.of(os.getpid()) and self.holder():
+                return []
+            self.clear()
+            return self.leftovers()
 
     def track(self, pid: int, what: str) -> None:
         """Remember a process outside the hosts, so that `down` ends it even after a crash of whoever started it."""

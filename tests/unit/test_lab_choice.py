@@ -68,6 +68,7 @@ def cleared(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[int]:
     """Numbers of the labs that were cleared away."""
     found: list[int] = []
     monkeypatch.setattr(Lab, "clear", lambda lab: found.append(lab.settings.lab_id))
+    monkeypatch.setattr(Lab, "leftovers", lambda lab: [])
     return found
 
 
@@ -261,6 +262,19 @@ def test_a_stage_whose_lab_another_got_after_a_failure_leaves_it_alone(
     assert cleared == []
 
 
+def test_a_stage_does_not_hide_what_it_leaves_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage.archive, "build", lambda: None)
+    monkeypatch.setattr(Lab, "up", lambda lab, names, owned: None)
+    monkeypatch.setattr(Lab, "leftovers", lambda lab: ["mount /somewhere"])
+
+    def start(lab: Lab) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage.control_plane, "start", start)
+    with pytest.raises(LabError, match="left behind: mount /somewhere"), stage.stage(1):
+        pytest.fail("no stage was set")
+
+
 @pytest.mark.parametrize("owner", ["this", "other", "stays", "nobody"])
 def test_only_what_is_not_somebody_elses_is_released(
     monkeypatch: pytest.MonkeyPatch, cleared: list[int], owner: str, somebody: Process
@@ -269,7 +283,9 @@ def test_only_what_is_not_somebody_elses_is_released(
     if owner != "nobody":
         record(0, {"this": Process.of(os.getpid()), "other": somebody, "stays": None}[owner], hosts=1)
     monkeypatch.setattr(cgroups, "processes", lambda group: [1])
-    lab.release()
+    monkeypatch.setattr(Lab, "leftovers", lambda lab: ["mount /somewhere"])
+    left = lab.release()
+    assert left == (["mount /somewhere"] if owner in ("this", "nobody") else [])
     assert cleared == ([0] if owner in ("this", "nobody") else [])
 
 
