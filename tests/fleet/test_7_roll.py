@@ -10,9 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.fleet.rolls import ALL, CALLER, WEB, Rolls
 from tests.lab import archive
 from tests.lab.load import Load, Profile, keepalive, load, new, pooled, slow
+
+pytestmark = pytest.mark.load
 
 # Enough of everything to notice a gap, and little enough for two processors that boot proxies meanwhile.
 
