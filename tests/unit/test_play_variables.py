@@ -19,6 +19,7 @@ from ansible_collections.meshfleet.kuma.plugins.action.inventory_check import Ac
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import variables
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.findings import THE_PLAY, Findings, NotYet
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.vocabulary import facts, vocabulary
+from tests.examples import examples
 
 ROOT = pathlib.Path(__file__).parents[2]
 KNOWN = vocabulary()
@@ -255,7 +256,7 @@ def test_the_distance_is_one_between_misspellings_and_the_same_both_ways(first, 
 
 
 @given(WORDS.filter(bool), st.data())
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_a_misspelling_is_at_distance_one(name, data):
     wrong = data.draw(st.sampled_from(sorted(misspellings(name))))
     assert variables.distance(name, wrong) == 1
