@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 from tests.unit.http_server import Answer, Server
 from tests.unit.roll_controller import _short_waits, make_mesh, rolling
+from tests.unit.template_renderer import Renderer
 
 # Fixtures of the tests of rolls.
 __all__ = ["_short_waits", "make_mesh", "rolling"]
@@ -94,6 +95,14 @@ def control_plane(_doubles):
 def control_plane_of(_doubles):
     """``control_plane_of(version)``: one of each version, shared by all tests."""
     return _doubles
+
+
+@pytest.fixture(scope="session")
+def renderer():
+    """Renders templates of roles; its process takes more than a second to start."""
+    started = Renderer()
+    yield started
+    started.close()
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane_check
 from tests.examples import examples
-from tests.unit.template_renderer import Renderer
+from tests.unit import parsed
 from tests.unit.test_proxy_templates import directives
 
 ROLE = pathlib.Path(__file__).parents[2] / "roles/kuma_cp"
-DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+DEFAULTS = parsed.file(ROLE / "defaults/main.yml")
+SPECS = parsed.file(ROLE / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
 POSTGRES = {
     "kuma_cp_store": "postgres",
@@ -36,10 +36,10 @@ renderers = []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _renderer():
-    renderers.append(Renderer())
+def _renderer(renderer):
+    renderers.append(renderer)
     yield
-    renderers.pop().close()
+    renderers.pop()
 
 
 def render(template, **variables):

@@ -20,6 +20,7 @@ from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import variab
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.findings import THE_PLAY, Findings, NotYet
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.vocabulary import facts, vocabulary
 from tests.examples import examples
+from tests.unit import parsed
 
 ROOT = pathlib.Path(__file__).parents[2]
 KNOWN = vocabulary()
@@ -39,7 +40,7 @@ def misspellings(name):
 
 
 def options(role):
-    entries = yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"].values()
+    entries = parsed.file(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"].values()
     return {name for entry in entries for name in entry.get("options", {})}
 
 
@@ -90,12 +91,12 @@ def values_of(value, *keys):
 
 def test_what_roles_and_playbooks_register_and_set_is_excepted():
     files = [*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").glob("*.yml")]
-    tasks = [yaml.safe_load(path.read_text()) for path in files]
+    tasks = [parsed.file(path) for path in files]
     assert set(values_of(tasks, "register", "ansible.builtin.set_fact")) == KNOWN.facts
     assert {"kuma_dp_look", "kuma_dp_state", "kuma_migration_control_plane", "kuma_dp_roll_problem"} <= KNOWN.facts
     assert {name for name in KNOWN.facts if KNOWN.judge(name)} == set()
     found = set(values_of(tasks, "vars", "loop_var"))
-    found |= {name for path in (ROOT / "roles").glob("*/vars/*.yml") for name in yaml.safe_load(path.read_text())}
+    found |= {name for path in (ROOT / "roles").glob("*/vars/*.yml") for name in parsed.file(path)}
     found = {name for name in found if name.startswith("kuma_")} - KNOWN.options
     assert len(found) > 80
     assert found <= KNOWN.own

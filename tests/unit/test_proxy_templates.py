@@ -19,22 +19,22 @@ from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _proxy
 from tests.examples import examples
-from tests.unit.template_renderer import Renderer
+from tests.unit import parsed
 
 ROLE = pathlib.Path(__file__).parents[2] / "roles/kuma_dp"
-DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+DEFAULTS = parsed.file(ROLE / "defaults/main.yml")
+VARS = parsed.file(ROLE / "vars/main.yml")
 RESTART = {key: value for key, value in VARS.items() if key.startswith(("kuma_dp_restart_", "kuma_dp_cover_", "kuma_dp_sysctl_"))}
-SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
+SPECS = parsed.file(ROLE / "meta/argument_specs.yml")["argument_specs"]
 renderers = []
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _renderer():
-    renderers.append(Renderer())
+def _renderer(renderer):
+    renderers.append(renderer)
     yield
-    renderers.pop().close()
+    renderers.pop()
 
 
 def proxy(name="web-1", **changes):
