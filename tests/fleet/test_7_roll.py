@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet.rolls import ALL, CALLER, WEB, Rolls
+from tests.fleet.rolls import ALL, ANOTHER_VERSION, CALLER, WEB, Rolls
 from tests.lab import archive
 from tests.lab.load import Load, Profile, keepalive, load, new, pooled, slow
 
@@ -104,6 +104,7 @@ def test_a_roll_restarts_everybody_and_loses_no_request(rolls: Rolls) -> None:
     assert len(overviews) <= run.seconds + 5, "the control plane is asked for one overview a second at most"
 
 
+@ANOTHER_VERSION
 def test_an_upgrade_loses_no_request(rolls: Rolls) -> None:
     newer = archive.newer()
     before = rolls.processes()

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.fleet.rolls import ALL, CALLER, WEB, Rolls
+from tests.fleet.rolls import ALL, ANOTHER_VERSION, CALLER, WEB, Rolls
 from tests.lab import archive, canary
 from tests.lab.ansible import Ansible, Run
 from tests.lab.processes import wait_until
@@ -295,6 +295,7 @@ def test_an_instance_that_loses_power_in_the_middle_counts_although_the_control_
     check_finished_by_another_run(rolls, "vm3,vm4")
 
 
+@ANOTHER_VERSION
 def test_an_upgrade_whose_gate_fails_is_put_back(rolls: Rolls) -> None:
     """The new version runs, but the host does not serve with it: it goes back to what it ran with, and the roll ends."""
     newer = archive.newer()
