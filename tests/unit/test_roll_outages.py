@@ -280,6 +280,7 @@ def test_nothing_to_roll_begins_no_run(rolling):
     started = roll.start(roll.hosts("web-1", "web-2", pending=()))
     assert (started["run"], started["changed"], list(started["nothing_to_do"])) == ("", False, ["web-1", "web-2"])
     assert not [method for method, _target in roll.mesh.way.seen if method != "GET"]
+    assert roll.mesh.way.count("GET", "/_resources") == 0, "no policy decides whether there is anything to do"
 
 
 def test_hosts_that_are_gone_from_the_inventory_are_not_waited_for(rolling):
