@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How much a function does, in lines of Python that are run: the same on every machine, however busy it is."""
+
+from __future__ import annotations
+
+import sys
+
+
+def measured(function, *arguments, **named):
+    """What ``function`` returns, and its lines. Each turn of a loop or a comprehension is one, too; what is done in C is not seen."""
+    count = 0
+
+    def trace(_frame, event, _argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        result = function(*arguments, **named)
+    finally:
+        sys.settrace(before)
+    return result, count
