@@ -47,8 +47,10 @@ def failing(directory: Path, *names: str, hosts: bool = False) -> Step:
 
 
 @pytest.fixture
-def inside() -> Iterator[Path]:
+def inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A directory within the tree: pytest has no names that it could find again for tests elsewhere."""
+    # Half of the time of each pytest there would be the import of what no test there needs.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     with tempfile.TemporaryDirectory(dir=run.ROOT / ".build") as directory:
         yield Path(directory)
 
