@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -17,10 +18,13 @@ def measured(function, *arguments, **named):
         count += event == "line"
         return trace
 
-    before = sys.gettrace()
+    before, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()  # what it calls is not the function's
     sys.settrace(trace)
     try:
         result = function(*arguments, **named)
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return result, count
