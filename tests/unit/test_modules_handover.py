@@ -115,7 +115,7 @@ def test_the_module_waits_for_the_deletion(control_plane):
     assert run("dataplane_handover", {**api, "dataplane": WEB}, check=True)["action"] == "kept"
 
     url, token = f"{control_plane.url}/meshes/default/dataplanes/handed-1", f"Bearer {control_plane.token}"
-    thread = threading.Timer(0.5, lambda: requests.delete(url, headers={"Authorization": token}, timeout=10))
+    thread = threading.Timer(0.2, lambda: requests.delete(url, headers={"Authorization": token}, timeout=10))
     thread.start()
     result = run("dataplane_handover", {**api, "dataplane": WEB, "wait_timeout": 30})
     thread.join()
