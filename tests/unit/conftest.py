@@ -45,7 +45,7 @@ class ControlPlane:
 
 @contextlib.contextmanager
 def running(version, work_dir):
-    """A double on free ports, stopped at the end."""
+    """A double on free ports, killed at the end."""
     command = [sys.executable, "-m", "tests.double.kuma_cp", "--emulate", version, "--work-dir", str(work_dir)]
     command += [f"--{name}=0" for name in ("api-port", "api-tls-port", "dp-port")] + ["--log-level=WARNING"]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
@@ -60,7 +60,8 @@ def running(version, work_dir):
             token = pathlib.Path(ready["admin_token_file"]).read_text().strip()
             yield ControlPlane(ready["url"], ready["https_url"], token, ready["ca_file"], version)
         finally:
-            process.terminate()
+            # Nothing of it is kept, and for open connections it would wait.
+            process.kill()
             process.wait(timeout=30)
             process.stdout.close()
 
