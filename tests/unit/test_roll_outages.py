@@ -37,7 +37,7 @@ def test_a_control_plane_that_is_away_pauses_the_roll(rolling, monkeypatch):
 
 
 def test_a_control_plane_that_stays_away_stops_the_roll(rolling):
-    roll = rolling(pause_timeout=0.5)
+    roll = rolling(pause_timeout=0.3)
     roll.start(roll.hosts("web-1", "web-2"))
     roll.admit("web-1")
     roll.mesh.way.down = True
@@ -49,7 +49,7 @@ def test_a_control_plane_that_stays_away_stops_the_roll(rolling):
 
 
 def test_a_lock_that_could_not_be_given_back_keeps_nobody_of_this_controller_away(rolling):
-    roll = rolling(pause_timeout=0.5)
+    roll = rolling(pause_timeout=0.3)
     roll.start(roll.hosts("web-1"))
     roll.admit("web-1")
     roll.mesh.way.down = True

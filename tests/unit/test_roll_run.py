@@ -227,7 +227,7 @@ def test_a_fence_that_is_lifted_again_and_again_leaves_the_host_untouched(rollin
     ],
 )
 def test_a_failure_aborts_and_a_healthy_proxy_comes_back(rolling, result, status, reason):
-    roll = rolling(gate_timeout=1)
+    roll = rolling(gate_timeout=0.4)
     roll.start(roll.hosts("web-1", "web-2", cover=False))
     roll.admit("web-1")
     answer = roll.complete("web-1", result)
@@ -251,7 +251,7 @@ def test_a_failure_aborts_and_a_healthy_proxy_comes_back(rolling, result, status
 
 
 def test_a_proxy_that_does_not_come_back_stays_fenced_and_is_named(rolling):
-    roll = rolling(gate_timeout=0.5)
+    roll = rolling(gate_timeout=0.3)
     roll.start(roll.hosts("web-1", cover=False))
     roll.admit("web-1")
     roll.mesh.disconnect("web-1")
@@ -269,7 +269,7 @@ def test_a_proxy_that_does_not_come_back_stays_fenced_and_is_named(rolling):
     [(None, "it has not connected anew"), ("2.13.10", "the control plane sees kuma-dp 2.13.10, expected 2.14.3")],
 )
 def test_the_gate_wants_a_new_connection_of_the_right_version(rolling, version, reason):
-    roll = rolling(gate_timeout=0.5)
+    roll = rolling(gate_timeout=0.3)
     roll.start(roll.hosts("web-1"))
     roll.admit("web-1")
     if version:
