@@ -10,7 +10,7 @@ BIND ?= 127.0.0.1
 MAIN := tests/gate/setup.sh main && . tests/gate/env.sh
 LAB := tests/gate/setup.sh lab && . tests/gate/env.sh
 
-.PHONY: help demo test unit lint sanity contract integration browser fleet lab-up lab-down double bench clean
+.PHONY: help demo test nightly unit lint sanity contract integration browser fleet lab-up lab-down double bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -18,8 +18,11 @@ help: ## this list
 demo: ## four hosts, a control plane and a join; KUMA_BIN=<dir> uses the real Kuma of that directory
 	@$(LAB) && exec python -m tests.demo
 
-test: ## the whole gate
-	@exec tests/gate/run.sh
+test: ## the gate, on two processors in some 20 minutes
+	@exec tests/gate/run.sh everyday
+
+nightly: ## everything, also with KUMA_BIN=<dir> and KUMA_BIN_NEXT=<dir>: more tests, more examples, the oldest ansible-core
+	@exec tests/gate/run.sh nightly
 
 unit: ## unit tests
 	@$(MAIN) && exec python -m pytest tests/unit

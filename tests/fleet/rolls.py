@@ -11,7 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.fleet.fleet import Fleet, service
+from tests.lab import archive
 from tests.lab.ansible import Run
 from tests.lab.processes import wait_until
 from tests.lab.recorder import Seen
@@ -22,6 +25,8 @@ WEB = ["vm2", "vm3", "vm4", "vm5"]
 ALL = [CALLER, *WEB]
 # The smallest roll that still has a canary and stages.
 QUICK = {"kuma_dp_roll_soak": 0, "kuma_dp_roll_gate_timeout": 30, "kuma_dp_wait_timeout": 30, "kuma_dp_roll_force": True}
+
+ANOTHER_VERSION = pytest.mark.skipif(archive.no_other_version() != "", reason=archive.no_other_version() or "there is another version")
 
 
 def four_instances(groups: dict[str, Any]) -> None:

@@ -157,9 +157,11 @@ def settings(fleet: Fleet, case: str) -> Setting:
     return Setting({"kuma_dp_control_plane_url": "https://127.0.0.1:9"}, ("kuma_dp_control_plane_url", r"https://127\.0\.0\.1:9"))
 
 
-@pytest.mark.parametrize(
-    "case", ["missing mesh", "bad token", "expired token", "token without rights", "CA that does not match", "unreachable control plane"]
-)
+# All but one are tried every day without hosts in tests/integration/test_join_refused.py.
+NIGHTLY = ["missing mesh", "bad token", "expired token", "token without rights", "CA that does not match"]
+
+
+@pytest.mark.parametrize("case", [*(pytest.param(case, marks=pytest.mark.nightly) for case in NIGHTLY), "unreachable control plane"])
 def test_a_control_plane_that_cannot_be_used_is_explained(fleet: Fleet, case: str) -> None:
     setting = settings(fleet, case)
     refusal = refuse(fleet, "--limit", "vm2,vm3", extra=setting.extra)

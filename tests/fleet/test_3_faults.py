@@ -43,7 +43,7 @@ def without_probe(groups: dict[str, Any]) -> None:
         # A probe tells the control plane when an application answers that takes longer than its sidecar.
         pytest.param(12, lambda groups: None, id="a slow application with a probe"),
         # Without one only the registration as not ready keeps requests away until the sidecar runs.
-        pytest.param(0, without_probe, id="no probe"),
+        pytest.param(0, without_probe, id="no probe", marks=pytest.mark.nightly),
     ],
 )
 def test_a_new_instance_gets_no_request_before_it_can_answer(joined: Fleet, delay: int, change: Callable[[dict[str, Any]], None]) -> None:
@@ -166,6 +166,7 @@ def test_a_wrong_token_is_named_as_the_reason(joined: Fleet) -> None:
     fleet.wait_ready("vm3")
 
 
+@pytest.mark.nightly
 def test_two_joins_at_once_do_not_hurt(joined: Fleet) -> None:
     fleet = joined
     fleet.strip("vm2")

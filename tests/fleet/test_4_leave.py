@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -42,11 +43,20 @@ def whole(fleet: Fleet) -> Run:
     return run
 
 
-def test_a_join_that_was_cut_at_any_task_is_finished_by_the_next(fleet: Fleet, whole: Run) -> None:
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        # The first task that changes the VM, one in the middle, and the last.
+        pytest.param(lambda cuts: [cuts[0], cuts[len(cuts) // 2], cuts[-1]], id="three"),
+        pytest.param(lambda cuts: cuts, id="all", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_join_that_was_cut_at_a_task_is_finished_by_the_next(fleet: Fleet, whole: Run, chosen: Callable[[list[int]], list[int]]) -> None:
     """Every task after the first that writes; a cut at a task that is skipped is one at the task after it."""
     first = next(number for number, name in enumerate(whole.tasks, 1) if "Register the Dataplanes" in name)
     cuts = [number for number in whole.acting if number > first]
     assert len(cuts) > 5
+    cuts = chosen(cuts)
 
     def on(host: str) -> list[str]:
         return [interrupt_and_repair(fleet, host, task) for task in cuts[VICTIMS.index(host) :: len(VICTIMS)]]

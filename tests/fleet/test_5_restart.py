@@ -22,6 +22,8 @@ from tests.lab.host import Host
 from tests.lab.processes import wait_until
 from tests.lab.traffic import Answers, ask, outbounds, polling
 
+pytestmark = pytest.mark.load
+
 PAUSE = 0.01
 OVER = "/run/kuma-lab-over"
 
@@ -156,6 +158,7 @@ def test_killed_in_every_phase_it_goes_on(joined: Fleet) -> None:
     assert pid(host, "kuma-dp@vm4-cache") != before
 
 
+@pytest.mark.nightly
 def test_a_cover_with_a_bad_token_leaves_the_proxy_alone(joined: Fleet) -> None:
     fleet, host = joined, joined.host("vm2")
     before = pid(host, "kuma-dp@vm2")
@@ -185,6 +188,7 @@ def test_a_proxy_that_does_not_get_ready_is_put_back(joined: Fleet) -> None:
     fleet.wait_ready("vm3")
 
 
+@pytest.mark.nightly
 def test_a_cover_that_is_killed_while_the_proxy_drains(joined: Fleet) -> None:
     """The only case in which requests may fail: nobody is left to serve until the proxy is started again, at once."""
     fleet, host = joined, joined.host("vm5")

@@ -22,6 +22,8 @@ from tests.lab.load import Load, Profile, http2, keepalive, load, new, pooled, s
 from tests.lab.processes import wait_until
 from tests.lab.traffic import ask, outbounds
 
+pytestmark = pytest.mark.load
+
 CALLER, ONLY = "vm1", "vm2"
 ECHO_PORT = 18090
 DRAIN_TIME = 25
@@ -134,7 +136,7 @@ def check_restarted(result: dict[str, Any], strategy: str) -> None:
     "name",
     [
         pytest.param(ONLY, id="the only instance of a service"),
-        pytest.param(CALLER, id="the caller's own proxy"),
+        pytest.param(CALLER, id="the caller's own proxy", marks=pytest.mark.nightly),
     ],
 )
 def test_a_restart_under_cover_loses_no_request(solo: Fleet, name: str) -> None:
@@ -171,6 +173,7 @@ def test_a_restart_under_cover_loses_no_request(solo: Fleet, name: str) -> None:
     wait_until(lambda: f"{name}-cover" not in fleet.dataplanes(), 30, "the cover's Dataplane to go", interval=0.5)
 
 
+@pytest.mark.nightly
 def test_conversations_that_outlast_the_drain_are_counted(solo: Fleet) -> None:
     """Plain TCP cannot be told to go: the bound of the drain cuts it, once per side."""
     fleet = solo

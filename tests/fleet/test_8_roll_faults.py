@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.fleet.rolls import ALL, CALLER, WEB, Rolls
+from tests.fleet.rolls import ALL, ANOTHER_VERSION, CALLER, WEB, Rolls
 from tests.lab import archive, canary
 from tests.lab.ansible import Ansible, Run
 from tests.lab.processes import wait_until
 from tests.lab.traffic import polling
+
+pytestmark = pytest.mark.load
 
 PAIR = "vm2,vm3"
 # Nobody logs in for a while, and nobody who is logged in stays.
@@ -68,6 +70,7 @@ def frozen(rolls: Rolls) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.nightly
 def test_a_host_that_is_off_before_the_roll_is_named_and_counted(rolls: Rolls) -> None:
     before = rolls.processes()
     away = rolls.fleet.host("vm5")
@@ -130,6 +133,7 @@ def test_an_application_that_does_not_get_healthy_stops_the_roll(rolls: Rolls) -
     rolls.settle()
 
 
+@pytest.mark.nightly
 def test_a_hook_that_fails_keeps_the_host_as_it_is(rolls: Rolls) -> None:
     before = rolls.processes()
     run, _asked = rolls.roll("--limit", PAIR, extra={"kuma_dp_roll_before": hook(rolls, "exit 3", "vm2")})
@@ -152,6 +156,7 @@ def test_a_control_plane_that_goes_and_comes_back_pauses_the_roll(rolls: Rolls) 
     assert rolls.restarted(before) == PAIR.split(",")
 
 
+@pytest.mark.nightly
 def test_a_control_plane_that_stays_away_ends_the_roll_cleanly(rolls: Rolls) -> None:
     before = rolls.processes()
     with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
@@ -181,13 +186,12 @@ def frozen_after_the_first(rolls: Rolls) -> Iterator[dict[str, Run]]:
 @pytest.mark.parametrize(
     ("status", "limit", "wait"),
     [
-        # In the middle of the restart; where the first host is under way.
-        ("admitted", "vm2,vm3,vm4", 2),
-        ("done", "vm2,vm3,vm4", 0),
+        pytest.param("admitted", "vm2,vm3,vm4", 2, id="restart"),
+        # Where the first host is done and the second not begun.
+        pytest.param("done", "vm2,vm3,vm4", 0, id="between", marks=pytest.mark.nightly),
         # Nobody is left to restart: the roll waits for the cover to go.
-        ("done", "vm2", 3),
+        pytest.param("done", "vm2", 3, id="finish", marks=pytest.mark.nightly),
     ],
-    ids=["restart", "between", "finish"],
 )
 def test_a_controller_that_is_killed_is_continued_by_the_next_run(rolls: Rolls, status: str, limit: str, wait: float) -> None:
     before = rolls.processes()
@@ -236,6 +240,7 @@ def test_a_second_roll_is_refused_and_the_first_tells_nobody_a_token(rolls: Roll
     check_no_token(rolls, found["run"], told, began)
 
 
+@pytest.mark.nightly
 def test_a_fence_that_somebody_lifts_in_the_middle_does_no_harm(rolls: Rolls) -> None:
     def lifted() -> None:
         name = rolls.wait_until_one_is("admitted")
@@ -249,6 +254,7 @@ def test_a_fence_that_somebody_lifts_in_the_middle_does_no_harm(rolls: Rolls) ->
     rolls.settle()
 
 
+@pytest.mark.nightly
 def test_an_instance_that_is_lost_counts_against_the_budget(rolls: Rolls) -> None:
     """One of four may be out of traffic, and one is. The sick one itself may be restarted."""
     before = rolls.processes()
@@ -270,6 +276,7 @@ def test_an_instance_that_is_lost_counts_against_the_budget(rolls: Rolls) -> Non
     rolls.settle()
 
 
+@pytest.mark.nightly
 def test_an_instance_that_loses_power_in_the_middle_counts_although_the_control_plane_still_sees_it(rolls: Rolls) -> None:
     before = rolls.processes()
     # Long enough for the third to be asked again.
@@ -288,6 +295,7 @@ def test_an_instance_that_loses_power_in_the_middle_counts_although_the_control_
     check_finished_by_another_run(rolls, "vm3,vm4")
 
 
+@ANOTHER_VERSION
 def test_an_upgrade_whose_gate_fails_is_put_back(rolls: Rolls) -> None:
     """The new version runs, but the host does not serve with it: it goes back to what it ran with, and the roll ends."""
     newer = archive.newer()
@@ -311,6 +319,7 @@ def test_an_upgrade_whose_gate_fails_is_put_back(rolls: Rolls) -> None:
     check_finished_by_another_run(rolls, PAIR, kuma_dp_roll_force=False)
 
 
+@pytest.mark.nightly
 def test_what_an_operator_fenced_stays_fenced_and_ghosts_of_covers_go(rolls: Rolls) -> None:
     before = rolls.processes()
     dataplanes = rolls.fleet.dataplanes()
@@ -334,6 +343,7 @@ def test_what_an_operator_fenced_stays_fenced_and_ghosts_of_covers_go(rolls: Rol
     rolls.settle()
 
 
+@pytest.mark.nightly
 def test_a_drained_restart_of_the_only_instance_wants_a_word(rolls: Rolls) -> None:
     before = rolls.processes()
     drained = {"kuma_dp_roll_strategy": "drained"}

@@ -25,6 +25,8 @@ from tests.lab.processes import wait_until
 from tests.lab.recorder import Seen
 from tests.lab.traffic import ask, outbounds, polling
 
+pytestmark = [pytest.mark.nightly, pytest.mark.load]
+
 CALLER, DIRECT, REDIRECTED, PAIR, EDGE = "vm1", "vm2", "vm3", "vm4", "vm5"
 HOSTS = [CALLER, DIRECT, REDIRECTED, PAIR, EDGE]
 DATAPLANES = ["vm1", "vm2", "vm3", "vm4-cache", "vm4-orders", "vm5"]

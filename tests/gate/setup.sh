@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Usage: setup.sh main|lab|browser|galaxy|core-oldest|core-newest|debian13|all ...
+# Usage: setup.sh packages|main|lab|browser|galaxy|core-oldest|core-newest|debian13|all ...
 # Prepares what the other commands need and nothing that is there already. Safe to run several times at once.
 set -euo pipefail
 # shellcheck source=tests/gate/env.sh
@@ -117,6 +117,9 @@ need_core_newest() {
 
 setup() {
   case $1 in
+    packages)
+      locked packages need_packages "${BASE_PACKAGES[@]}" "${LAB_PACKAGES[@]}" "${BROWSER_PACKAGES[@]}" "${ROOTFS_PACKAGES[@]}"
+      ;;
     main)
       locked packages need_packages "${BASE_PACKAGES[@]}"
       locked venv-main need_venv main "$ROOT/tests/requirements.txt"
@@ -153,7 +156,7 @@ setup() {
       done
       ;;
     *)
-      echo "usage: $0 main|lab|browser|galaxy|core-oldest|core-newest|debian13|all ..." >&2
+      echo "usage: $0 packages|main|lab|browser|galaxy|core-oldest|core-newest|debian13|all ..." >&2
       return 2
       ;;
   esac

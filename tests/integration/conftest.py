@@ -9,7 +9,15 @@ import contextlib
 
 import pytest
 
+from tests.integration.playbooks import Playbooks
 from tests.unit.conftest import running
+
+
+@pytest.fixture(scope="session")
+def ansible_playbook(tmp_path_factory):
+    """``ansible_playbook(*arguments)`` runs the command and returns what a completed process is."""
+    with contextlib.closing(Playbooks(tmp_path_factory.mktemp("playbooks"))) as started:
+        yield started.run
 
 
 @pytest.fixture(scope="session")

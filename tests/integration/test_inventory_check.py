@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import re
-import subprocess
 import sys
 
 import pytest
@@ -23,7 +22,7 @@ REFUSED = "Nothing was asked and nothing was written."
 
 
 @pytest.fixture
-def play(tmp_path):
+def play(ansible_playbook, tmp_path):
     """``play(book, hosts, ...)`` runs a playbook over hosts that are this machine; ``play.asked()`` are the requests to the control plane."""
     with contextlib.closing(http_server.Server(lambda request: http_server.problem(403, "Access Denied"))) as server:
 
@@ -59,14 +58,8 @@ def play(tmp_path):
             if book_text:
                 path = tmp_path / "site.yml"
                 path.write_text(book_text)
-            return subprocess.run(
-                ["ansible-playbook", "-i", str(tmp_path / "inventory.json"), str(path), *arguments],
-                env={**os.environ, "ANSIBLE_NOCOLOR": "1", "KUMA_API_TOKEN": "none", "COLUMNS": "10000", **(environment or {})},
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=tmp_path,
-            )
+            variables = {"KUMA_API_TOKEN": "none", "COLUMNS": "10000", **(environment or {})}
+            return ansible_playbook("-i", tmp_path / "inventory.json", path, *arguments, environment=variables, cwd=tmp_path)
 
         run.directory = tmp_path
         run.asked = lambda: list(server.requests)

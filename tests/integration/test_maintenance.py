@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
 
 import pytest
 
@@ -19,7 +17,7 @@ PROXIES = {"web-1": ["web-1"], "web-2": ["two-a", "two-b"], "web-3": ["three"]}
 
 
 @pytest.fixture
-def fleet(control_plane, tmp_path):
+def fleet(control_plane, ansible_playbook, tmp_path):
     """Three hosts that cannot be connected to, with their Dataplanes in traffic; ``fleet(*arguments)`` runs the playbook."""
     inbound = {"port": 8080, "servicePort": 18080, "serviceAddress": "127.0.0.1", "tags": {"kuma.io/service": "web"}}
     names = [name for proxies in PROXIES.values() for name in proxies]
@@ -27,7 +25,6 @@ def fleet(control_plane, tmp_path):
         {"name": name, "networking": {"address": f"10.7.0.{index + 1}", "inbound": [inbound]}} for index, name in enumerate(names)
     ]
     run("dataplanes", control_plane.options(dataplanes=dataplanes, initial_state="Ready"))
-    certificate = pathlib.Path(control_plane.ca_file).read_text()
     inventory = tmp_path / "inventory.json"
     inventory.write_text(
         json.dumps(
@@ -45,7 +42,7 @@ def fleet(control_plane, tmp_path):
                                 "ansible_host": "192.0.2.1",
                                 "ansible_become": True,
                                 "kuma_dp_control_plane_url": control_plane.https_url,
-                                "kuma_dp_control_plane_ca": certificate,
+                                "kuma_dp_control_plane_ca": control_plane.ca_file,
                                 "kuma_dp_archive_cache": str(tmp_path / "cache"),
                             },
                         }
@@ -56,15 +53,15 @@ def fleet(control_plane, tmp_path):
     )
 
     def play(*arguments, **variables):
-        command = ["ansible-playbook", "-i", str(inventory), str(ROOT / "playbooks/maintenance.yml"), "-e", json.dumps(variables)]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "KUMA_API_TOKEN": control_plane.token}
-        return subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+        command = ["-i", inventory, ROOT / "playbooks/maintenance.yml", "-e", json.dumps(variables)]
+        return ansible_playbook(*command, *arguments, environment={"KUMA_API_TOKEN": control_plane.token})
 
     def fenced():
         found = run("dataplane_info", control_plane.options(names=names))["dataplanes"]
         return {item["name"]: item["dataplane"]["labels"] for item in found if item["fenced"]}
 
     play.fenced = fenced
+    play.certificate = pathlib.Path(control_plane.ca_file).read_text()
     yield play
     run("dataplanes", control_plane.options(dataplanes=dataplanes, state="absent"))
 
@@ -72,7 +69,8 @@ def fleet(control_plane, tmp_path):
 def test_hosts_leave_traffic_and_come_back(fleet):
     # No proxy is connected here, so that there is nobody left to serve in the eyes of the control plane.
     options = {"kuma_maintenance_force": True, "kuma_maintenance_reason": "Disk swap", "kuma_maintenance_duration": "2h"}
-    looked = fleet("--limit", "web-2,web-3,stranger", "--check", "--diff", kuma_maintenance="fenced", **options)
+    inline = {"kuma_dp_control_plane_ca": fleet.certificate, **options}
+    looked = fleet("--limit", "web-2,web-3,stranger", "--check", "--diff", kuma_maintenance="fenced", **inline)
     assert looked.returncode == 0, looked.stdout
     assert "out of traffic (3): three, two-a, two-b" in looked.stdout
     assert fleet.fenced() == {}

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
 
 import pytest
 
@@ -33,7 +31,7 @@ def dataplane(name, address, *services, outbound=None, labels=None):
 
 
 @pytest.fixture(scope="module")
-def fleet(control_plane, tmp_path_factory):
+def fleet(control_plane, ansible_playbook, tmp_path_factory):
     """Hosts that cannot be connected to, with Dataplanes as they are before the migration; ``fleet(*arguments)`` runs the playbook."""
     work = tmp_path_factory.mktemp("fleet")
     mtls = {"enabledBackend": "ca-1", "backends": [{"name": "ca-1", "type": "builtin"}]}
@@ -69,7 +67,7 @@ def fleet(control_plane, tmp_path_factory):
                                 "ansible_become": True,
                                 "kuma_dp_mesh": MESH,
                                 "kuma_dp_control_plane_url": control_plane.https_url,
-                                "kuma_dp_control_plane_ca": pathlib.Path(control_plane.ca_file).read_text(),
+                                "kuma_dp_control_plane_ca": control_plane.ca_file,
                                 "kuma_dp_archive_cache": str(work / "cache"),
                             },
                         }
@@ -80,12 +78,12 @@ def fleet(control_plane, tmp_path_factory):
     )
 
     def play(*arguments, **variables):
-        command = ["ansible-playbook", "-i", str(inventory), str(ROOT / "playbooks/migration_report.yml"), "-e", json.dumps(variables)]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "KUMA_API_TOKEN": control_plane.token}
-        done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+        command = ["-i", inventory, ROOT / "playbooks/migration_report.yml", "-e", json.dumps(variables)]
+        done = ansible_playbook(*command, *arguments, environment={"KUMA_API_TOKEN": control_plane.token})
         assert control_plane.token not in done.stdout + done.stderr
         return done
 
+    play.certificate = pathlib.Path(control_plane.ca_file).read_text()
     yield play
     run("dataplanes", control_plane.options(mesh=MESH, dataplanes=[{"name": item["name"]} for item in dataplanes], state="absent"))
 
@@ -125,26 +123,32 @@ def test_a_part_of_the_fleet(fleet, tmp_path):
     assert "upstream-port" not in found(report)
 
 
-def test_values_of_the_environment_are_not_told_by_a_verbose_run(fleet):
-    done = fleet("-vvv", kuma_dp_environment={"KUMA_DATAPLANE_RUNTIME_CONFIG_DIR": "geheim-7f3a"})
-    assert done.returncode == 0, done.stdout
-    assert "kuma_dp_environment.KUMA_DATAPLANE_RUNTIME_CONFIG_DIR" in done.stdout
-    assert "geheim-7f3a" not in done.stdout + done.stderr
-
-
 def test_nothing_is_written_in_check_mode(fleet, tmp_path):
     path = tmp_path / "report.json"
-    assert fleet("--check", kuma_migration_report_path=str(path)).returncode == 0
+    assert fleet("--check", kuma_migration_report_path=str(path), kuma_dp_control_plane_ca=fleet.certificate).returncode == 0
     assert not path.exists()
 
 
-def test_it_fails_on_request_after_the_report_is_written(fleet, tmp_path):
-    path = tmp_path / "report.json"
-    done = fleet(kuma_migration_report_path=str(path), kuma_migration_fail_on="silent")
+@pytest.fixture(scope="module")
+def failing(fleet, tmp_path_factory):
+    """``(a run that fails on request, its report)``, as verbose as a run gets and with a value that is nobody's business."""
+    path = tmp_path_factory.mktemp("failing") / "report.json"
+    secret = {"KUMA_DATAPLANE_RUNTIME_CONFIG_DIR": "geheim-7f3a"}
+    return fleet("-vvv", kuma_migration_report_path=str(path), kuma_migration_fail_on="silent", kuma_dp_environment=secret), path
+
+
+def test_it_fails_on_request_after_the_report_is_written(failing):
+    done, path = failing
     assert done.returncode != 0
     assert "findings about Kuma 3.0 are of the sort that fail_on (silent) names" in " ".join((done.stdout + done.stderr).split())
     assert json.loads(path.read_text())["counts"]["silent"] > 0
     assert "[breaks silently] protocol (4)" in done.stdout
+
+
+def test_values_of_the_environment_are_not_told_by_a_verbose_run(failing):
+    done, path = failing
+    assert "kuma_dp_environment.KUMA_DATAPLANE_RUNTIME_CONFIG_DIR" in done.stdout
+    assert "geheim-7f3a" not in done.stdout + done.stderr + path.read_text()
 
 
 @pytest.mark.parametrize(

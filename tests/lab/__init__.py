@@ -6,12 +6,7 @@
 
 from __future__ import annotations
 
-from tests.lab.fleet import Lab
+from tests.lab.fleet import Lab, claim, existing
 from tests.lab.settings import LabError, Settings
 
-__all__ = ["Lab", "LabError", "Settings", "leftovers"]
-
-
-def leftovers(lab_id: int | None = None) -> list[str]:
-    """What a lab left on this machine (hosts, mounts, bridge, cgroups, processes), one line each. Of LAB_ID by default."""
-    return Lab(Settings.from_environment() if lab_id is None else Settings(lab_id)).leftovers()
+__all__ = ["Lab", "LabError", "Settings", "claim", "existing"]

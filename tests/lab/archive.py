@@ -47,10 +47,14 @@ def kuma_bin() -> Path | None:
 
 def kuma_bin_next() -> Path | None:
     """The directory of the real Kuma that fleets of the real Kuma are upgraded to."""
-    found = _programs("KUMA_BIN_NEXT", "kuma-dp")
-    if kuma_bin() and not found:
-        raise LabError("with KUMA_BIN an upgrade needs KUMA_BIN_NEXT: a directory with the kuma-dp of another version")
-    return found
+    return _programs("KUMA_BIN_NEXT", "kuma-dp")
+
+
+def no_other_version() -> str:
+    """Why nothing can be upgraded; empty where it can."""
+    if kuma_bin() and not kuma_bin_next():
+        return "with KUMA_BIN an upgrade needs KUMA_BIN_NEXT: a directory with the kuma-dp of another version"
+    return ""
 
 
 def _programs(variable: str, *names: str) -> Path | None:
@@ -89,6 +93,8 @@ def version(directory: Path | None = None) -> str:
 
 def newer() -> Archive:
     """What the fleet is upgraded to: the stand-in with another number, or another real one."""
+    if problem := no_other_version():
+        raise LabError(problem)
     directory = kuma_bin_next()
     return build(version(directory), directory=directory) if directory else build(NEWER_DOUBLE_VERSION)
 

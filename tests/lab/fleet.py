@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -19,10 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.lab import cgroups, rootfs
+from tests.lab import cgroups, machine, occupied, rootfs
+from tests.lab.archive import kuma_bin
+from tests.lab.choice import first_free, locked
 from tests.lab.host import Host
 from tests.lab.processes import Process, command_lines, wait_until, with_environment
-from tests.lab.settings import STATE_ROOT, LabError, Settings, cache
+from tests.lab.settings import LABS, LabError, Settings, cache
 
 COMMANDS = {
     "debootstrap": "debootstrap",
@@ -35,16 +36,52 @@ COMMANDS = {
 MEMORY_PER_HOST = 1024**3
 
 
+@contextlib.contextmanager
+def claim(say: Callable[[str], None] = lambda text: None) -> Iterator[Lab]:
+    """The lab of LAB_ID, or the first free one, to be set up inside the `with` block; others cannot get it meanwhile.
+
+    What a dead process left of it is gone by then, and nothing else of this machine is in its way. Raises LabError when there is none.
+    """
+    _require()
+    wanted = Settings.wanted()
+    labs = [wanted] if wanted else [Settings(number) for number in LABS]
+    with contextlib.ExitStack() as stack:
+        yield Lab(stack.enter_context(first_free(labs, _objections, wait=wanted is not None)), say)
+
+
+def existing() -> list[Lab]:
+    """The labs of which anything is on this machine."""
+    return [lab for number in LABS if (lab := Lab(Settings(number))).leftovers()]
+
+
+def _require() -> None:
+    if os.geteuid() != 0:
+        raise LabError("the lab needs root: it mounts file systems and boots containers")
+    missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command)})
+    if missing:
+        raise LabError(f"commands are missing; run: apt-get install -y {' '.join(missing)}")
+
+
+def _objections(settings: Settings) -> list[str]:
+    lab = Lab(settings)
+    holder = lab.holder()
+    if holder:
+        return [holder]
+    try:
+        # First: what a dead process left of this lab uses the same addresses and ports.
+        lab.clear()
+    except (LabError, TimeoutError) as error:
+        return [f"what is left of an earlier one cannot be removed: {error}"]
+    return occupied.conflicts(settings, machine.look(), kuma_bin() is not None, machine.process)
+
+
 class Lab:
     """The hosts of one LAB_ID. All state is on disk, so that `down` works in another process and after a crash."""
 
-    def __init__(self, settings: Settings | None = None, say: Callable[[str], None] = lambda text: None) -> None:
-        self.settings = settings or Settings.from_environment()
+    def __init__(self, settings: Settings, say: Callable[[str], None] = lambda text: None) -> None:
+        self.settings = settings
         self.say = say
-        self.hosts: list[Host] = []
-        with contextlib.suppress(FileNotFoundError):
-            recorded = json.loads((self.settings.state / "lab.json").read_text())
-            self.hosts = [Host(self.settings, item["index"], item["name"]) for item in recorded["hosts"]]
+        self.hosts = self._recorded_hosts()
 
     def __getitem__(self, name: str) -> Host:
         for host in self.hosts:
@@ -57,34 +94,36 @@ class Lab:
         return self.settings.state
 
     def up(self, names: int | Sequence[str], owned: bool = False) -> None:
-        """Boot hosts named by the caller, or vm1 to vmN.
+        """Boot hosts named by the caller, or vm1 to vmN. Only for whoever has claimed the lab.
 
-        An owned lab belongs to this process: when it has died, the next `up` clears away what it left. A lab that is up
-        otherwise is an error, nothing of it is touched.
+        An owned lab belongs to this process: when it has died, the next claim clears away what it left.
         """
         if isinstance(names, int):
             names = [f"vm{index}" for index in range(1, names + 1)]
-        if os.geteuid() != 0:
-            raise LabError("the lab needs root: it mounts file systems and boots containers")
-        missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command)})
-        if missing:
-            raise LabError(f"commands are missing; run: apt-get install -y {' '.join(missing)}")
-        with self._locked():
-            self._refuse_when_in_use()
-            self._down()
-            base = rootfs.ensure(self.say)
-            started = time.monotonic()
-            try:
-                self._up(base, names, owned)
-            except BaseException:
-                self._down()
-                raise
-            self.say(f"{len(self.hosts)} hosts up in {time.monotonic() - started:.1f} s")
+        base = rootfs.ensure(self.say)
+        started = time.monotonic()
+        try:
+            self._up(base, names, owned)
+        except BaseException:
+            self.clear()
+            raise
+        self.say(f"lab {self.settings.lab_id}: {len(self.hosts)} hosts up in {time.monotonic() - started:.1f} s")
 
     def down(self) -> None:
         """Remove everything that belongs to this LAB_ID, whoever started it. Harmless when there is nothing."""
-        with self._locked():
-            self._down()
+        with locked(self.settings):
+            self.clear()
+
+    def release(self) -> list[str]:
+        """Remove it, unless it is somebody else's: one that could not be set up may be claimed by another process already.
+
+        Returns what is left all the same, looked for before anybody else can get the lab.
+        """
+        with locked(self.settings):
+            if self.owner != Process.of(os.getpid()) and self.holder():
+                return []
+            self.clear()
+            return self.leftovers()
 
     def track(self, pid: int, what: str) -> None:
         """Remember a process outside the hosts, so that `down` ends it even after a crash of whoever started it."""
@@ -119,23 +158,31 @@ class Lab:
         found += [f"directory {path}" for path in (settings.state, *self._nspawn_paths()) if path.exists()]
         return found
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        STATE_ROOT.mkdir(mode=0o755, exist_ok=True)
-        with self.settings.lock.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    @property
+    def owner(self) -> Process | None:
+        """The running process that the lab belongs to. None for one that stays until it is taken down, and for what a dead process left."""
+        owner = self._recorded()["owner"]
+        process = Process(owner["pid"], owner["started"]) if owner else None
+        return process if process and process.alive else None
 
-    def _refuse_when_in_use(self) -> None:
+    def holder(self) -> str | None:
+        """Why nobody else may have this lab, for people; None when nothing runs in it that anybody still wants."""
+        if self.owner:
+            return f"it belongs to the running process {self.owner.pid}"
+        stays, hosts = self._recorded()["owner"] is None, self._recorded_hosts()
+        if stays and any(cgroups.processes(path) for host in hosts for path in cgroups.paths(host.cgroup)):
+            return f"it is up until somebody takes it down with `LAB_ID={self.settings.lab_id} make lab-down`"
+        return None
+
+    def _recorded(self) -> dict[str, Any]:
         try:
-            recorded = json.loads((self.state / "lab.json").read_text())
+            recorded: dict[str, Any] = json.loads((self.state / "lab.json").read_text())
         except FileNotFoundError:
-            return
-        owner = recorded["owner"]
-        if owner is None and any(cgroups.processes(path) for host in self.hosts for path in cgroups.paths(host.cgroup)):
-            raise LabError(f"lab {self.settings.lab_id} is up already: `make lab-down` first, or set LAB_ID to another number")
-        if owner is not None and owner["pid"] != os.getpid() and Process(owner["pid"], owner["started"]).alive:
-            raise LabError(f"lab {self.settings.lab_id} belongs to the running process {owner['pid']}; set LAB_ID to another number")
+            return {"owner": None, "hosts": []}
+        return recorded
+
+    def _recorded_hosts(self) -> list[Host]:
+        return [Host(self.settings, item["index"], item["name"]) for item in self._recorded()["hosts"]]
 
     def _up(self, base: Path, names: Sequence[str], owned: bool) -> None:
         settings = self.settings
@@ -143,7 +190,9 @@ class Lab:
         self.hosts = [Host(settings, index, name) for index, name in enumerate(names, 1)]
         owner = Process.of(os.getpid()).as_json() if owned else None
         recorded = {"owner": owner, "hosts": [{"index": host.index, "name": host.name} for host in self.hosts]}
-        (self.state / "lab.json").write_text(json.dumps(recorded))
+        new = self.state / "lab.json.new"
+        new.write_text(json.dumps(recorded))
+        new.replace(self.state / "lab.json")  # others read it at any time
         self._keys()
         disk = self._disk(len(names))
         _run("ip", "link", "add", settings.bridge, "type", "bridge")
@@ -190,7 +239,8 @@ class Lab:
     def _disk_in_cache(self) -> Path:
         return cache() / f"lab-{self.settings.lab_id}"
 
-    def _down(self) -> None:
+    def clear(self) -> None:
+        """Remove everything that belongs to this LAB_ID. Only for whoever holds its lock."""
         for process, _what in self._tracked():
             process.end(patience=15)
         for group in cgroups.existing(f"meshfleet-{self.settings.machine_prefix}"):

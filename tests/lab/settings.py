@@ -6,12 +6,24 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 STATE_ROOT = Path("/run/meshfleet-kuma-lab")
 LABS = range(10)
+# What listens on this machine for a lab, by Kuma's usual port. Complete, because Settings.port knows no other.
+PORTS = {
+    5676: "monitoring assignments",
+    5678: "the dp-server",
+    5680: "diagnostics of the control plane",
+    5681: "the API over HTTP",
+    5682: "the API over HTTPS",
+    5683: "other control planes",
+    5690: "the recorder",
+    5692: "Postgres",
+}
 
 
 class LabError(Exception):
@@ -38,9 +50,12 @@ class Settings:
     lab_id: int
 
     @classmethod
-    def from_environment(cls) -> Settings:
-        text = os.environ.get("LAB_ID", "0")
-        if not text.isdigit() or int(text) not in LABS:
+    def wanted(cls) -> Settings | None:
+        """The lab that LAB_ID names. None without it: then whoever asks has to find one."""
+        text = os.environ.get("LAB_ID")
+        if not text:
+            return None
+        if text not in map(str, LABS):
             raise LabError(f"LAB_ID is {text!r}; it must be a number from 0 to {LABS[-1]}")
         return cls(int(text))
 
@@ -57,12 +72,19 @@ class Settings:
         return f"br-kuma{self.lab_id}"
 
     @property
+    def network(self) -> ipaddress.IPv4Network:
+        """All addresses of the lab."""
+        return ipaddress.IPv4Network(f"10.{77 + self.lab_id}.0.0/16")
+
+    @property
     def controller_address(self) -> str:
         """This machine, as the hosts of the lab reach it."""
         return f"10.{77 + self.lab_id}.0.1"
 
     def port(self, base: int) -> int:
         """Kuma's usual port, moved for every lab but the first: the real control plane listens on all addresses."""
+        if base not in PORTS:
+            raise ValueError(f"port {base} is not in PORTS, so nobody would notice that it is taken")
         return base + 100 * self.lab_id
 
     def address(self, index: int) -> str:

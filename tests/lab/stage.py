@@ -18,8 +18,9 @@ import yaml
 
 from tests.lab import archive, certificates, control_plane
 from tests.lab.ansible import Ansible
-from tests.lab.fleet import Lab
+from tests.lab.fleet import Lab, claim
 from tests.lab.recorder import Recorder
+from tests.lab.settings import LabError
 
 
 @dataclass
@@ -65,12 +66,15 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(names: int | Sequence[str], say: Callable[[str], None] = lambda text: None) -> Iterator[Stage]:
-    """Set the stage and clear it away again, also after an error, Ctrl-C or a polite kill."""
-    lab = Lab(say=say)
+    """Set the stage in the lab of LAB_ID or the first free one; clear it away again, also after an error, Ctrl-C or a polite kill.
+
+    Raises LabError when something of it is left on this machine at the end.
+    """
     with _exit_on_signals(), contextlib.ExitStack() as stack:
         package = archive.build()
-        stack.callback(_down, lab)
-        lab.up(names, owned=True)
+        with claim(say) as lab:
+            stack.callback(_down, lab)
+            lab.up(names, owned=True)
         served = control_plane.start(lab)
         say(f"control plane at {served.url}")
         certificate = certificates.self_signed(lab.state, "recorder", lab.settings.controller_address)
@@ -86,10 +90,12 @@ def _down(lab: Lab) -> None:
     # A second Ctrl-C must not leave mounts behind.
     previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        lab.down()
+        left = lab.release()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if left:
+        raise LabError(f"left behind: {'; '.join(left)}")
 
 
 @contextlib.contextmanager

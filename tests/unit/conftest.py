@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
 from tests.unit.http_server import Answer, Server
 from tests.unit.roll_controller import _short_waits, make_mesh, rolling
+from tests.unit.template_renderer import Renderer
 
 # Fixtures of the tests of rolls.
 __all__ = ["_short_waits", "make_mesh", "rolling"]
@@ -44,7 +45,7 @@ class ControlPlane:
 
 @contextlib.contextmanager
 def running(version, work_dir):
-    """A double on free ports, stopped at the end."""
+    """A double on free ports, killed at the end."""
     command = [sys.executable, "-m", "tests.double.kuma_cp", "--emulate", version, "--work-dir", str(work_dir)]
     command += [f"--{name}=0" for name in ("api-port", "api-tls-port", "dp-port")] + ["--log-level=WARNING"]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
@@ -59,7 +60,8 @@ def running(version, work_dir):
             token = pathlib.Path(ready["admin_token_file"]).read_text().strip()
             yield ControlPlane(ready["url"], ready["https_url"], token, ready["ca_file"], version)
         finally:
-            process.terminate()
+            # Nothing of it is kept, and for open connections it would wait.
+            process.kill()
             process.wait(timeout=30)
             process.stdout.close()
 
@@ -94,6 +96,14 @@ def control_plane(_doubles):
 def control_plane_of(_doubles):
     """``control_plane_of(version)``: one of each version, shared by all tests."""
     return _doubles
+
+
+@pytest.fixture(scope="session")
+def renderer():
+    """Renders templates of roles; its process takes more than a second to start."""
+    started = Renderer()
+    yield started
+    started.close()
 
 
 @pytest.fixture

@@ -71,6 +71,8 @@ class Server:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 20
+            # Head and body of an answer leave together: apart, the body waits 40 ms for the acknowledgement of the head.
+            wbufsize = -1
 
             def log_message(self, *args):
                 pass

@@ -9,7 +9,7 @@ import ast
 import functools
 import pathlib
 
-import yaml
+from tests.unit import parsed
 
 MODULES = pathlib.Path(__file__).parents[2] / "plugins/modules"
 
@@ -33,7 +33,7 @@ def documented(module):
     """RETURN of a module, parsed."""
     for node in ast.parse((MODULES / f"{module}.py").read_text()).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "RETURN":
-            return yaml.safe_load(ast.literal_eval(node.value)) or {}
+            return parsed.text(ast.literal_eval(node.value)) or {}
     raise AssertionError(f"{module} has no RETURN")
 
 

@@ -36,10 +36,10 @@ def make_mesh(control_plane):
 
 @pytest.fixture
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(_roll_run, "POLL", 0.05)
-    monkeypatch.setattr(_roll_run, "LEAST_AGE", 0.1)
-    monkeypatch.setattr(_roll_finish, "COVERS_LEAVE", 0.5)
-    monkeypatch.setattr(_roll_host, "RECOVERY", 0.5)
+    monkeypatch.setattr(_roll_run, "POLL", 0.01)
+    monkeypatch.setattr(_roll_run, "LEAST_AGE", 0.02)
+    monkeypatch.setattr(_roll_finish, "COVERS_LEAVE", 0.2)
+    monkeypatch.setattr(_roll_host, "RECOVERY", 0.2)
     monkeypatch.setattr(_roll_host, "IN_TRAFFIC", 1.0)
 
 

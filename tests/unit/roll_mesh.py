@@ -25,7 +25,7 @@ class Proxy:
     """A kuma-dp as the control plane sees it: one connection, and a report that it is healthy."""
 
     def __init__(self, address, name, mesh, token, version, dataplane=None):
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self.connection = http.client.HTTPSConnection(*address, context=context, timeout=20)
         self.connection.putrequest("POST", "/proxy-stream")
@@ -76,6 +76,7 @@ class Way:
         self.seen = []
         self.before = lambda request: None
         self.lock = threading.Lock()
+        self.own, self.connections = threading.local(), []
         self.server = Server(self.handle)
         self.url = self.server.url
 
@@ -88,14 +89,19 @@ class Way:
         for (method, part), answer in self.refuse.items():
             if request.method == method and part in request.target:
                 return answer
-        connection = http.client.HTTPConnection(self.target.hostname, self.target.port, timeout=20)
-        try:
-            kept = {name: value for name, value in request.headers.items() if name.lower() in ("authorization", "content-type", "accept")}
-            connection.request(request.method, request.target, request.body or None, kept)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.read(), answer.headers.get("Content-Type"))
-        finally:
-            connection.close()
+        connection = self.connection()
+        kept = {name: value for name, value in request.headers.items() if name.lower() in ("authorization", "content-type", "accept")}
+        connection.request(request.method, request.target, request.body or None, kept)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(), answer.headers.get("Content-Type"))
+
+    def connection(self):
+        """One for each connection of a client, which has a thread of its own."""
+        if not hasattr(self.own, "connection"):
+            self.own.connection = http.client.HTTPConnection(self.target.hostname, self.target.port, timeout=20)
+            with self.lock:
+                self.connections.append(self.own.connection)
+        return self.own.connection
 
     def count(self, method, part):
         with self.lock:
@@ -103,6 +109,8 @@ class Way:
 
     def close(self):
         self.server.close()
+        for connection in self.connections:
+            connection.close()
 
 
 class Mesh:

@@ -43,6 +43,26 @@ class Renderer:
         self.process.stdout.close()
 
 
+def compile_once():
+    """The same few templates are rendered hundreds of times, and to compile them takes most of the time."""
+    from ansible._internal._templating._jinja_bits import _TemplateCompileContext
+    from jinja2 import Environment
+
+    compiled, compile_anew = {}, Environment.compile
+
+    def compile_or_take(environment, source, *arguments, **named):
+        if not isinstance(source, str):
+            return compile_anew(environment, source, *arguments, **named)
+        context = _TemplateCompileContext.current(optional=True)
+        # There is a lexer for each set of marks and treatments of white space.
+        key = (str(source), environment.lexer, context and context.escape_backslashes, arguments, tuple(sorted(named.items())))
+        if key not in compiled:
+            compiled[key] = compile_anew(environment, source, *arguments, **named)
+        return compiled[key]
+
+    Environment.compile = compile_or_take
+
+
 def main():
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
@@ -56,6 +76,7 @@ def main():
         return trust_as_template(value) if isinstance(value, str) else value
 
     init_plugin_loader()
+    compile_once()
     for line in sys.stdin:
         request = json.loads(line)
         derived = trusted(request.get("derived", {}))

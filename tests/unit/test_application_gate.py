@@ -22,7 +22,7 @@ __all__ = ["systemd"]
 
 
 def gate(port, **more):
-    return {"proxy": "web-1", "service": "web", "port": port, "path": "/healthz", "timeout": 0.3, "interval": 0.01, **more}
+    return {"proxy": "web-1", "service": "web", "port": port, "path": "/healthz", "timeout": 0.1, "interval": 0.01, **more}
 
 
 def plain(**more):
@@ -82,7 +82,7 @@ def test_a_gate_opens_with_the_first_good_answer_in_time_and_never_later(answers
 
 def test_an_application_that_comes_up_in_time_opens_its_gate(serve):
     server = serve(Answer(503), Answer(500), Answer(200))
-    assert _application_gate.closed([plain(port=server.port)]) == []
+    assert _application_gate.closed([plain(port=server.port, timeout=30)]) == []
     assert [request.path for request in server.requests] == ["/healthz"] * 3
 
 
@@ -91,7 +91,7 @@ def test_one_that_does_not_is_named_with_what_it_answers(serve, answer):
     server = serve(answer)
     (problem,) = _application_gate.closed([plain(port=server.port)])
     assert problem.startswith(f"the application behind web answers http://127.0.0.1:{server.port}/healthz with ")
-    assert problem.endswith(" after 0.3 s, expected status 200")
+    assert problem.endswith(" after 0.1 s, expected status 200")
 
 
 def test_nobody_listening_is_a_closed_gate():
@@ -105,7 +105,7 @@ def test_a_restart_fails_with_its_application_and_the_next_proxy_is_not_begun(sy
     assert result["failed"]
     assert "web-1 failed: the application behind web answers" in result["msg"]
     assert [(item["outcome"], item["served_by"]) for item in result["results"]] == [("failed", "main"), ("untouched", "main")]
-    served = restart(wish(), gates=[gate(serve(Answer(204)).port, status=[200, 204])])
+    served = restart(wish(), gates=[gate(serve(Answer(204)).port, status=[200, 204], timeout=30)])
     assert [item["outcome"] for item in served["results"]] == ["restarted"]
 
 
@@ -135,11 +135,11 @@ def service(monkeypatch):
 
 def test_a_start_waits_for_the_application_also_when_the_proxy_runs_already(service, serve):
     server = serve(Answer(503), Answer(200), Answer(500))
-    assert service(state="started", gates=[gate(server.port)])["results"] == [{"name": "web-1", "actions": ["started"]}]
+    assert service(state="started", gates=[gate(server.port, timeout=30)])["results"] == [{"name": "web-1", "actions": ["started"]}]
     assert len(server.requests) == 2
     again = service(state="started", gates=[gate(server.port)])
     assert again["failed"]
-    assert again["msg"].endswith("with 500 after 0.3 s, expected status 200")
+    assert again["msg"].endswith("with 500 after 0.1 s, expected status 200")
 
 
 def test_a_drained_restart_waits_for_the_application_and_a_stop_and_a_check_do_not(service, serve):

@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import stat
-import time
 from unittest import mock
 
 import pytest
@@ -152,7 +151,6 @@ def test_the_wrong_version_is_waited_for_and_then_told_with_the_journal(world):
 
 def test_one_that_keeps_ending_is_not_waited_for(world):
     world.version = "2.14.4"
-    started = time.monotonic()
 
     def crashing(command, run=world.run):
         world.crashes += command[1] == "show"
@@ -162,7 +160,7 @@ def test_one_that_keeps_ending_is_not_waited_for(world):
     result = serve_it(world, timeout=600)
     assert result["failed"]
     assert "does not keep running" in result["msg"]
-    assert time.monotonic() - started < 300
+    assert world.crashes < 10, "looked at for as long as it was waited for"
 
 
 def test_one_that_was_left_open_is_closed(world):

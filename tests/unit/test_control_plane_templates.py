@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane_check
-from tests.unit.template_renderer import Renderer
+from tests.examples import examples
+from tests.unit import parsed
 from tests.unit.test_proxy_templates import directives
 
 ROLE = pathlib.Path(__file__).parents[2] / "roles/kuma_cp"
-DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+DEFAULTS = parsed.file(ROLE / "defaults/main.yml")
+SPECS = parsed.file(ROLE / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
 POSTGRES = {
     "kuma_cp_store": "postgres",
@@ -35,10 +36,10 @@ renderers = []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _renderer():
-    renderers.append(Renderer())
+def _renderer(renderer):
+    renderers.append(renderer)
     yield
-    renderers.pop().close()
+    renderers.pop()
 
 
 def render(template, **variables):
@@ -128,7 +129,7 @@ def test_the_plan_is_not_told_the_values_of_the_environment():
     assert problem == "cp: kuma_cp_environment has a line break or a control character in KUMA_B, expected one line"
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=30))
 def test_every_printable_password_gets_to_kuma_cp_as_it_is(password):
     (secret,) = [

@@ -180,7 +180,7 @@ def admin(request, tmp_path):
     path = str(tmp_path / "admin.sock")
     server = UnixServer(path, Handler) if request.param == "unix" else http.server.HTTPServer(("127.0.0.1", 0), Handler)
     with server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             if request.param == "unix":

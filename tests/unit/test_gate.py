@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pathlib
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _intent
+from tests.unit import parsed
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = sorted(path for path in (ROOT / "plugins/modules").glob("*.py") if path.name != "__init__.py")
@@ -27,6 +29,7 @@ def tracked(*patterns):
     return [path for path in (ROOT / name for name in listed.split("\0") if name) if path.is_file()]
 
 
+@functools.cache
 def documents(path):
     """DOCUMENTATION, EXAMPLES and RETURN of a plugin, parsed; those that it does not have are missing."""
     strings = {
@@ -34,7 +37,7 @@ def documents(path):
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant)
     }
-    return {name: yaml.safe_load(strings[name]) for name in ("DOCUMENTATION", "EXAMPLES", "RETURN") if name in strings}
+    return {name: parsed.text(strings[name]) for name in ("DOCUMENTATION", "EXAMPLES", "RETURN") if name in strings}
 
 
 def fragments(path):
@@ -43,7 +46,7 @@ def fragments(path):
 
 def entries_of(role):
     """``{entry point: its options}`` of a role."""
-    entries = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    entries = parsed.file(role / "meta/argument_specs.yml")["argument_specs"]
     return {name: entry.get("options", {}) for name, entry in entries.items()}
 
 
@@ -79,7 +82,7 @@ def test_a_filter_documents_itself(path):
 @pytest.mark.parametrize("role", **named(ROLES))
 def test_the_defaults_of_a_role_are_its_documented_options(role):
     options = options_of(role)
-    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+    defaults = parsed.file(role / "defaults/main.yml")
     assert set(defaults) <= set(options), "every default is a documented option"
     missing = [name for name in options if name not in defaults and not options[name].get("required")]
     assert not missing, "every option is required or has a default, an empty one if need be"
@@ -100,7 +103,7 @@ def test_the_readme_of_a_role_says_of_every_option_what_its_documentation_says(r
     }
     options = options_of(role)
     assert set(rows) == {name for name in options if name.startswith(role.name + "_")}
-    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+    defaults = parsed.file(role / "defaults/main.yml")
     for name, (default, meaning) in rows.items():
         said = re.sub(r"C\((.*?)\)", r"`\1`", " ".join(line.strip() for line in options[name]["description"]))
         # One of the two may go on: with the choices, or with what the README has in a table of its own.

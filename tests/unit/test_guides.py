@@ -15,6 +15,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshfleet.kuma.plugins.doc_fragments import api
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane_check, _intent, _transparent, _zone
+from tests.unit.parsed import file as parsed_file
 from tests.unit.test_fleet import host, problems_of
 from tests.unit.test_gate import FILTERS, MODULES, ROLES, ROOT, documents, named
 
@@ -24,11 +25,11 @@ PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 OPTIONS = {
     name: {"type": option.get("type", "str"), **{key: option[key] for key in ("elements", "choices") if key in option}}
     for role in ROLES
-    for entry in yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"].values()
+    for entry in parsed_file(role / "meta/argument_specs.yml")["argument_specs"].values()
     for name, option in entry["options"].items()
 }
 API_OPTIONS = yaml.safe_load(api.ModuleDocFragment.DOCUMENTATION)["options"]
-DEFAULTS = {name: value for role in ROLES for name, value in yaml.safe_load((role / "defaults/main.yml").read_text()).items()}
+DEFAULTS = {name: value for role in ROLES for name, value in parsed_file(role / "defaults/main.yml").items()}
 # Roles and the longest first, for the variables of one may begin with the name of another.
 PREFIXES = sorted((role.name + "_" for role in ROLES), key=len, reverse=True)
 
@@ -47,7 +48,7 @@ def parsed(path):
     """What is YAML among the blocks of a page; inventories that are indented name variables."""
     for language, body in blocks(path):
         if language == "yaml" or (not language and re.match(r"\s*([\w-]+:\s+)?kuma_\w+:", body)):
-            yield from yaml.safe_load_all(body)
+            yield from yaml.load_all(body, Loader=yaml.CSafeLoader)
 
 
 def scopes(value):

@@ -167,7 +167,7 @@ def test_a_connection_that_the_server_gives_up_is_replaced(told: bool) -> None:
             if close:
                 return
 
-    result = run(close_third, rate=20.0)["x"]
+    result = run(close_third, 5, rate=20.0)["x"]
     assert result.failures == []
     assert result.opened == 2
 
@@ -183,7 +183,7 @@ def test_a_tcp_connection_that_is_cut_fails(answered: bool) -> None:
             if number == 3:
                 return
 
-    result = run(cut_third, kind="tcp", path="line", rate=20.0)["x"]
+    result = run(cut_third, 5, kind="tcp", path="line", rate=20.0)["x"]
     assert len(result.failures) == 1
     assert result.opened == 2
 

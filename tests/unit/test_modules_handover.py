@@ -109,13 +109,19 @@ def test_one_that_is_never_deleted_is_a_failure_unless_its_proxy_is_connected(mo
         Held(monkeypatch, overview(), ConnectionFailed("away", "gone", kind="connection")).hand_over()
 
 
+@pytest.fixture
+def _looks_often(monkeypatch):
+    monkeypatch.setattr(_handover, "INTERVAL", 0.05)
+
+
+@pytest.mark.usefixtures("_looks_often")
 def test_the_module_waits_for_the_deletion(control_plane):
     api = control_plane.options()
     run("dataplanes", {**api, "dataplanes": [WEB], "initial_state": "Ready"})
     assert run("dataplane_handover", {**api, "dataplane": WEB}, check=True)["action"] == "kept"
 
     url, token = f"{control_plane.url}/meshes/default/dataplanes/handed-1", f"Bearer {control_plane.token}"
-    thread = threading.Timer(0.5, lambda: requests.delete(url, headers={"Authorization": token}, timeout=10))
+    thread = threading.Timer(0.2, lambda: requests.delete(url, headers={"Authorization": token}, timeout=10))
     thread.start()
     result = run("dataplane_handover", {**api, "dataplane": WEB, "wait_timeout": 30})
     thread.join()
@@ -125,10 +131,11 @@ def test_the_module_waits_for_the_deletion(control_plane):
     run("dataplanes", {**api, "dataplanes": [WEB], "state": "absent"})
 
 
+@pytest.mark.usefixtures("_looks_often")
 def test_what_the_module_cannot_do_is_said(control_plane):
     api = control_plane.options()
     bad = {**WEB, "networking": {**WEB["networking"], "adress": "x"}}
     assert "adress" in run("dataplane_handover", {**api, "dataplane": bad})["msg"]
     run("dataplanes", {**api, "dataplanes": [WEB]})
-    assert "is still registered 0.5 s after" in run("dataplane_handover", {**api, "dataplane": WEB, "wait_timeout": 0.5})["msg"]
+    assert "is still registered 0.2 s after" in run("dataplane_handover", {**api, "dataplane": WEB, "wait_timeout": 0.2})["msg"]
     run("dataplanes", {**api, "dataplanes": [WEB], "state": "absent"})

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.action import rollout
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _host, _intent, _names, _proxy, _restart_files
-from tests.unit import module_runner
+from tests.unit import module_runner, parsed
 from tests.unit.http_server import answer_json
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -91,9 +92,10 @@ BASE = {
 }
 
 
+@functools.cache
 def documented(module):
     source = (ROOT / f"plugins/modules/{module}.py").read_text()
-    return yaml.safe_load(source.split('DOCUMENTATION = r"""', 1)[1].split('"""', 1)[0])
+    return parsed.text(source.split('DOCUMENTATION = r"""', 1)[1].split('"""', 1)[0])
 
 
 def places(options, prefix=""):

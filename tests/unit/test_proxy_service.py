@@ -151,7 +151,7 @@ class Ready(http.server.BaseHTTPRequestHandler):
 def test_readiness_is_polled_until_it_is_there():
     Ready.asked = 0
     with http.server.HTTPServer(("127.0.0.1", 0), Ready) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             assert not _service.wait_ready("127.0.0.1", server.server_port, 0)

@@ -18,22 +18,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _proxy
-from tests.unit.template_renderer import Renderer
+from tests.examples import examples
+from tests.unit import parsed
 
 ROLE = pathlib.Path(__file__).parents[2] / "roles/kuma_dp"
-DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-VARS = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+DEFAULTS = parsed.file(ROLE / "defaults/main.yml")
+VARS = parsed.file(ROLE / "vars/main.yml")
 RESTART = {key: value for key, value in VARS.items() if key.startswith(("kuma_dp_restart_", "kuma_dp_cover_", "kuma_dp_sysctl_"))}
-SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
+SPECS = parsed.file(ROLE / "meta/argument_specs.yml")["argument_specs"]
 renderers = []
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _renderer():
-    renderers.append(Renderer())
+def _renderer(renderer):
+    renderers.append(renderer)
     yield
-    renderers.pop().close()
+    renderers.pop()
 
 
 def proxy(name="web-1", **changes):
@@ -217,7 +218,7 @@ TEXT = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size
 
 
 @given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True), TEXT, max_size=4))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_variables_of_the_user_arrive_as_they_are_and_in_order(values):
     text = render("kuma-dp.env.j2", kuma_dp_environment=values)
     lines = [line for line in text.splitlines() if not line.startswith("#")]
@@ -244,7 +245,7 @@ SERVICES = st.lists(
 
 
 @given(SERVICES, st.randoms())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_outbounds_are_the_same_in_any_order_and_can_be_sourced(services, random):
     outbounds = [{"service": service, "address": "127.0.0.1", "port": port} for service, port in services]
     shuffled = random.sample(outbounds, len(outbounds))

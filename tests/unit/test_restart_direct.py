@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart, _restart_files, _restart_steps, _restart_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._envoy import Certificates
+from tests.examples import examples
 from tests.unit.restart_world import BOUND, ENDPOINTS, NEVER, REQUEST, Vm
 
 KILLS = st.frozensets(st.integers(1, 250), max_size=6)
@@ -69,7 +70,7 @@ class DirectVm(Vm):
 
 
 @given(KILLS, st.sampled_from([0.3, 3.0]), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_trap_34_a_direct_proxy_is_started_when_its_name_is_free_and_its_cover_serves_until_then(kills, idle_after, reshaped):
     vm = DirectVm(kills=kills, idle_after=idle_after, reshaped=reshaped)
     state = vm.restart()

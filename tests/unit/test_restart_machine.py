@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_machine, _restart_steps, _restart_stop
+from tests.examples import examples
 from tests.unit.restart_world import NEVER, REQUEST, Hangs, Vm, _World
 
 KILLS = st.frozensets(st.integers(1, 250), max_size=6)
@@ -47,7 +48,7 @@ def test_a_drained_restart_starts_no_cover():
 
 
 @given(KILLS, st.sampled_from([0.3, 3.0, NEVER]))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_killed_anywhere_it_goes_on_and_ends_well(kills, idle_after):
     vm = Vm(kills=kills, idle_after=idle_after)
     state = vm.restart()
@@ -60,7 +61,7 @@ def test_killed_anywhere_it_goes_on_and_ends_well(kills, idle_after):
 
 
 @given(KILLS, st.sampled_from([1.0, NEVER]), st.sampled_from([1.0, NEVER]), st.sampled_from([1.0, NEVER]), st.booleans(), st.floats(0, 60))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_whatever_does_not_get_ready_somebody_serves(kills, cover_takes, target_takes, good_takes, knows_good, away):
     vm = Vm(
         kills=kills,
@@ -91,7 +92,7 @@ def test_whatever_does_not_get_ready_somebody_serves(kills, cover_takes, target_
 
 
 @given(KILLS, st.sampled_from(STAGES), st.sampled_from(["cover_dies_in", "main_dies_in"]), st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_side_that_dies_leaves_the_proxy_running_in_the_end(kills, stage, side, covered):
     vm = (Vm if covered else drained)(kills=kills, **{side: stage})
     state = vm.restart()
@@ -108,7 +109,7 @@ BUSY = st.frozensets(st.tuples(st.integers(1, 40), st.sampled_from(["main", "cov
 
 
 @given(KILLS, BUSY, st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_an_admin_interface_that_is_too_busy_to_answer_costs_nothing(kills, busy, dies):
     vm = Vm(kills=kills, busy=busy, main_dies_in="retire" if dies else None)
     state = vm.restart()
@@ -280,7 +281,7 @@ def test_a_cover_that_was_asked_for_and_is_impossible_touches_nothing():
 
 
 @given(KILLS, st.sampled_from([0.3, NEVER]))
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_put_back_the_proxy_runs_with_what_it_ran_with_before(kills, idle_after):
     vm = Vm(kills=kills, idle_after=idle_after, request=dict(REQUEST, restore=True))
     vm.files, vm.good, vm.main.files = "target", "earlier", "target"

@@ -128,7 +128,7 @@ def machine(tmp_path):
 @pytest.fixture
 def admin(machine):
     with Admin(str(machine.work / "kuma-envoy-admin.sock"), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield server

@@ -10,23 +10,15 @@ import json
 import pathlib
 
 import pytest
-import yaml
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _removal, _restart_files, _rollout_plan, _transparent, _zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._rollout_settings import Settings
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone_plan import Zones
-from tests.unit.template_renderer import Renderer
+from tests.unit import parsed
 
 ROLES = pathlib.Path(__file__).parents[2] / "roles"
-VARS = yaml.safe_load((ROLES / "kuma_dp/vars/main.yml").read_text())
-
-
-@pytest.fixture(scope="module")
-def renderer():
-    started = Renderer()
-    yield started
-    started.close()
+VARS = parsed.file(ROLES / "kuma_dp/vars/main.yml")
 
 
 def lost(renderer, role, **known):
@@ -94,7 +86,7 @@ def proxies(**environments):
 
 
 def task_of(role, file, name):
-    return next(task for task in yaml.safe_load((ROLES / role / "tasks" / file).read_text()) if task["name"] == name)
+    return next(task for task in parsed.file(ROLES / role / "tasks" / file) if task["name"] == name)
 
 
 def leaving(renderer, expression, found, names, changed=None, **host):
@@ -242,7 +234,7 @@ def test_a_purge_removes_the_user_that_the_role_made_and_its_group_and_no_other(
 
 @pytest.mark.parametrize("covered", [False, True])
 def test_the_cover_of_a_zone_proxy_that_has_ended_is_stopped_when_it_leaves(renderer, covered):
-    (block,) = [task for task in yaml.safe_load((ROLES / "kuma_zone_proxy/tasks/leave.yml").read_text()) if "block" in task]
+    (block,) = [task for task in parsed.file(ROLES / "kuma_zone_proxy/tasks/leave.yml") if "block" in task]
     (task,) = [task for task in block["block"] if task["name"] == "Drain, stop and disable the proxies"]
     seen = {"gate": {"unit": {"state": "inactive", "enabled": False}, "cover_active": covered}}
     variables = {"kuma_zone_proxy_proxy_names": ["gate"], "kuma_dp_reachable": True, "kuma_dp_look": {"host": {"proxies": seen}}}
@@ -254,15 +246,15 @@ def redirection(renderer, option, **variables):
     """The options of a redirected VM as the plan gets them, and one of them as the module does."""
     role = ROLES / "kuma_transparent_proxy"
     known = {
-        **yaml.safe_load((role / "defaults/main.yml").read_text()),
+        **parsed.file(role / "defaults/main.yml"),
         "kuma_dp_gateway": {},
         "kuma_dp_proxies": [],
         "kuma_dp_dns_enabled": False,
         "kuma_dp_version": "2.14.3",
         **variables,
     }
-    derived = yaml.safe_load((role / "vars/main.yml").read_text())
-    told = yaml.safe_load((role / "tasks/main.yml").read_text())[0]["meshfleet.kuma.transparent_proxy"][option]
+    derived = parsed.file(role / "vars/main.yml")
+    told = parsed.file(role / "tasks/main.yml")[0]["meshfleet.kuma.transparent_proxy"][option]
     return renderer.evaluate("{{ kuma_transparent_proxy_options }}", known, derived), renderer.evaluate(told, known, derived)
 
 
@@ -318,7 +310,7 @@ def test_a_roll_knows_that_the_name_of_a_zone_proxy_stays_busy(renderer):
 
 
 def test_who_leaves_is_named_also_when_the_control_plane_was_faster(renderer):
-    task = yaml.safe_load((ROLES / "kuma_zone_proxy/tasks/leave.yml").read_text())[-1]
+    task = parsed.file(ROLES / "kuma_zone_proxy/tasks/leave.yml")[-1]
     known = {"kuma_zone_proxy_judged": {"deleted": ["b", "a"]}, "kuma_zone_proxy_deleted": {"deleted": ["b"]}, "ansible_check_mode": False}
     assert renderer.evaluate(task["ansible.builtin.debug"]["msg"], known, {}) == "these zone proxies left: a, b"
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import copy
 import html.parser
 import json
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_report, _roll_report_chart, _roll_report_read
+from tests.unit import effort
 from tests.unit.roll_journals import BEGIN, journal
 
 JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJOYW1lIjoid2ViLTEiLCJNZXNoIjoiZGVmYXVsdCJ9.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
@@ -322,19 +322,15 @@ def test_thinning_keeps_the_worst_and_the_last(steps):
     assert thin[-1] == points[-1]
 
 
-def effort(data):
-    begin = time.process_time()
-    _roll_report.html(data)
-    return time.process_time() - begin
-
-
 def test_size_and_effort_grow_with_the_fleet():
-    pages, seconds = [], []
-    for hosts in (500, 2000):
+    sizes, efforts = [], []
+    for hosts in (60, 240):
         data = journal(hosts, 40, drained=range(1, hosts, 7), failed=(11,))
-        pages.append(_roll_report.html(data))
-        seconds.append(min(effort(data) for _attempt in range(3)))
-    assert len(pages[1]) < 4 * len(pages[0])
-    assert len(pages[1]) < 3_000_000
-    # Four times the hosts; a part that grows with their square would make it sixteen times.
-    assert seconds[1] < 10 * max(seconds[0], 0.01)
+        page, lines = effort.measured(_roll_report.html, data)
+        sizes.append(len(page))
+        efforts.append(lines)
+    # Four times the hosts. A part that grows with their square would make it more.
+    assert efforts[1] < 4.2 * efforts[0]
+    assert sizes[1] < 4 * sizes[0]
+    # Three megabytes for 2000 hosts.
+    assert sizes[1] - sizes[0] < 1500 * (240 - 60)

@@ -227,7 +227,7 @@ def test_a_fence_that_is_lifted_again_and_again_leaves_the_host_untouched(rollin
     ],
 )
 def test_a_failure_aborts_and_a_healthy_proxy_comes_back(rolling, result, status, reason):
-    roll = rolling(gate_timeout=1)
+    roll = rolling(gate_timeout=0.4)
     roll.start(roll.hosts("web-1", "web-2", cover=False))
     roll.admit("web-1")
     answer = roll.complete("web-1", result)
@@ -251,7 +251,7 @@ def test_a_failure_aborts_and_a_healthy_proxy_comes_back(rolling, result, status
 
 
 def test_a_proxy_that_does_not_come_back_stays_fenced_and_is_named(rolling):
-    roll = rolling(gate_timeout=0.5)
+    roll = rolling(gate_timeout=0.3)
     roll.start(roll.hosts("web-1", cover=False))
     roll.admit("web-1")
     roll.mesh.disconnect("web-1")
@@ -269,7 +269,7 @@ def test_a_proxy_that_does_not_come_back_stays_fenced_and_is_named(rolling):
     [(None, "it has not connected anew"), ("2.13.10", "the control plane sees kuma-dp 2.13.10, expected 2.14.3")],
 )
 def test_the_gate_wants_a_new_connection_of_the_right_version(rolling, version, reason):
-    roll = rolling(gate_timeout=0.5)
+    roll = rolling(gate_timeout=0.3)
     roll.start(roll.hosts("web-1"))
     roll.admit("web-1")
     if version:
@@ -280,17 +280,17 @@ def test_the_gate_wants_a_new_connection_of_the_right_version(rolling, version, 
 
 
 def test_the_gate_waits_for_every_inbound_and_for_min_healthy(rolling):
-    roll = rolling(min_healthy=0.6)
+    roll = rolling(min_healthy=0.3)
     roll.start(roll.hosts("web-1"))
     roll.admit("web-1")
     roll.mesh.restart("web-1")
     roll.mesh.write("web-1", state="NotReady", health={"ready": False})
     answers = []
-    began = time.monotonic()
     thread = threading.Thread(target=lambda: answers.append(roll.complete("web-1")))
     thread.start()
-    time.sleep(0.3)
+    time.sleep(0.2)
+    assert answers == []
     roll.mesh.proxies["web-1"].send({"health": {"ready": True, "probes": {}}})
     thread.join()
     assert answers[0].outcome == "done"
-    assert time.monotonic() - began > 0.6
+    assert roll.record("web-1")["phases"]["gate"] >= 0.3

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_view, _rollout, _rollout_plan, _rollout_settings
+from tests.examples import examples
 
 TICK = 0.5
 INGRESS = "zone ingress of default"
@@ -340,7 +341,7 @@ ROLLS = st.builds(
 )
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(data=st.data(), vms=fleets(), roll=ROLLS, forks=st.sampled_from([1, 2, 3, 5, 50]), seed=st.integers(0, 3))
 def test_whatever_happens_budgets_hold_and_every_roll_ends(data, vms, roll, forks, seed):
     world = World(vms, roll, forks, data.draw(faults_of(vms)), seed)
@@ -352,7 +353,7 @@ def test_whatever_happens_budgets_hold_and_every_roll_ends(data, vms, roll, fork
     assert len(world.state.failed) <= percent(roll.max_failures, state.size) or state.abort
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 @given(vms=fleets(), roll=ROLLS, forks=st.sampled_from([1, 2, 50]), seed=st.integers(0, 3))
 def test_without_faults_everybody_is_rolled_with_any_number_of_forks(vms, roll, forks, seed):
     roll = dataclasses.replace(roll, allow_singleton=True)

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import Conflict, Invalid, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Capabilities, Response
+from tests.examples import examples
 
 
 class ControlPlane:
@@ -313,7 +314,7 @@ class Sharing(RuleBasedStateMachine):
             assert held.get("labels", {}).get("foreign") == self.foreign.get(name)
 
 
-Sharing.TestCase.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
+Sharing.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=15, deadline=None)
 TestSharing = Sharing.TestCase
 
 

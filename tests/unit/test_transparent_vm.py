@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _host, _transparent, _transparent_change, _transparent_vm
 from ansible_collections.meshfleet.kuma.plugins.modules import transparent_proxy
+from tests.examples import examples
 from tests.unit.module_runner import run
 from tests.unit.test_transparent import WANTED
 from tests.unit.transparent_world import World
@@ -162,7 +163,7 @@ STEPS = st.lists(st.sampled_from(["order old", "order new", "confirm", "confirm 
 
 
 @given(STEPS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_whatever_happens_the_rules_are_the_confirmed_ones_or_the_way_back_is_armed(tmp_path_factory, steps):
     world = World(tmp_path_factory.mktemp("vm"))
     for step in steps:

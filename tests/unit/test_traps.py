@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -28,10 +29,12 @@ def numbers(name):
     return {int(number) for number in match[1].split("_")} if match else set()
 
 
+@functools.cache
 def named_tests():
     found = {}
     for path in sorted(TESTS.glob("*/test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        top = ast.parse(path.read_text()).body
+        for node in [*top, *(method for part in top if isinstance(part, ast.ClassDef) for method in part.body)]:
             if isinstance(node, ast.FunctionDef):
                 for number in numbers(node.name):
                     found.setdefault(number, []).append(f"{path.relative_to(TESTS)}::{node.name}")

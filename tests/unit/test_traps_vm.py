@@ -11,20 +11,19 @@ import pathlib
 import re
 
 import pytest
-import yaml
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _ports, _proxy
+from tests.unit import parsed
 from tests.unit import test_proxy_templates as templates
-from tests.unit.template_renderer import Renderer
 
 ROLE = pathlib.Path(__file__).parents[2] / "roles/kuma_dp"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _renderer():
-    templates.renderers.append(Renderer())
+def _renderer(renderer):
+    templates.renderers.append(renderer)
     yield
-    templates.renderers.pop().close()
+    templates.renderers.pop()
 
 
 def unit(name="kuma-dp@.service.j2", **variables):
@@ -58,7 +57,7 @@ def test_trap_25_a_dataplane_file_and_a_name_are_never_given_together():
 
 def test_trap_27_a_join_asks_for_the_listener_that_the_control_plane_opens():
     """http://<address of the Dataplane>:<admin port>/ready is there with the first configuration only, in every version."""
-    main = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
+    main = parsed.file(ROLE / "tasks/main.yml")
     (publish,) = [task for task in main if task["name"] == "Publish what became of this host"]
     asked = publish["vars"]["kuma_dp_ready"]
     assert "attribute='address'" in asked
@@ -85,7 +84,7 @@ def test_trap_29_a_token_that_is_newer_than_the_process_makes_a_restart_pending(
 
 
 def test_trap_30_it_is_registered_before_it_starts_and_is_started_without_a_limit():
-    names = [task["name"] for task in yaml.safe_load((ROLE / "tasks/main.yml").read_text())]
+    names = [task["name"] for task in parsed.file(ROLE / "tasks/main.yml")]
     assert names.index("Plan and register the fleet") < names.index("Lay everything down and start what is not running")
     assert unit()["StartLimitIntervalSec"] == ["0"]
 
@@ -120,7 +119,7 @@ def test_trap_47_only_a_pinned_archive_is_taken_and_it_never_overwrites_another_
     archive, problems = _archive.wanted("web-1", {**wish, "archive_checksum": "0" * 64}, "amd64")
     assert problems == []
     assert archive.source.endswith("/versions/2.14.3/kuma-2.14.3-linux-amd64.tar.gz")
-    variables = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+    variables = parsed.file(ROLE / "vars/main.yml")
     assert variables["kuma_dp_version_dir"] == "{{ kuma_dp_install_dir }}/{{ kuma_dp_version }}"
     # What is installed is told by the digest, and not by times, which are those of the epoch.
     assert ".archives" in variables["kuma_dp_install"]
