@@ -73,6 +73,14 @@ def ready(overview: Overview) -> t.Tuple[bool, t.List[str]]:
     return not reasons, reasons
 
 
+def version(overview: Overview) -> str:
+    """The version of kuma-dp as the control plane was told in the last connection."""
+    told = ""
+    for entry in _subscriptions(overview):
+        told = str(((entry.get("version") or {}).get("kumaDp") or {}).get("version") or told)
+    return told
+
+
 def dataplane(overview: Overview) -> t.Dict[str, t.Any]:
     """The Dataplane in an overview, as ``GET /meshes/{mesh}/dataplanes/{name}`` has it."""
     kept = ("mesh", "name", "creationTime", "modificationTime", "labels", "kri")

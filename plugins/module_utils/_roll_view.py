@@ -57,7 +57,7 @@ def instances(overviews: t.Iterable[Overview]) -> t.Dict[str, Instance]:
         online = _overview.online(overview)
         instance.online = instance.online or online
         if base_name(name) == name:
-            instance.version = _version(overview)
+            instance.version = _overview.version(overview)
         for service, (kind, serving) in offers(overview).items():
             instance.services.setdefault(service, kind)
             if serving and online:
@@ -130,7 +130,7 @@ def proxy(overview: Overview) -> Proxy:
     return {
         "online": bool(connected),
         "ids": [str(entry.get("id")) for entry in connected],
-        "version": _version(overview),
+        "version": _overview.version(overview),
         "rejected": int(counters.get("responsesRejected") or 0),
         "inbounds": {inbound_key(inbound): inbound_view(inbound) for inbound in _fence.inbounds(_overview.dataplane(overview))},
     }
@@ -147,14 +147,6 @@ def inbound_view(inbound: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
         "healthy": not _overview.unhealthy(inbound),
         "probe": bool(inbound.get("serviceProbe")),
     }
-
-
-def _version(overview: Overview) -> str:
-    """The version of kuma-dp as the control plane was told in the last connection."""
-    version = ""
-    for entry in (overview.get("dataplaneInsight") or {}).get("subscriptions") or []:
-        version = str(((entry.get("version") or {}).get("kumaDp") or {}).get("version") or version)
-    return version
 
 
 def summary(overviews: t.Sequence[Overview], wanted: t.AbstractSet[str], at: float, took: float) -> t.Dict[str, t.Any]:

@@ -137,7 +137,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _overview, _roll_view, _zone, _zone_api
+from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _overview, _zone, _zone_api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, ConnectionFailed
 
@@ -149,7 +149,7 @@ def describe(overview: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
         "kinds": [given["kind"]] if given else _zone.listeners(overview["dataplane"]),
         "groups": _zone.groups_of(overview),
         "online": _overview.online(overview),
-        "version": _roll_view.proxy(overview)["version"],
+        "version": _overview.version(overview),
         "reasons": _overview.ready(overview)[1],
         "resource": _overview.dataplane(overview),
         "insight": overview.get("dataplaneInsight") or {},
