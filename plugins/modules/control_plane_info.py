@@ -216,9 +216,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 
 ADMIN = "mesh-system:admin"
 
@@ -258,7 +258,7 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
 
 
 def main() -> None:
-    run(main_task, {"mesh": {"type": "str"}}, names={"mesh": _names.LOOSE})
+    run(main_task, {"mesh": {"type": "str"}}, names={"mesh": naming.LOOSE})
 
 
 if __name__ == "__main__":

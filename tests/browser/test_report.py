@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_report
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import document as _roll_report
 from tests.browser.chromium import Chromium, Page
 from tests.unit.roll_journals import journal
 

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_journal
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
 from tests.unit import return_docs
 from tests.unit.roll_mesh import Mesh, restarted
 

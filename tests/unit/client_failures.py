@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
 from tests.unit.http_server import answer_json
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.c2VjcmV0LXBhcnQ.c2lnbmF0dXJl"

@@ -17,7 +17,7 @@ import threading
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from tests.unit.http_server import Answer, Server
 from tests.unit.roll_controller import _short_waits, make_mesh, rolling
 

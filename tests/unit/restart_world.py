@@ -10,9 +10,9 @@ import dataclasses
 import itertools
 import json
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._envoy import Certificates, Work
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import Facts, Side
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart_machine import Machine
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import Facts, Side
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.machine import Machine
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.envoy import Certificates, Work
 
 BOUND = frozenset({("10.0.0.11", 8080), ("127.0.0.1", 10001)})
 ENDPOINTS = {"web": frozenset({"10.0.0.12:8080"})}

@@ -10,13 +10,11 @@ import os
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import (
-    _roll_finish,
-    _roll_host,
-    _roll_run,
-    _roll_start,
-    _rollout_settings,
-)
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish as _roll_finish
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as _roll_host
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run as _roll_run
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as _rollout_settings
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import start as _roll_start
 from tests.unit.roll_mesh import Mesh, restarted
 
 QUICK = {"soak": 0, "propagation_delay": 0, "gate_timeout": 5, "pause_timeout": 5}

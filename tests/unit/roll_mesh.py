@@ -15,7 +15,7 @@ import ssl
 import threading
 import urllib.parse
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from tests.unit.http_server import CUT, Answer, Server
 
 numbers = itertools.count(1)

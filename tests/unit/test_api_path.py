@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests import PreparedRequest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_path import api_path, check_path
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Invalid
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Invalid
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.path import api_path, check_path
 from tests.unit.http_server import answer_json
 
 URL = "http://kuma.example.com:5681"

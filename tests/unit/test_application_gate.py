@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _application_gate, _module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate as _application_gate
 from tests.unit import module_runner
 from tests.unit.http_server import CUT, Answer
 from tests.unit.test_fleet import host, plan

@@ -12,7 +12,7 @@ import tarfile
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive as _archive
 
 
 def elf(machine):

@@ -15,7 +15,9 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _authority, _module, _tls
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import authority as _authority
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import tls as _tls
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
 from tests.lab import certificates
 from tests.unit import module_runner
 

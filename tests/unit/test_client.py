@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _client
-from ansible_collections.meshfleet.kuma.plugins.module_utils._capabilities import parse_release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import parse_release
 from tests.unit.client_failures import OK, TOKEN, failure
 from tests.unit.http_server import Answer, answer_json, problem
 

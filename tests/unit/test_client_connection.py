@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
 from tests.unit.client_failures import OK, TOKEN, failure
 from tests.unit.http_server import CUT, Answer, make_certificate, problem
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
 from tests.unit.client_failures import failure
 from tests.unit.http_server import Answer, answer_json
 

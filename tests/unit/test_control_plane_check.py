@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane_check as check
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check
 
 GOOD = {
     "names": ["kuma.example.com", "10.0.0.5", "fd00::5", "*.example.com"],

@@ -17,7 +17,9 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane, _host, _module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import service as _control_plane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as _host
 from tests.unit import module_runner
 from tests.unit.http_server import Answer
 

@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane_check
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check as _control_plane_check
 from tests.unit.template_renderer import Renderer
 from tests.unit.test_proxy_templates import directives
 

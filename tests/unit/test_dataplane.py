@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.filter.dataplane import dataplane
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _schema
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
 
 RECORDINGS = pathlib.Path(__file__).parents[1] / "contract"
 V214, V3, V213, V212 = (2, 14, 3), (3, 0, 0), (2, 13, 10), (2, 12, 14)

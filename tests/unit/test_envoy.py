@@ -15,7 +15,7 @@ import threading
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _envoy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import envoy as _envoy
 
 STATISTICS = """
 http.admin.downstream_rq_active: 1

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _fence, _overview
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence as _fence
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as _overview
 
 # Recorded: the clusters of a caller behind a control plane 2.14.3, without most of the counters. The last line is made up.
 CLUSTERS = """\

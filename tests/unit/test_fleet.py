@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _intent, _ports
-from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports as _ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
 
 V214, V3 = (2, 14, 3), (3, 0, 0)
 

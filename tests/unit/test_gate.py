@@ -13,7 +13,7 @@ import subprocess
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _intent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = sorted(path for path in (ROOT / "plugins/modules").glob("*.py") if path.name != "__init__.py")

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _generation, _schema
-from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation as _generation
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
 from tests.unit.test_fleet import host, overview
 
 V212, V213, V214, V3 = (2, 12, 14), (2, 13, 10), (2, 14, 3), (3, 0, 0)

@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _fence, _intent, _overview, _roll_cover, _schema
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence as _fence
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as _overview
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as _roll_cover
 from tests.unit.test_fleet import V3, V214, host, overview, plan, problems_of
 
 V212 = (2, 12, 14)

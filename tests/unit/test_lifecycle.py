@@ -13,7 +13,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _lifecycle, _mustache
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import lifecycle as _lifecycle
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import mustache as _mustache
 from tests.unit.test_fleet import host, overview, plan, problems_of
 
 PATH = "direct.yaml.mustache"

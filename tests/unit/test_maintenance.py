@@ -9,9 +9,11 @@ import copy
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _fence, _maintenance, _sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import AccessDenied, Invalid
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Response
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Response
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import AccessDenied, Invalid
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence as _fence
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync as _sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance as _maintenance
 from tests.unit.test_sync import ControlPlane, actions
 
 NOW = 1_800_000_000

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _tokens
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
 from tests.unit.http_server import Answer, answer_json, problem
 from tests.unit.module_runner import run
 

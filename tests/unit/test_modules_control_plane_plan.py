@@ -11,7 +11,7 @@ import pathlib
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane_check
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check as _control_plane_check
 from tests.lab import certificates
 from tests.unit import module_runner
 from tests.unit.test_archive import elf, make

@@ -12,8 +12,10 @@ import threading
 import pytest
 import requests
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _handover, _sync, _wait
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import ConnectionFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ConnectionFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import handover as _handover
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync as _sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import waiting as _wait
 from tests.unit.module_runner import run
 
 WEB = {

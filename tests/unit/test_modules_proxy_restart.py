@@ -15,8 +15,10 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _module, _restart_files, _restart_run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart_machine import Machine
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import order as _restart_run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.machine import Machine
 from tests.unit import module_runner, restart_world
 
 DATAPLANE = {"type": "Dataplane", "mesh": "default", "name": "web-1-cover", "networking": {"address": "10.0.0.11"}}

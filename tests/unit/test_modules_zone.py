@@ -10,8 +10,8 @@ import itertools
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _tokens
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
 from tests.unit.module_runner import run
 from tests.unit.roll_controller import Rolling
 from tests.unit.roll_mesh import Proxy

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _mustache
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import mustache as _mustache
 from tests.double.kuma_dp import inputs
 
 VALUES = {"name": "web-1", "path": "a&b", "port": "8080"}

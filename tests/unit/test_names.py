@@ -22,7 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.action import rollout
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _host, _intent, _names, _proxy, _restart_files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming as _names
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as _host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as _proxy
 from tests.unit import module_runner
 from tests.unit.http_server import answer_json
 
@@ -280,10 +284,10 @@ def test_what_restarts_a_proxy_takes_no_other_name(verb, value, tmp_path):
 def test_the_restart_finds_all_that_it_needs_among_what_is_laid_down(tmp_path):
     laid = yaml.safe_load((ROOT / "roles/kuma_dp/vars/main.yml").read_text())["kuma_dp_restart_sources"]
     package = tmp_path / "ansible_collections/meshfleet/kuma/plugins/module_utils"
-    package.mkdir(parents=True)
     for name in laid:
-        shutil.copy(ROOT / f"plugins/module_utils/{name}.py", package)
-    modules = "".join(f"import ansible_collections.meshfleet.kuma.plugins.module_utils.{name}\n" for name in laid)
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / f"plugins/module_utils/{name}.py", package / f"{name}.py")
+    modules = "".join(f"import ansible_collections.meshfleet.kuma.plugins.module_utils.{name.replace('/', '.')}\n" for name in laid)
     program = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{modules}"
     done = subprocess.run([sys.executable, "-ISB", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.filter.outbounds import outbounds
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _outbounds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import outbound_ports as _outbounds
 
 NAMES = st.text("abcdefghijklmnop-_.", min_size=1, max_size=8)
 SERVICES = st.lists(NAMES, max_size=30)

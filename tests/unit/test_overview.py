@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _overview, _wait
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import ConnectionFailed, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ConnectionFailed, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as _overview
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import waiting as _wait
 
 ONLINE = [{"id": "1", "connectTime": "2026-11-23T10:00:00Z"}]
 ENDED = [{"id": "1", "connectTime": "2026-11-23T10:00:00Z", "disconnectTime": "2026-11-23T11:00:00Z"}]

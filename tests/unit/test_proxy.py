@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _module, _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as _proxy
 from ansible_collections.meshfleet.kuma.plugins.modules import proxy_info
 from tests.unit import module_runner
 

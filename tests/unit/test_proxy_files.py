@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files as _files
 from tests.unit import module_runner
 from tests.unit.test_proxy import jwt
 

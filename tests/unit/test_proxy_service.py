@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _module, _service
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import service as _service
 from tests.unit.test_proxy import jwt
 
 STATES = st.sampled_from(["active", "inactive", "failed", "activating", "deactivating"])

@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as _proxy
 from tests.unit.template_renderer import Renderer
 
 ROLE = pathlib.Path(__file__).parents[2] / "roles/kuma_dp"
@@ -146,10 +146,15 @@ def test_the_restart_comes_back_when_it_is_killed_and_runs_the_code_of_the_colle
     for name, text in laid.items():
         assert text == (ROLE.parents[1] / "plugins/module_utils" / name).read_text()
         # What they import of each other is there, and nothing of Ansible's.
-        assert {f"{module}.py" for module in re.findall(r"module_utils\.(\w+) import", text)} <= set(laid)
-        assert {f"{module}.py" for line in re.findall(r"module_utils import (.*)", text) for module in re.findall(r"\b_\w+", line)} <= set(
-            laid
-        )
+        imports = re.findall(r"module_utils\.([\w.]+) import (.*)", text)
+        named = {package.replace(".", "/") for package, _names in imports if "." in package}
+        named |= {
+            f"{package}/{module}"
+            for package, names in imports
+            if "." not in package
+            for module in re.findall(r"\w+", re.sub(r" as \w+", "", names))
+        }
+        assert {f"{module}.py" for module in named} <= set(laid)
         assert "ansible.module_utils" not in text
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal as _removal
 from tests.unit import module_runner
 from tests.unit.test_proxy_files import snapshot
 

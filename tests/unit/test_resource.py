@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model as _resource
 
 CONTRACT = pathlib.Path(__file__).parents[1] / "contract"
 VALUES = st.recursive(

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _resource_documents as documents
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import documents
 
 SECRET = "c2VjcmV0LXBhc3N3b3Jk"
 TEXTS = st.text("abc:#-{}[]'\" \n1", max_size=6)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _resource
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _resource_plan as plan
-from ansible_collections.meshfleet.kuma.plugins.module_utils._resource_documents import Document
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model as _resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import plan
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources.documents import Document
 
 RELEASE = (2, 14, 3)
 OWNER = "meshfleet.kuma/owner"

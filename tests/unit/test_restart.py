@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart
-from ansible_collections.meshfleet.kuma.plugins.module_utils._envoy import Certificates
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import facts as _restart
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.envoy import Certificates
 from tests.unit.restart_world import BOUND, CERTIFICATES, ENDPOINTS
 
 SERVING = _restart.Side(

@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart, _restart_files, _restart_steps, _restart_vm
-from ansible_collections.meshfleet.kuma.plugins.module_utils._envoy import Certificates
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import facts as _restart
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import steps as _restart_steps
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as _restart_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.envoy import Certificates
 from tests.unit.restart_world import BOUND, ENDPOINTS, NEVER, REQUEST, Vm
 
 KILLS = st.frozensets(st.integers(1, 250), max_size=6)

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_machine, _restart_steps, _restart_stop
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import machine as _restart_machine
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import steps as _restart_steps
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import stop as _restart_stop
 from tests.unit.restart_world import NEVER, REQUEST, Hangs, Vm, _World
 
 KILLS = st.frozensets(st.integers(1, 250), max_size=6)

@@ -19,8 +19,10 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart, _restart_files, _restart_vm
-from ansible_collections.meshfleet.kuma.plugins.module_utils._systemd import parse_environment
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import facts as _restart
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as _restart_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import parse_environment
 from tests.unit.test_envoy import listener
 from tests.unit.test_proxy_host import HEADER, row
 

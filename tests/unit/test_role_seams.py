@@ -12,10 +12,14 @@ import pathlib
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _removal, _restart_files, _rollout_plan, _transparent, _zone
-from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
-from ansible_collections.meshfleet.kuma.plugins.module_utils._rollout_settings import Settings
-from ansible_collections.meshfleet.kuma.plugins.module_utils._zone_plan import Zones
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal as _removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as _rollout_plan
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings
 from tests.unit.template_renderer import Renderer
 
 ROLES = pathlib.Path(__file__).parents[2] / "roles"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_gate
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import gate as _roll_gate
 
 KEY = ":8080"
 

@@ -13,7 +13,7 @@ import socket
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_journal
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
 
 HEAD = {
     "run": "r1",

@@ -10,8 +10,8 @@ import json
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_lock
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import NotFound
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import lock as _roll_lock
 
 
 class Secrets:

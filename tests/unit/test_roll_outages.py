@@ -11,17 +11,15 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import (
-    _roll_finish,
-    _roll_host,
-    _roll_journal,
-    _roll_run,
-)
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish as _roll_finish
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as _roll_host
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run as _roll_run
 from tests.unit.http_server import Answer
 
 
 def test_a_control_plane_that_is_away_pauses_the_roll(rolling, monkeypatch):
-    monkeypatch.setattr("ansible_collections.meshfleet.kuma.plugins.module_utils._rollout.SETTLE", 0.2)
+    monkeypatch.setattr("ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.admission.SETTLE", 0.2)
     roll = rolling()
     roll.start(roll.hosts("web-1", "web-2"))
     roll.through("web-1")
@@ -100,7 +98,8 @@ def test_a_worker_that_died_holds_up_nobody(rolling):
     roll = rolling(canaries=0)
     roll.start(roll.hosts("web-1", "web-2"))
     with roll.roll().state() as (_head, state):
-        from ansible_collections.meshfleet.kuma.plugins.module_utils import _rollout, _rollout_plan
+        from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
+        from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as _rollout_plan
 
         _rollout.arrive(state, "web-1", _rollout_plan.member(roll.record("web-1"), 1, 0.0))
     assert roll.admit("web-2").outcome == "admitted"

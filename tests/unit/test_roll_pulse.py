@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_pulse
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import pulse as _roll_pulse
 from tests.unit.http_server import Answer
 
 NAMES = ["web-1", "web-2", "web-3", "web-4"]

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_report, _roll_report_chart, _roll_report_read
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import chart as _roll_report_chart
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import document as _roll_report
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import read as _roll_report_read
 from tests.unit.roll_journals import BEGIN, journal
 
 JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJOYW1lIjoid2ViLTEiLCJNZXNoIjoiZGVmYXVsdCJ9.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"

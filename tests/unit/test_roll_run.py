@@ -14,15 +14,13 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import (
-    _restart_steps,
-    _roll_cover,
-    _roll_journal,
-    _roll_lock,
-    _roll_start,
-    _tokens,
-)
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import steps as _restart_steps
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as _roll_cover
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import lock as _roll_lock
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import start as _roll_start
 from tests.unit.http_server import Answer
 from tests.unit.roll_controller import Rolling
 from tests.unit.roll_mesh import restarted

@@ -9,8 +9,8 @@ import json
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _rollout
-from ansible_collections.meshfleet.kuma.plugins.module_utils._rollout_settings import Settings
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings
 
 NOW = 100.0
 OPEN = Settings(canaries=0, stages=(), limit="100%")

@@ -10,7 +10,10 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_view, _rollout, _rollout_plan, _rollout_settings
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as _rollout_plan
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as _rollout_settings
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as _roll_view
 
 Settings = _rollout_settings.Settings
 

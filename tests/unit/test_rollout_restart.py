@@ -12,8 +12,9 @@ from unittest import mock
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.action.rollout import ActionModule
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_host, _roll_run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as _roll_host
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run as _roll_run
 
 SECRET = "the token of a cover"
 

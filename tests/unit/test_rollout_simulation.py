@@ -12,7 +12,10 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_view, _rollout, _rollout_plan, _rollout_settings
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as _rollout_plan
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as _rollout_settings
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as _roll_view
 
 TICK = 0.5
 INGRESS = "zone ingress of default"

@@ -14,9 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import Conflict, Invalid, NotFound
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Capabilities, Response
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Capabilities, Response
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import Conflict, Invalid, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync as _sync
 
 
 class ControlPlane:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
 
 NOW = 1_795_400_000
 GOOD = {"Name": "web-1", "Mesh": "default", "Tags": {}, "Workload": "", "exp": NOW + 1000}

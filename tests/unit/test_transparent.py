@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane, _intent, _transparent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
 from tests.double.kumactl import kumactl
 
 WANTED = {

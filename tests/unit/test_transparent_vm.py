@@ -15,7 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _host, _transparent, _transparent_change, _transparent_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import change as _transparent_change
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as _transparent_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as _host
 from ansible_collections.meshfleet.kuma.plugins.modules import transparent_proxy
 from tests.unit.module_runner import run
 from tests.unit.test_transparent import WANTED
@@ -196,8 +199,8 @@ def module(world, monkeypatch):
     """Runs the module on the simulated VM: ``module(state=..., check=..., client_port=...)``."""
     connection = dict(ORDERED)
     monkeypatch.setattr(transparent_proxy, "ROOT", world.root)
-    monkeypatch.setattr(transparent_proxy, "_transparent_vm", mock.Mock(wraps=_transparent_vm, Vm=lambda run, root: world.vm))
-    monkeypatch.setattr(transparent_proxy._transparent_vm, "Failed", _transparent_vm.Failed)
+    monkeypatch.setattr(transparent_proxy, "vm", mock.Mock(wraps=_transparent_vm, Vm=lambda run, root: world.vm))
+    monkeypatch.setattr(transparent_proxy.vm, "Failed", _transparent_vm.Failed)
     monkeypatch.setattr(_transparent, "ssh_connection", lambda environments: dict(connection))
     listening = [{"address": "0.0.0.0", "port": port, "process": "envoy"} for port in (15001, 15006)]
     monkeypatch.setattr(_host.Processes, "listening", lambda self: listening)

@@ -10,17 +10,15 @@ import copy
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import (
-    _capabilities,
-    _client,
-    _dataplane,
-    _fence,
-    _overview,
-    _preflight,
-    _schema,
-    _tokens,
-)
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Response
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import capabilities as _capabilities
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Response
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence as _fence
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as _overview
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import preflight as _preflight
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
 from tests.unit.client_failures import failure
 from tests.unit.http_server import Answer, answer_json, problem
 from tests.unit.test_fleet import host, plan, problems_of

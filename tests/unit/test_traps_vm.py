@@ -13,7 +13,9 @@ import re
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _ports, _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive as _archive
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports as _ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as _proxy
 from tests.unit import test_proxy_templates as templates
 from tests.unit.template_renderer import Renderer
 

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_pulse, _roll_view, _rollout, _zone, _zone_tokens
-from ansible_collections.meshfleet.kuma.plugins.module_utils._zone_plan import Zones
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import zone as _zone_tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import pulse as _roll_pulse
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as _roll_view
 
 NOW = 1_795_400_000
 GOOD = {"name": "gate-ingress", "type": "ingress", "address": "10.0.0.21"}

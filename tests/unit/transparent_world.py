@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shlex
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _transparent, _transparent_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as _transparent_vm
 
 MARK = "kuma/mesh/transparent/proxy"
 FOREIGN = ["-A PREROUTING -p tcp --dport 80 -j DOCKER"]

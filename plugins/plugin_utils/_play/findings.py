@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.variables import PREFIXES, Verdict, Vocabulary
 
 # The value of a variable of one host, or the default that is given when it is not set. Raises NotYet.
@@ -67,8 +67,8 @@ class Findings:
             mesh = _text(value("kuma_dp_mesh", "default"))
         except NotYet:
             return
-        if not _names.is_loose_name(mesh):
-            self._note(host, "kuma_dp_mesh", mesh, _names.EXPECTED_LOOSE)
+        if not naming.is_loose_name(mesh):
+            self._note(host, "kuma_dp_mesh", mesh, naming.EXPECTED_LOOSE)
 
     def problems(self) -> t.List[str]:
         """Every problem, a sentence each: misspelt options, and values that no proxy or mesh can have as its name."""
@@ -104,11 +104,11 @@ class Findings:
 
     def _take(self, host: str, label: str, value: t.Any) -> None:
         name = _text(value)
-        if not _names.is_name(name):
-            self._note(host, label, name, _names.EXPECTED)
+        if not naming.is_name(name):
+            self._note(host, label, name, naming.EXPECTED)
 
     def _note(self, host: str, label: str, value: t.Any, expected: str) -> None:
-        hosts = self._misnamed.setdefault((label, expected), {}).setdefault(_names.shown(value), [])
+        hosts = self._misnamed.setdefault((label, expected), {}).setdefault(naming.shown(value), [])
         if host not in hosts[-1:]:
             hosts.append(host)
 

@@ -1,0 +1,306 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""What the inventory says about one VM, checked and brought into one shape. Pure functions.
+
+Every fault is a sentence that names the host, the variable, what was found and what was expected; all are collected.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import details, lifecycle
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate
+
+PROTOCOLS = ("grpc", "http", "http2", "kafka", "tcp")
+COVER_SUFFIX = "-cover"
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 -- compared with, never bound
+
+_RFC1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
+_TAG_VALUE = re.compile(r"[a-zA-Z0-9.\-_:]+\Z")
+_LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
+
+_SERVICE_KEYS = {
+    "name", "port", "service_port", "service_address", "address", "protocol", "tags", "inbound_name", "probe", "gate",
+}  # fmt: skip
+_UPSTREAM_KEYS = {"service", "port", "tags", "backend_ref"}
+_PROXY_KEYS = lifecycle.KEYS | {
+    "name", "address", "services", "upstreams", "labels", "workload", "outbound_pins", "admin_port", "readiness_port", "gateway",
+}  # fmt: skip
+
+
+class Reader:
+    """Reads the variables of one host; ``problems`` collects what is wrong with them."""
+
+    def __init__(self, host: str, model: str) -> None:
+        self.host = host
+        self.model = model
+        self.problems: t.List[str] = []
+
+    def fault(self, field: str, found: t.Any, expected: str) -> None:
+        self.problems.append("%s: %s is %s, expected %s" % (self.host, field, _shown(found), expected))
+
+    def port(self, value: t.Any, field: str) -> t.Optional[int]:
+        try:
+            port = int(value)
+        except (TypeError, ValueError):
+            port = 0
+        if isinstance(value, bool) or not 1 <= port <= 65535:
+            self.fault(field, value, "a port from 1 to 65535")
+            return None
+        return port
+
+    def ports(self, value: t.Any, field: str) -> t.List[int]:
+        found = [self.port(item, "%s[%d]" % (field, index)) for index, item in enumerate(self.items(value, field))]
+        return [port for port in found if port is not None]
+
+    def name(self, value: t.Any, field: str) -> str:
+        text = str(value or "")
+        if not naming.is_name(text):
+            self.fault(field, value, naming.EXPECTED)
+        elif text.endswith(COVER_SUFFIX):
+            self.fault(field, value, "a name that does not end in %s, which is reserved" % COVER_SUFFIX)
+        return text
+
+    def loose_name(self, value: t.Any, field: str) -> str:
+        """The name of a Mesh or a zone."""
+        text = str(value or "")
+        if not naming.is_loose_name(text):
+            self.fault(field, value, naming.EXPECTED_LOOSE)
+        return text
+
+    def address(self, value: t.Any, field: str) -> str:
+        text = str(value or "")
+        if is_wildcard(text):
+            self.fault(field, value, "the address that other VMs reach this one at, not a wildcard")
+        elif not is_ip(text) and (not naming.is_name(text) or re.match(r"[0-9.]+\Z", text)):
+            self.fault(field, value, "an IP address")
+        return text
+
+    def mapping(self, value: t.Any, field: str, keys: t.AbstractSet[str]) -> t.Dict[str, t.Any]:
+        if not isinstance(value, t.Mapping):
+            self.fault(field, value, "a mapping with the keys " + ", ".join(sorted(keys)))
+            return {}
+        for key in sorted(set(value) - keys, key=str):
+            self.fault("%s.%s" % (field, key), value[key], "only the keys " + ", ".join(sorted(keys)))
+        return dict(value)
+
+    def items(self, value: t.Any, field: str) -> t.List[t.Any]:
+        if value is None:
+            return []
+        if isinstance(value, (str, bytes)) or not isinstance(value, t.Sequence):
+            self.fault(field, value, "a list")
+            return []
+        return list(value)
+
+    def merged(self, field: str, *values: t.Any) -> t.Dict[str, t.Any]:
+        """Mappings laid over each other, the last one on top."""
+        result: t.Dict[str, t.Any] = {}
+        for value in values:
+            if value is not None and not isinstance(value, t.Mapping):
+                self.fault(field, value, "a mapping")
+            else:
+                result.update(value or {})
+        return result
+
+    def labels(self, value: t.Mapping[str, t.Any], field: str) -> t.Dict[str, str]:
+        labels = {}
+        for key, item in value.items():
+            labels[str(key)] = str(item)
+            if key in resource.COMPUTED_LABELS:
+                self.fault('%s["%s"]' % (field, key), item, "no label that the control plane computes itself")
+            elif not is_label(str(key), str(item)):
+                self.fault('%s["%s"]' % (field, key), item, "a Kubernetes label: short names of letters, digits, - _ .")
+        return labels
+
+    def service(self, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:
+        service = self.mapping(value, field, _SERVICE_KEYS)
+        if not service:
+            return None
+        before = len(self.problems)
+        name = str(service.get("name") or "")
+        pattern, expected = (
+            (_RFC1035, "a name of lower-case letters, digits and -, starting with a letter")
+            if self.model == "v3"
+            else (_TAG_VALUE, "a name of letters, digits and . - _ :")
+        )
+        if not pattern.match(name):
+            self.fault(field + ".name", service.get("name"), expected)
+        service["name"] = name
+        service["port"] = self.port(service.get("port"), field + ".port")
+        if service.get("service_port") is not None:
+            service["service_port"] = self.port(service["service_port"], field + ".service_port")
+        for key in ("service_address", "address"):
+            if service.get(key) and not is_ip(str(service[key])):
+                self.fault("%s.%s" % (field, key), service[key], "an IP address")
+        service["protocol"] = service.get("protocol") or "tcp"
+        if service["protocol"] not in PROTOCOLS:
+            self.fault(field + ".protocol", service["protocol"], "one of " + ", ".join(PROTOCOLS))
+        if service.get("tags") is not None:
+            service["tags"] = details.tags(self, service["tags"], field + ".tags")
+        if service.get("probe") is not None:
+            details.probe(self, service["probe"], field + ".probe")
+        if service.get("gate") is not None:
+            service["gate"] = gate.read(self, service["gate"], field + ".gate")
+        return service if len(self.problems) == before else None
+
+    def is_label(self, key: str, value: str) -> bool:
+        return is_label(key, value)
+
+    def upstream(self, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:
+        upstream: t.Dict[str, t.Any] = {"service": value} if isinstance(value, str) else self.mapping(value, field, _UPSTREAM_KEYS)
+        name = str(upstream.get("service") or "")
+        if not _TAG_VALUE.match(name):
+            self.fault(field + ".service", upstream.get("service"), "the name of a service")
+            return None
+        upstream["service"] = name
+        if upstream.get("port") is not None:
+            upstream["port"] = self.port(upstream["port"], field + ".port")
+            if upstream["port"] is None:
+                return None
+        before = len(self.problems)
+        if upstream.get("tags") is not None:
+            upstream["tags"] = details.tags(self, upstream["tags"], field + ".tags")
+        if upstream.get("backend_ref") is not None:
+            upstream["backend_ref"] = details.backend_ref(self, upstream["backend_ref"], field + ".backend_ref")
+            if upstream.get("tags"):
+                self.fault(field + ".backend_ref", upstream["backend_ref"], "either tags or backend_ref")
+        return upstream if len(self.problems) == before else None
+
+    def pins(self, value: t.Mapping[str, t.Any], field: str) -> t.Dict[str, int]:
+        pins = {}
+        for service, number in value.items():
+            port = self.port(number, "%s.%s" % (field, service))
+            if port is not None:
+                pins[str(service)] = port
+        return pins
+
+
+def read(host: str, variables: t.Mapping[str, t.Any], model: str) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.List[str]]:
+    """The proxies of one VM and every fault in its variables.
+
+    ``variables`` are the role's, without their prefix; ``redirected`` stands for ``transparent_proxy`` where no more is known. With an
+    empty ``proxies`` there is one, described by the flat variables. A proxy is ``{host, name, mesh, address, services, gateway,
+    upstreams, labels, workload, pins, port_pins, reserved_ports, lifecycle, template, vars, search_dirs}``.
+    """
+    reader = Reader(host, model)
+    explicit = variables.get("proxies")
+    if not explicit:
+        proxies = [_proxy(reader, variables, variables, "kuma_dp_")]
+        _check_transparent(reader, variables, proxies)
+        return proxies, reader.problems
+    proxies = []
+    for index, value in enumerate(reader.items(explicit, "kuma_dp_proxies")):
+        field = "kuma_dp_proxies[%d]" % index
+        proxies.append(_proxy(reader, reader.mapping(value, field, _PROXY_KEYS), variables, field + "."))
+    _check_transparent(reader, variables, proxies)
+    return proxies, reader.problems
+
+
+def _check_transparent(reader: Reader, variables: t.Mapping[str, t.Any], proxies: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Of a VM whose connections are redirected to its proxy."""
+    wanted = variables.get("transparent_proxy")
+    if not wanted:
+        return
+    reader.problems.extend("%s: kuma_transparent_proxy_%s" % (reader.host, problem) for problem in redirection.problems(wanted))
+    if len(proxies) > 1:
+        reader.fault("kuma_dp_proxies", ["..."] * len(proxies), "one proxy: kuma_transparent_proxy_enabled leads all connections to one")
+    for proxy in proxies:
+        if proxy["upstreams"]:
+            reader.fault(
+                proxy["field"] + "upstreams",
+                [upstream["service"] for upstream in proxy["upstreams"]],
+                "none with kuma_transparent_proxy_enabled: applications call services by their names, and kuma-dp refuses outbounds",
+            )
+
+
+def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.Any], prefix: str) -> t.Dict[str, t.Any]:
+    services = [
+        reader.service(value, "%sservices[%d]" % (prefix, index))
+        for index, value in enumerate(reader.items(own.get("services"), prefix + "services"))
+    ]
+    upstreams = [
+        reader.upstream(value, "%supstreams[%d]" % (prefix, index))
+        for index, value in enumerate(reader.items(own.get("upstreams"), prefix + "upstreams"))
+    ]
+    asked: t.Dict[str, t.Any] = {}
+    for index, upstream in enumerate(upstreams):
+        if upstream and asked.setdefault(upstream["service"], upstream) != upstream:
+            reader.fault("%supstreams[%d]" % (prefix, index), upstream, "each service once, or twice with the same settings")
+    valid = [service for service in services if service]
+    port_pins = {}
+    for kind in ("admin", "readiness"):
+        if own.get(kind + "_port"):
+            port = reader.port(own[kind + "_port"], "%s%s_port" % (prefix, kind))
+            if port is not None:
+                port_pins[kind] = port
+    gateway = details.gateway(reader, own.get("gateway"), prefix + "gateway", services)
+    if host.get("transparent_proxy") or host.get("redirected"):
+        pass  # Everything that the VM calls goes through the proxy, without being named.
+    elif gateway is not None and not upstreams:
+        reader.fault(prefix + "upstreams", own.get("upstreams"), "the services that the gateway sends requests to")
+    elif not services and not upstreams:
+        reader.fault(prefix + "services", own.get("services"), "services that this VM offers, or upstreams that it calls")
+    workload = str(own.get("workload") or (valid[0]["name"] if valid else gateway["name"] if gateway else own.get("name")) or "")
+    if own.get("workload") and not _RFC1035.match(workload):
+        reader.fault(prefix + "workload", workload, "a name of lower-case letters, digits and -, starting with a letter")
+    return {
+        "host": reader.host,
+        "name": reader.name(own.get("name"), prefix + "name"),
+        "mesh": reader.loose_name(host.get("mesh") or "default", "kuma_dp_mesh"),
+        "address": reader.address(
+            own.get("address") or host.get("address"), prefix + "address" if own.get("address") else "kuma_dp_address"
+        ),
+        "services": valid,
+        "gateway": gateway,
+        "upstreams": [upstream for upstream in upstreams if upstream],
+        "labels": reader.labels(reader.merged(prefix + "labels", host.get("labels"), own.get("labels")), prefix + "labels"),
+        "workload": workload if _RFC1035.match(workload) and len(workload) <= 63 else "",
+        "pins": reader.pins(
+            reader.merged(prefix + "outbound_pins", host.get("outbound_pins"), own.get("outbound_pins")),
+            prefix + "outbound_pins",
+        ),
+        "reserved_ports": reader.ports(host.get("reserved_ports"), "kuma_dp_reserved_ports"),
+        "port_pins": port_pins,
+        "transparent_proxy": host.get("transparent_proxy") or {},
+        "field": prefix,
+        **lifecycle.read(reader, own, host, prefix),
+    }
+
+
+def is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_wildcard(text: str) -> bool:
+    return text in (ANY_ADDRESS, "::", "*", "")
+
+
+def is_label(key: str, value: str) -> bool:
+    """Whether Kubernetes' label rules allow the pair, which are Kuma's."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and not naming.is_name(prefix):
+        return False
+    if len(name) > 63 or not _LABEL_NAME.match(name):
+        return False
+    return value == "" or (len(value) <= 63 and bool(_LABEL_NAME.match(value)))
+
+
+def _shown(value: t.Any) -> str:
+    if value is None or value == "":
+        return "not set"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
