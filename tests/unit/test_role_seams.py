@@ -183,6 +183,22 @@ def test_what_a_leave_removes_is_allowed_to_it(renderer):
     assert plans[0][1] == []
 
 
+def test_a_join_removes_what_an_older_release_laid_down_in_one_folder_and_nothing_that_it_lays_down(renderer):
+    task = task_of("kuma_dp", "lay_down.yml", "Write all files")
+    known = {
+        "kuma_dp_proxy_names": ["a"],
+        **{key: value for key, value in VARS.items() if key.startswith(("kuma_dp_restart_", "kuma_dp_state_"))},
+    }
+    given = {key: renderer.evaluate(task["meshfleet.kuma.proxy_files"][key], known, task["vars"]) for key in ("absent",)}
+    given["below"] = [renderer.evaluate(path, known, {}) for path in task["meshfleet.kuma.proxy_files"]["below"]]
+    planned, problems = _removal.plan(given)
+    assert problems == []
+    package = "/usr/local/lib/kuma-dp-restart/ansible_collections/meshfleet/kuma/plugins/module_utils/"
+    paths = {step.path for step in planned}
+    assert paths == {"/var/lib/kuma-dp/a/cover/token", *(f"{package}{name}.py" for name in VARS["kuma_dp_restart_old_sources"])}
+    assert not paths & {f"{package}{name}.py" for name in VARS["kuma_dp_restart_sources"]}
+
+
 @pytest.mark.parametrize("found", [proxies(a=""), proxies(a="", b="")])
 def test_a_leave_takes_all_files_that_a_proxy_has(renderer, found):
     paths = _restart_files.Paths("a")

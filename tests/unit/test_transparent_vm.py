@@ -231,6 +231,20 @@ def test_one_task_orders_and_another_confirms_and_then_nothing_is_left_to_do(wor
     ]
 
 
+def test_what_an_older_release_laid_down_in_one_folder_goes_and_nothing_else(world, module):
+    module()
+    module(state="confirmed", client_port=50001)
+    package = Path(world.root, _transparent_vm.OLD_SOURCES[0]).parent
+    (package / "_transparent").mkdir(parents=True)
+    kept = [package / "_transparent/vm.py", package / "own.py"]
+    for path in [*kept, *(Path(world.root, path) for path in _transparent_vm.OLD_SOURCES)]:
+        path.write_text("")
+    found = module(client_port=50002)
+    assert (found["changed"], found["ordered"]) == (True, False)
+    assert sorted(path for path in package.glob("**/*.py")) == kept
+    assert module(client_port=50003)["changed"] is False
+
+
 def test_check_mode_shows_what_kumactl_would_make_and_changes_nothing(world, module):
     found = module(check=True, diff=True)
     assert found["changed"]

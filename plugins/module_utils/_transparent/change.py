@@ -92,7 +92,8 @@ class Change:
         }
         changes: t.List[vm_files.Change] = []
         try:
-            changes = vm_files.plan(vm_files.wishes_of(dict(files, secrets=[], links=[])), self.check_mode)
+            old = [vm_files.Wish("absent", self.vm.path(path)) for path in transparent_vm.OLD_SOURCES]
+            changes = vm_files.plan([*vm_files.wishes_of(dict(files, secrets=[], links=[])), *old], self.check_mode)
         except vm_files.Problems as exc:
             problems.extend(exc.problems)
         problems.extend(self._vm_problems())

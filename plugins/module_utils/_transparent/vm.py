@@ -34,6 +34,10 @@ WARM_UP = 2.0
 UNIT_PATH = "etc/systemd/system/kuma-transparent-proxy.service"
 DROP_IN = "etc/systemd/system/kuma-dp@.service.d/transparent-proxy.conf"
 PROGRAM_DIR = "usr/local/lib/kuma-transparent-proxy"
+# What 0.1.0 laid down in one folder.
+OLD_SOURCES = tuple(
+    PROGRAM_DIR + "/ansible_collections/meshfleet/kuma/plugins/module_utils/%s.py" % name for name in ("_transparent", "_transparent_vm")
+)
 _RESOLV_BACKUP = "etc/resolv.conf.kuma-backup"
 
 
