@@ -19,10 +19,6 @@ import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from tests.unit.http_server import Answer, Server
-from tests.unit.roll_controller import _short_waits, make_mesh, rolling
-
-# Fixtures of the tests of rolls.
-__all__ = ["_short_waits", "make_mesh", "rolling"]
 
 ROOT = pathlib.Path(__file__).parents[2]
 
