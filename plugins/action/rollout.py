@@ -18,9 +18,9 @@ from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR, ApiError, Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import api_argument_spec, check_names, new_client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import order, steps
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, lock, plan, run, settings, start
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.host import Answer, Host
@@ -144,7 +144,7 @@ class ActionModule(ActionBase):
 
     def _lay_cover(self, host: Host, wish: Result, options: Result) -> Result:
         """Bring Dataplane and token of the cover to the VM; empty when they are there, or when a restart is under way that has its own."""
-        drain_time = renewal.parse_seconds(str(options.get("drain_time", "30s")))
+        drain_time = parse_seconds(str(options.get("drain_time", "30s")))
         longest = steps.longest(drain_time, float(options.get("ready_timeout", 60.0)))
         for _attempt in range(2):
             try:

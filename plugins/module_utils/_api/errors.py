@@ -11,7 +11,8 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import decode_claims, format_time
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time
 
 Parameters = t.List[t.Dict[str, str]]
 

@@ -14,7 +14,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
 
 Result = t.Dict[str, t.Any]
 # Runs a command and returns its exit status, output and error output. A program that does not exist is status 127.
@@ -39,7 +39,7 @@ class ModuleFailed(Exception):
 def seconds(option: str, duration: str) -> float:
     """What an option such as ``drain_time`` says, ``45s`` or a number of seconds. ModuleFailed names the option."""
     try:
-        return renewal.parse_seconds(duration)
+        return parse_seconds(duration)
     except ValueError as exc:
         raise ModuleFailed("%s: %s" % (option, exc)) from None
 

@@ -17,7 +17,7 @@ import difflib
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import parse_duration
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_duration
 
 Resource = t.Dict[str, t.Any]
 Difference = t.Dict[str, t.Any]

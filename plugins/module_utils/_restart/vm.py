@@ -16,10 +16,11 @@ import re
 import time
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time, parse_duration
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import Facts, Side
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.files import Paths
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import envoy as vm_envoy
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import (
@@ -197,7 +198,7 @@ class Vm:
     def own_request(self) -> t.Dict[str, t.Any]:
         environment = parse_environment(files.read_text(self.paths.environment))
         try:
-            drain_time = renewal.parse_duration(environment.get("KUMA_DATAPLANE_DRAIN_TIME") or "30s")
+            drain_time = parse_duration(environment.get("KUMA_DATAPLANE_DRAIN_TIME") or "30s")
         except ValueError:
             drain_time = 30.0
         identifier = "by-hand-%d" % int(time.time() * 1000)
@@ -214,11 +215,11 @@ class Vm:
         if networking.get("outbound") and networking.get("transparentProxying"):
             return "a cover cannot have outbounds and a transparent proxy at once"
         try:
-            claims = renewal.decode_claims(files.read_text(self.paths.cover_token))
+            claims = decode_claims(files.read_text(self.paths.cover_token))
         except ValueError as exc:
             return "there is no token for a cover on this VM: %s" % exc
         if float(claims.get("exp") or 0) < time.time() + _TOKEN_LEFT:
-            return "the token for a cover expired at %s" % renewal.format_time(float(claims.get("exp") or 0))
+            return "the token for a cover expired at %s" % format_time(float(claims.get("exp") or 0))
         if claims.get("Name") and claims["Name"] != self.cover_name:
             return "the token for a cover is one of %s, expected %s" % (claims["Name"], self.cover_name)
         return ""

@@ -12,9 +12,9 @@ import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import format_time
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic.propagation import Propagation, Timing, Watch
 
 FENCED, LIFTED = "fenced", "lifted"

@@ -21,8 +21,8 @@ import stat
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import HIDDEN, Runner, is_secret_name, redact
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent.vm import DROP_IN
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
@@ -97,7 +97,7 @@ def describe_token(path: str) -> t.Dict[str, t.Any]:
         return {"present": False, "claims": None, "mode": None, "owner": None, "problem": None}
     claims, problem = None, None
     try:
-        claims = renewal.decode_claims(read_text(path) or "")
+        claims = decode_claims(read_text(path) or "")
     except ValueError as exc:
         problem = str(exc)
     return {"present": True, "claims": claims, "mode": facts["mode"], "owner": facts["owner"], "problem": problem}

@@ -13,6 +13,7 @@ import math
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import (
     COMPUTED_LABELS,
@@ -22,7 +23,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource
 )
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.schema import Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import preflight
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue, renewal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.plan import Abilities
 
@@ -61,7 +62,7 @@ def dataplane(live: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
 
 def valid_for(longest: float) -> str:
     """How long the token of a cover is valid, as a duration: ``longest`` seconds for the restart, and a margin."""
-    return renewal.format_duration(math.ceil(longest + MARGIN))
+    return format_duration(math.ceil(longest + MARGIN))
 
 
 def token_request(cover: t.Mapping[str, t.Any], release: Release, validity: str) -> t.Dict[str, t.Any]:

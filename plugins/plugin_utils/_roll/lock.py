@@ -18,7 +18,7 @@ import json
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, Client, NotFound, api_path
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import format_time
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time
 
 PREFIX = "meshfleet-kuma-rollout-"
 

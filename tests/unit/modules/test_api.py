@@ -13,7 +13,7 @@ import time
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from tests.unit.http_server import Answer, answer_json, problem
 from tests.unit.module_runner import run
 
@@ -151,7 +151,7 @@ def test_tokens_are_issued_once_and_kept(control_plane_of, version):
     assert first["requests"] == 20
     assert [entry["name"] for entry in first["results"]] == [wish["name"] for wish in wishes]
     assert {entry["action"] for entry in first["results"]} == {"issued"}
-    current = {name: _tokens.decode_claims(token) for name, token in first["tokens"].items()}
+    current = {name: decode_claims(token) for name, token in first["tokens"].items()}
     for entry in first["results"]:
         assert current[entry["name"]]["Name"] == entry["name"]
         assert entry["expires"] == current[entry["name"]]["exp"]

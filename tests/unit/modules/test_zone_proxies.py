@@ -11,7 +11,7 @@ import itertools
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, NotFound
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from tests.unit.module_runner import run
 from tests.unit.roll.controller import Rolling
 from tests.unit.roll.mesh import Proxy
@@ -72,7 +72,7 @@ def test_zone_tokens_are_issued_once_and_kept(control_plane):
     first = run("zone_tokens", options, diff=True)
     assert first["changed"]
     assert "eyJ" not in str(first["diff"])
-    claims = {name: _tokens.decode_claims(token) for name, token in first["tokens"].items()}
+    claims = {name: decode_claims(token) for name, token in first["tokens"].items()}
     assert {name: (found["Zone"], found["Scope"]) for name, found in claims.items()} == {
         "a": ("default", ["ingress"]),
         "b": ("default", ["egress"]),
@@ -195,7 +195,7 @@ def test_a_roll_lists_zone_proxies_only_when_it_has_some_and_covers_them_with_a_
         "name": f"{name}-cover",
         "networking": {"address": "10.9.0.1", "port": 10001, "admin": {"port": 9801}},
     }
-    claims = _tokens.decode_claims(cover["token"])
+    claims = decode_claims(cover["token"])
     assert (claims["Zone"], claims["Scope"]) == ("default", ["ingress"])
     zone.connect(f"{name}-cover", token=cover["token"])
     assert zone.client.get(f"/zoneingresses/{name}-cover").body["networking"]["port"] == 10001

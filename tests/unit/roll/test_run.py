@@ -15,8 +15,8 @@ import time
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import steps as _restart_steps
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as _roll_cover
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import lock as _roll_lock
@@ -86,7 +86,7 @@ def test_the_token_of_a_cover_is_made_for_the_restart_and_lives_no_longer_than_i
     with pytest.raises(ValueError, match="web-2 is no part of run"):
         roll.host("web-1").wishes(["web-2"])
     assert [wish["name"] for wish in roll.host("web-1").wishes(["web-1"])] == ["web-1"]
-    claims = _tokens.decode_claims(roll.host("web-1").cover("web-1", 600.5)["token"])
+    claims = decode_claims(roll.host("web-1").cover("web-1", 600.5)["token"])
     assert _roll_cover.valid_for(600.5) == "1501s"
     assert time.time() < claims["exp"] <= time.time() + 1501
     kept = [path.read_text() for path in pathlib.Path(roll.directory).rglob("*") if path.is_file()]

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration, parse_duration, parse_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
 
 NOW = 1_795_400_000
@@ -26,12 +28,12 @@ def jwt(claims):
 
 @given(st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.lists(st.text()))))
 def test_claims_are_decoded_whatever_their_padding(claims):
-    assert _tokens.decode_claims(f" {jwt(claims)}\n") == claims
+    assert decode_claims(f" {jwt(claims)}\n") == claims
 
 
 def refusal(text):
     try:
-        return None if isinstance(_tokens.decode_claims(text), dict) else "no claims"
+        return None if isinstance(decode_claims(text), dict) else "no claims"
     except ValueError as exc:
         return exc
 
@@ -48,7 +50,7 @@ def test_text_that_is_no_token_is_refused_without_its_causes(text):
 @pytest.mark.parametrize("text", ["", "a.b", "a.b.c.d", "a.!!!.c", "a.eyJ9.c", jwt([1]), "a.\xff.c"])
 def test_what_is_no_token(text):
     with pytest.raises(ValueError, match="not a JWT"):
-        _tokens.decode_claims(text)
+        decode_claims(text)
 
 
 @pytest.mark.parametrize(
@@ -56,24 +58,24 @@ def test_what_is_no_token(text):
     [("720h", 2592000), ("30d", 2592000), ("1h30m", 5400), ("45s", 45), ("500ms", 0.5), ("1.5h", 5400), (" 2m ", 120), ("0s", 0)],
 )
 def test_durations(text, seconds):
-    assert _tokens.parse_duration(text) == pytest.approx(seconds)
+    assert parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "30", "h", "30 d", "-1h", "1w", "1h 30m", "1h30", "x1h", "99999999999h", "\u0661h"])
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match="expected a duration"):
-        _tokens.parse_duration(text)
+        parse_duration(text)
 
 
 @given(st.integers(1, 10**9))
 def test_a_formatted_duration_is_the_same_one_without_days(seconds):
-    text = _tokens.format_duration(seconds)
-    assert _tokens.parse_duration(text) == seconds
+    text = format_duration(seconds)
+    assert parse_duration(text) == seconds
     assert "d" not in text
 
 
 def test_days_are_sent_as_hours():
-    assert _tokens.format_duration(_tokens.parse_duration("30d")) == "720h"
+    assert format_duration(parse_duration("30d")) == "720h"
 
 
 def test_a_good_token_is_kept():
@@ -121,10 +123,10 @@ def test_strange_claims_are_a_reason_and_no_crash(claims, before):
 
 @pytest.mark.parametrize(("text", "seconds"), [("30", 30.0), ("0.5", 0.5), ("1m30s", 90.0), ("500ms", 0.5)])
 def test_a_number_alone_is_one_of_seconds(text, seconds):
-    assert _tokens.parse_seconds(text) == seconds
+    assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "1.2.3", "-1", "10 s"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="expected a duration"):
-        _tokens.parse_seconds(text)
+        parse_seconds(text)

@@ -13,12 +13,12 @@ import pytest
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api import capabilities as _capabilities
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Response
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration, parse_duration
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence as _fence
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as _overview
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import preflight as _preflight
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal as _tokens
 from tests.unit.api.failures import failure
 from tests.unit.dataplane.test_status import overview
 from tests.unit.http_server import Answer, answer_json, problem
@@ -178,7 +178,7 @@ def test_trap_22_every_write_says_that_it_is_json_and_plain_text_is_understood(s
 
 
 def test_trap_23_days_become_hours_and_a_good_token_is_kept():
-    assert _tokens.format_duration(_tokens.parse_duration("30d")) == "720h"
+    assert format_duration(parse_duration("30d")) == "720h"
     claims = {"Name": "web-1", "Mesh": "default", "Workload": "web", "exp": 10**9 + 10**6}
     (proxy,) = plan([host(1, observed={"proxies": {"web-1": {"token": {"claims": claims}}}})])[0]["web-1"]["proxies"]
     assert proxy["token"]["current"] == claims

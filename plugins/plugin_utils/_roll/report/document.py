@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import format_time
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import page, read
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report.read import (
     ADMITTED,

@@ -17,7 +17,7 @@ import json
 import statistics
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import format_time
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import chart
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report.chart import OPEN, REST, Axis
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report.read import (
