@@ -100,8 +100,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import authority
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def certify(module: AnsibleModule, runner: Runner) -> Result:

@@ -101,9 +101,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane.service import Api, Service, actions_for
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def serve(module: AnsibleModule, runner: Runner) -> Result:

@@ -95,9 +95,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane.service import Api, Service, fetch_token, is_admin
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def fetch(module: AnsibleModule, runner: Runner) -> Result:

@@ -104,7 +104,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 
 

@@ -190,8 +190,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, ConnectionFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import waiting
 
 

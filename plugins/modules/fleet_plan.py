@@ -143,10 +143,11 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities i
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, lifecycle, preflight, templates
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 
 
 def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:

@@ -134,9 +134,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, Client, NotFound, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import report
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.mesh import GONE_TYPES
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model
 
 Resources = t.List[t.Dict[str, t.Any]]

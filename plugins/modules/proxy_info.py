@@ -132,7 +132,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, machine
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as restart_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import why_no_cover
@@ -140,6 +141,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 NEEDRESTART = "/etc/needrestart"
 OUTBOUNDS = "outbounds.env"

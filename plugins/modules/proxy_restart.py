@@ -211,9 +211,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import ModuleFailed, Result, Runner, run, seconds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run, seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, order, vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate as vm_gate
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 _BEFORE: t.Dict[str, t.Callable[[vm.Vm, t.Mapping[str, t.Any]], t.Dict[str, t.Any]]] = {
     order.PREPARED: order.lay_cover,

@@ -137,10 +137,12 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import ModuleFailed, Result, Runner, run, seconds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run, seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, stop
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate as vm_gate
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, service
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def bring(module: AnsibleModule, runner: Runner) -> Result:

@@ -219,7 +219,8 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import ItemsFailed, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import documents as resource_documents
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model, plan, resource_set
 

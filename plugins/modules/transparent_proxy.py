@@ -222,10 +222,12 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent.change import Change
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 # Tests look below another directory.
 ROOT = "/"

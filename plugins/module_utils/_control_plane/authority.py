@@ -14,8 +14,9 @@ import shutil
 import tempfile
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import tls
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import ModuleFailed, Runner
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 CA_DAYS = 3650
 _DAY = 86400

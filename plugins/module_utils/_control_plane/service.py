@@ -16,8 +16,9 @@ import os
 import time
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import ModuleFailed, Runner
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 UNIT = "kuma-cp.service"
 ADMIN_GROUP = "mesh-system:admin"

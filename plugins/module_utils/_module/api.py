@@ -15,17 +15,7 @@ from ansible.module_utils.common.parameters import env_fallback
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR, ApiError, Client, Invalid
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-
-Result = t.Dict[str, t.Any]
-
-
-class ItemsFailed(Exception):
-    """Some items of a task failed: the module fails with this message, and with ``result`` beside it."""
-
-    def __init__(self, msg: str, result: t.Optional[Result] = None) -> None:
-        super().__init__(msg)
-        self.msg = msg
-        self.result: Result = dict(result or {})
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, Result
 
 
 def api_argument_spec() -> t.Dict[str, t.Dict[str, t.Any]]:

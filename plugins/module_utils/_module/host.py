@@ -4,36 +4,19 @@
 
 # Private to this collection: not a public interface.
 
-"""What the modules on the VM share: results, failures, and a runner of commands that tests can replace."""
+"""What the modules on the VM share: how they begin, run commands, answer and fail."""
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
-
-Result = t.Dict[str, t.Any]
-# Runs a command and returns its exit status, output and error output. A program that does not exist is status 127.
-Runner = t.Callable[[t.Sequence[str]], t.Tuple[int, str, str]]
-
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){1,2}")
-_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-_SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY)S?\Z", re.IGNORECASE)
-_ASSIGNMENT = re.compile(r"^([ \t]*(?:export )?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*)(.+)$", re.MULTILINE)
-HIDDEN = "(hidden)"
-
-
-class ModuleFailed(Exception):
-    """The module fails with this message, and with ``result`` beside it."""
-
-    def __init__(self, msg: str, result: t.Optional[Result] = None) -> None:
-        super().__init__(msg)
-        self.msg = msg
-        self.result: Result = dict(result or {})
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def seconds(option: str, duration: str) -> float:
@@ -42,17 +25,6 @@ def seconds(option: str, duration: str) -> float:
         return parse_seconds(duration)
     except ValueError as exc:
         raise ModuleFailed("%s: %s" % (option, exc)) from None
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a variable of this name is likely to hold a secret itself, not the path of one."""
-    return bool(_SECRET_NAME.search(name))
-
-
-def redact(text: str) -> str:
-    """``text`` without tokens, private keys and the values of variables that are named like secrets."""
-    text = _PRIVATE_KEY.sub(r"\1 %s \2" % HIDDEN, _JWT.sub(HIDDEN, text))
-    return _ASSIGNMENT.sub(lambda match: match.group(1) + (HIDDEN if is_secret_name(match.group(2)) else match.group(3)), text)
 
 
 def without_contents(value: t.Any) -> t.Any:

@@ -13,7 +13,7 @@ import time
 import typing as t
 import uuid
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import redact
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, steps
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.vm import Vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy

@@ -22,12 +22,12 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import fil
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import Facts, Side
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.files import Paths
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import envoy as vm_envoy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import (
     COVER_UNIT,
     RESTART_UNIT,
     UNIT,
-    Runner,
     parse_environment,
     parse_show,
     render_environment,

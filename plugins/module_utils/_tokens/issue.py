@@ -22,9 +22,9 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
     Invalid,
     ProtocolFailed,
 )
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration, format_time, parse_duration
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import needs_renewal
 
 CONNECTIONS = 8

@@ -14,7 +14,7 @@ import sys
 import time
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as transparent_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files as vm_files

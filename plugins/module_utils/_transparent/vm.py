@@ -22,8 +22,7 @@ import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
-
-Runner = t.Callable[[t.Sequence[str]], t.Tuple[int, str, str]]
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 UNIT = "kuma-transparent-proxy.service"
 ROLLBACK = "kuma-transparent-proxy-rollback"

@@ -21,7 +21,7 @@ import stat
 import tempfile
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import redact
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal
 
 Diff = t.Dict[str, str]

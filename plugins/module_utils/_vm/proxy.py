@@ -22,9 +22,10 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import HIDDEN, Runner, is_secret_name, redact
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, is_secret_name, redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent.vm import DROP_IN
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import UNIT, parse_environment, parse_show
 

@@ -12,8 +12,9 @@ import http.client
 import time
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import ModuleFailed, Runner
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 Units = t.Mapping[str, t.Mapping[str, str]]
 _POLL = 0.25

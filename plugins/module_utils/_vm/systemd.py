@@ -12,9 +12,6 @@ import re
 import shlex
 import typing as t
 
-# Runs a command and returns its exit status, output and error output. A program that does not exist is status 127.
-Runner = t.Callable[[t.Sequence[str]], t.Tuple[int, str, str]]
-
 UNIT = "kuma-dp@%s.service"
 COVER_UNIT = "kuma-dp-cover@%s.service"
 RESTART_UNIT = "kuma-dp-restart@%s.service"

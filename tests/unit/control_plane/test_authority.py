@@ -15,9 +15,9 @@ from unittest import mock
 
 import pytest
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import authority as _authority
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import tls as _tls
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
 from tests.lab import certificates
 from tests.unit import module_runner
 
@@ -84,7 +84,7 @@ def test_without_the_key_of_the_ca_nothing_is_signed_and_nothing_is_lost(tmp_pat
     (tmp_path / "ca-key.pem").unlink()
     assert sign(tmp_path) == []
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(_module.ModuleFailed, match=r"ca-key.pem is gone.*put it back"):
+    with pytest.raises(ModuleFailed, match=r"ca-key.pem is gone.*put it back"):
         sign(tmp_path, ["other.example.com"])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -99,7 +99,7 @@ def test_wherever_openssl_fails_the_old_certificate_stays(tmp_path, number):
         calls.append(command)
         return run_command(command) if len(calls) != number else (127, "", "openssl: not found")
 
-    with pytest.raises(_module.ModuleFailed, match="install the package openssl"):
+    with pytest.raises(ModuleFailed, match="install the package openssl"):
         sign(tmp_path, ["other.example.com"], run=failing)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

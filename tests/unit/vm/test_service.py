@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import service as _service
 from tests.unit.vm.test_proxy import jwt
 
@@ -129,7 +129,7 @@ def test_without_a_restart_under_way_nothing_is_stopped_beside_the_proxies():
 
 def test_a_failure_brings_the_journal_without_tokens():
     systemd = Systemd({"web-1": {}}, broken="start")
-    with pytest.raises(_module.ModuleFailed) as caught:
+    with pytest.raises(ModuleFailed) as caught:
         _service.carry_out(_service.steps_to("started", None, systemd.units), False, systemd.run)
     assert caught.value.msg == "systemctl start failed for web-1: Job failed. See the journal."
     assert caught.value.result["journals"] == {"web-1": ["refused (hidden)", "authentication failed"]}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import HIDDEN, is_secret_name, redact
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, is_secret_name, redact
 
 Journal = t.Mapping[str, t.Any]
 
