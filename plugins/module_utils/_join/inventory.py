@@ -17,9 +17,8 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import details, lifecycle
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import details, gates, lifecycle
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate
 
 PROTOCOLS = ("grpc", "http", "http2", "kafka", "tcp")
 COVER_SUFFIX = "-cover"
@@ -150,7 +149,7 @@ class Reader:
         if service.get("probe") is not None:
             details.probe(self, service["probe"], field + ".probe")
         if service.get("gate") is not None:
-            service["gate"] = gate.read(self, service["gate"], field + ".gate")
+            service["gate"] = gates.read(self, service["gate"], field + ".gate")
         return service if len(self.problems) == before else None
 
     def is_label(self, key: str, value: str) -> bool:

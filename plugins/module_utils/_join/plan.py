@@ -14,9 +14,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation, resource, schema, status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory, lifecycle, outbound_ports, proxy_ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import gates, inventory, lifecycle, outbound_ports, proxy_ports
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate
 
 Proxy = t.Dict[str, t.Any]
 
@@ -354,7 +353,7 @@ class Fleet:
             "ready": ready,
             "not_ready_reasons": reasons,
             "labels_lost": live is not None and resource.labels_lost(desired, live),
-            "gates": gate.of_proxy(proxy["name"], proxy["services"]),
+            "gates": gates.of_proxy(proxy["name"], proxy["services"]),
             "fenced": fenced,
             "privileged_ports": any(service["port"] < 1024 for service in proxy["services"]),
         }

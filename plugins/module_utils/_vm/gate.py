@@ -12,19 +12,13 @@ A gate is ``{proxy, service, address, port, path, status, timeout, interval}``; 
 from __future__ import annotations
 
 import http.client
-import re
 import time
 import typing as t
-
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join.details import Reader
 
 Gate = t.Mapping[str, t.Any]
 # Status and problem of one request; one of the two is empty.
 Answer = t.Tuple[int, str]
 
-_KEYS = frozenset({"path", "status", "timeout", "interval"})
-_TIMES = {"timeout": "60s", "interval": "1s"}
 _ANSWER_WITHIN = 5.0
 OPTIONS: t.Dict[str, t.Any] = {
     "type": "list",
@@ -41,42 +35,6 @@ OPTIONS: t.Dict[str, t.Any] = {
         "interval": {"type": "float", "default": 1.0},
     },
 }
-
-
-def read(reader: Reader, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:
-    """``{path, status, timeout, interval}`` of what the inventory says; faults go to ``reader``."""
-    found = reader.mapping(value, field, _KEYS)
-    path = found.get("path")
-    if not isinstance(path, str) or not re.match(r"/[!-~]*\Z", path):
-        reader.fault(field + ".path", path, "a path that begins with /, such as /healthz")
-    given = found.get("status", 200)
-    codes = given if isinstance(given, list) else [given]
-    status = [int(code) for code in codes if not isinstance(code, bool) and re.match(r"[1-5][0-9][0-9]\Z", str(code))]
-    if not codes or len(status) != len(codes):
-        reader.fault(field + ".status", given, "the status of an application that works, such as 200, or a list of them")
-    times = {}
-    for key, default in _TIMES.items():
-        seconds = resource.seconds(found.get(key, default))
-        if not isinstance(seconds, float) or not 0 < seconds <= 86400:
-            reader.fault("%s.%s" % (field, key), found[key], "a duration above zero such as %s" % default)
-        else:
-            times[key] = seconds
-    return {"path": path, "status": status, **times}
-
-
-def of_proxy(name: str, services: t.Iterable[t.Mapping[str, t.Any]]) -> t.List[t.Dict[str, t.Any]]:
-    """The gates of a proxy with these services: the application itself is asked, not the proxy before it."""
-    return [
-        {
-            "proxy": name,
-            "service": service["name"],
-            "address": service.get("service_address") or "127.0.0.1",
-            "port": int(service.get("service_port") or service["port"]),
-            **service["gate"],
-        }
-        for service in services
-        if service.get("gate")
-    ]
 
 
 def ask(gate: Gate) -> Answer:
