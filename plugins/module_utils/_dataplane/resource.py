@@ -16,7 +16,6 @@ import re
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 
 Dataplane = t.Dict[str, t.Any]
 
@@ -73,7 +72,7 @@ def build(intent: t.Mapping[str, t.Any], model: str, labels_survive: bool = True
     if outbounds:
         networking["outbound"] = outbounds
     if intent.get("transparent_proxy"):
-        networking["transparentProxying"] = redirection.of_dataplane(intent["transparent_proxy"])
+        networking["transparentProxying"] = transparent_proxying(intent["transparent_proxy"])
     if intent.get("admin_port"):
         networking["admin"] = {"port": int(intent["admin_port"])}
     labels = dict(intent.get("labels") or {})
@@ -120,6 +119,18 @@ def _gateway(gateway: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     tags = {str(key): str(value) for key, value in (gateway.get("tags") or {}).items()}
     tags[SERVICE_TAG] = str(gateway["name"])
     return {"type": "DELEGATED", "tags": dict(sorted(tags.items()))}
+
+
+def transparent_proxying(wanted: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """``networking.transparentProxying`` of the Dataplane that goes with these options."""
+    # A port of 0 says that inbound connections are not redirected, as for a gateway.
+    block: t.Dict[str, t.Any] = {
+        "redirectPortInbound": int(wanted["redirect_inbound_port"]) if wanted.get("redirect_inbound", True) else 0,
+        "redirectPortOutbound": int(wanted["redirect_outbound_port"]),
+    }
+    if wanted.get("ip_family_mode") == "ipv4":
+        block["ipFamilyMode"] = "IPv4"
+    return block
 
 
 def _service_probe(probe: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:

@@ -117,18 +117,6 @@ def _shown(value: t.Any) -> str:
     return "not set" if value in (None, "") else repr(value)
 
 
-def of_dataplane(wanted: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    """``networking.transparentProxying`` of the Dataplane that goes with these options."""
-    # A port of 0 says that inbound connections are not redirected, as for a gateway.
-    block: t.Dict[str, t.Any] = {
-        "redirectPortInbound": int(wanted["redirect_inbound_port"]) if wanted.get("redirect_inbound", True) else 0,
-        "redirectPortOutbound": int(wanted["redirect_outbound_port"]),
-    }
-    if wanted.get("ip_family_mode") == "ipv4":
-        block["ipFamilyMode"] = "IPv4"
-    return block
-
-
 def settings(wanted: t.Mapping[str, t.Any], ssh_ports: t.Iterable[int], controllers: t.Iterable[str]) -> Settings:
     """What the boot unit is to apply: ``{kumactl, arguments, controllers}``.
 

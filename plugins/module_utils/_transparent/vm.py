@@ -23,6 +23,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN
 
 UNIT = "kuma-transparent-proxy.service"
 ROLLBACK = "kuma-transparent-proxy-rollback"
@@ -31,7 +32,6 @@ WARM_TABLE = "kuma_transparent_proxy_warm_up"
 WARM_UP = 2.0
 # What the role lays down, below the root directory.
 UNIT_PATH = "etc/systemd/system/kuma-transparent-proxy.service"
-DROP_IN = "etc/systemd/system/kuma-dp@.service.d/transparent-proxy.conf"
 PROGRAM_DIR = "usr/local/lib/kuma-transparent-proxy"
 # What 0.1.0 laid down in one folder.
 OLD_SOURCES = tuple(
@@ -258,12 +258,12 @@ class Vm:
             else:
                 remove(path)
         with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(self.path(DROP_IN)))
+            os.rmdir(os.path.dirname(self.path(TRANSPARENT_DROP_IN)))
         self.run(["systemctl", "daemon-reload"])
 
     def laid_down(self) -> t.List[str]:
         """What is there of it."""
-        paths = [os.path.dirname(self.settings_path), self.path(UNIT_PATH), self.path(DROP_IN), self.path(PROGRAM_DIR)]
+        paths = [os.path.dirname(self.settings_path), self.path(UNIT_PATH), self.path(TRANSPARENT_DROP_IN), self.path(PROGRAM_DIR)]
         return [path for path in paths if os.path.lexists(path)]
 
 

@@ -23,11 +23,10 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, is_secret_name, redact
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent.vm import DROP_IN
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import UNIT, parse_environment, parse_show
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN, UNIT, parse_environment, parse_show
 
 MARKER = removal.MARKER
 PROGRAMS = ("kuma-dp", "envoy")
@@ -224,7 +223,7 @@ class Observer:
         changed = ["Dataplane" if kind == "dataplane" else kind for kind in kinds if _newer(paths[kind], started)]
         units = [unit.get("FragmentPath") or "", *(unit.get("DropInPaths") or "").split()]
         # One drop-in only says what a proxy is started after, and comes when redirection is set up, after the first start.
-        if any(_newer(path, started) for path in units if path and not path.endswith("/" + DROP_IN)):
+        if any(_newer(path, started) for path in units if path and not path.endswith("/" + TRANSPARENT_DROP_IN)):
             changed.append("unit")
         return reasons + ["%s changed after it was started" % kind.replace("dataplane", "Dataplane") for kind in sorted(changed)]
 

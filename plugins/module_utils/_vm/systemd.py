@@ -15,6 +15,8 @@ import typing as t
 UNIT = "kuma-dp@%s.service"
 COVER_UNIT = "kuma-dp-cover@%s.service"
 RESTART_UNIT = "kuma-dp-restart@%s.service"
+# Comes with transparent proxying, below the root directory.
+TRANSPARENT_DROP_IN = "etc/systemd/system/kuma-dp@.service.d/transparent-proxy.conf"
 
 
 def parse_environment(text: str) -> t.Dict[str, str]:

@@ -12,9 +12,9 @@ import pathlib
 import pytest
 import yaml
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal as _removal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as _zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
@@ -299,7 +299,7 @@ def redirection(renderer, option, **variables):
 def test_what_clients_send_to_a_gateway_is_not_redirected(renderer, variables, redirected):
     options, told = redirection(renderer, "redirect_inbound", **variables)
     assert (options["redirect_inbound"], told) == (redirected, redirected)
-    port = _transparent.of_dataplane(options)["redirectPortInbound"]
+    port = resource.transparent_proxying(options)["redirectPortInbound"]
     assert (port != 0) is redirected
 
 

@@ -190,7 +190,7 @@ def test_the_dataplane_says_where_connections_are_redirected_to():
     networking = _dataplane.build(intent, "v2")["networking"]
     assert networking["transparentProxying"] == {"redirectPortInbound": 15006, "redirectPortOutbound": 15001}
     proxy["transparent_proxy"] = {**WANTED, "ip_family_mode": "ipv4", "redirect_inbound": False}
-    assert _transparent.of_dataplane(proxy["transparent_proxy"]) == {
+    assert _dataplane.transparent_proxying(proxy["transparent_proxy"]) == {
         "redirectPortInbound": 0,
         "redirectPortOutbound": 15001,
         "ipFamilyMode": "IPv4",

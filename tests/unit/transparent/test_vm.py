@@ -19,6 +19,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as _transparent_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as _host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN
 from ansible_collections.meshfleet.kuma.plugins.modules import transparent_proxy
 from tests.unit.module_runner import run
 from tests.unit.transparent.test_redirection import WANTED
@@ -37,7 +38,7 @@ def world(tmp_path):
 
 
 def lay_down(world):
-    for path in (_transparent_vm.UNIT_PATH, _transparent_vm.DROP_IN, _transparent_vm.PROGRAM_DIR + "/program.py"):
+    for path in (_transparent_vm.UNIT_PATH, TRANSPARENT_DROP_IN, _transparent_vm.PROGRAM_DIR + "/program.py"):
         target = Path(world.root) / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text("laid down")
