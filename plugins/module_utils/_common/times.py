@@ -12,8 +12,9 @@ import re
 import time
 import typing as t
 
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 # Kuma reads Go durations, which have no day (trap 23).
-_UNITS: t.Dict[str, float] = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_GO_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|d|h|m|s)")
 # 100 years: a Go duration ends at about 292.
 _LONGEST = 100 * 365 * 86400
@@ -21,18 +22,29 @@ _LONGEST = 100 * 365 * 86400
 
 def parse_duration(text: str) -> float:
     """Seconds of a duration such as ``720h``, ``30d``, ``1h30m`` or ``500ms``. Raises ValueError when it is not one."""
-    value = text.strip()
-    total, end = 0.0, 0
-    for part in _PART.finditer(value):
-        if part.start() != end:
-            break
-        total += float(part.group(1)) * _UNITS[part.group(2)]
-        end = part.end()
-    if not value or end != len(value):
+    total = _sum(_PART, text.strip())
+    if total is None:
         raise ValueError(f"found {text!r}, expected a duration such as 720h, 30d, 1h30m or 45s")
     if total > _LONGEST:
         raise ValueError(f"found {text!r}, expected a duration of at most 100 years")
     return total
+
+
+def go_seconds(value: t.Any) -> t.Any:
+    """A protobuf or Go duration (``5s``, ``1m30s``) in seconds; anything else unchanged."""
+    total = _sum(_GO_PART, str(value))
+    return value if total is None else round(total, 9)
+
+
+def _sum(part: t.Pattern[str], text: str) -> t.Optional[float]:
+    """Seconds of a text that consists of such parts; None for any other."""
+    total, end = 0.0, 0
+    for match in part.finditer(text):
+        if match.start() != end:
+            return None
+        total += float(match.group(1)) * _UNITS[match.group(2)]
+        end = match.end()
+    return total if text and end == len(text) else None
 
 
 def parse_seconds(text: str) -> float:

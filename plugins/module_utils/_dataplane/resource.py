@@ -12,9 +12,9 @@ Dataplanes are dictionaries as the REST API has them. Pure functions.
 from __future__ import annotations
 
 import copy
-import re
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import go_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema
 
 Dataplane = t.Dict[str, t.Any]
@@ -41,8 +41,6 @@ COMPUTED_LABELS = frozenset(
     )
 )
 _ANSWER_ONLY = ("creationTime", "modificationTime", "kri")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def build(intent: t.Mapping[str, t.Any], model: str, labels_survive: bool = True) -> Dataplane:
@@ -212,7 +210,7 @@ def normalise(dataplane: t.Mapping[str, t.Any], release: schema.Release) -> Data
         for key in ("interval", "timeout"):
             probe = inbound.get("serviceProbe") or {}
             if key in probe:
-                probe[key] = seconds(probe[key])
+                probe[key] = go_seconds(probe[key])
     for listener in networking.get("listeners") or []:
         listener.pop("state", None)
     for outbound in networking.get("outbound") or []:
@@ -239,15 +237,6 @@ def _compact(value: t.Any) -> t.Any:
     if isinstance(value, list):
         return [_compact(item) for item in value]
     return value
-
-
-def seconds(duration: t.Any) -> t.Any:
-    """A protobuf or Go duration (``5s``, ``1m30s``) in seconds; anything else unchanged."""
-    text = str(duration)
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return duration
-    return round(sum(float(number) * _SECONDS[unit] for number, unit in parts), 9)
 
 
 def difference(desired: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any], release: schema.Release, labels: bool = True) -> t.List[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import go_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
 
 KINDS = ("MeshExternalService", "MeshMultiZoneService", "MeshService")
@@ -102,7 +103,7 @@ def probe(reader: Reader, value: t.Any, field: str) -> None:
 
 def duration(value: t.Any) -> float:
     """Seconds of a duration such as ``10s``; 0.0 for everything else."""
-    found = resource.seconds(value if value is not None else "")
+    found = go_seconds(value if value is not None else "")
     return found if isinstance(found, float) and 0 < found < 1e7 else 0.0
 
 

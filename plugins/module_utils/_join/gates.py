@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import go_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.details import Reader
 
 _KEYS = frozenset({"path", "status", "timeout", "interval"})
@@ -34,7 +34,7 @@ def read(reader: Reader, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.A
         reader.fault(field + ".status", given, "the status of an application that works, such as 200, or a list of them")
     times = {}
     for key, default in _TIMES.items():
-        seconds = resource.seconds(found.get(key, default))
+        seconds = go_seconds(found.get(key, default))
         if not isinstance(seconds, float) or not 0 < seconds <= 86400:
             reader.fault("%s.%s" % (field, key), found[key], "a duration above zero such as %s" % default)
         else:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.filter.dataplane import dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import go_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
 
@@ -168,8 +169,8 @@ def test_both_spellings_of_a_field_are_the_same():
 
 @pytest.mark.parametrize(("left", "right"), [("60s", "1m"), ("1m30s", "90s"), ("1500ms", "1.5s")])
 def test_durations_compare_by_length(left, right):
-    assert _dataplane.seconds(left) == _dataplane.seconds(right)
-    assert _dataplane.seconds("soon") == "soon"
+    assert go_seconds(left) == go_seconds(right)
+    assert go_seconds("soon") == "soon"
 
 
 def test_a_new_inbound_starts_not_ready_and_a_users_state_is_kept():
