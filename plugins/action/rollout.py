@@ -22,8 +22,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times impor
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import api_argument_spec, check_names, new_client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import order, steps
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, lock, plan, run, settings, start
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as roll_host
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.host import Answer, Host
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import document
 
 Result = t.Dict[str, t.Any]
@@ -104,9 +104,9 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return {"changed": False, "admitted": False, "outcome": "refused", "reason": "check mode", "proxies": []}
         try:
-            answer = Host(run.open_run(self.directory, params["run"], client), self.host).admit()
+            answer = roll_host.Host(run.open_run(self.directory, params["run"], client), self.host).admit()
         except run.Stopped as stopped:
-            answer = Answer("refused", str(stopped))
+            answer = roll_host.Answer("refused", str(stopped))
         admitted = answer.outcome == "admitted"
         if answer.outcome in ("refused", "deferred"):
             self._say(params)
@@ -125,7 +125,7 @@ class ActionModule(ActionBase):
         options = dict(params["restart"])
         if params["request"]:
             return self._on_vm(options, [{"name": name, "request": params["request"]} for name in params["names"]])
-        host = Host(run.open_run(self.directory, params["run"], client), self.host)
+        host = roll_host.Host(run.open_run(self.directory, params["run"], client), self.host)
         whole: Result = {"changed": False, "results": []}
         for wish in host.wishes(params["names"]):
             found = self._restart_one(host, wish, options)
@@ -135,14 +135,14 @@ class ActionModule(ActionBase):
                 break
         return whole
 
-    def _restart_one(self, host: Host, wish: Result, options: Result) -> Result:
+    def _restart_one(self, host: roll_host.Host, wish: Result, options: Result) -> Result:
         if wish["strategy"] == plan.COVER:
             refused = self._lay_cover(host, wish, options)
             if refused:
                 return refused
         return self._on_vm(options, [wish])
 
-    def _lay_cover(self, host: Host, wish: Result, options: Result) -> Result:
+    def _lay_cover(self, host: roll_host.Host, wish: Result, options: Result) -> Result:
         """Bring Dataplane and token of the cover to the VM; empty when they are there, or when a restart is under way that has its own."""
         drain_time = parse_seconds(str(options.get("drain_time", "30s")))
         longest = steps.longest(drain_time, float(options.get("ready_timeout", 60.0)))
@@ -172,7 +172,7 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return {"changed": False, "outcome": "skipped", "reason": "check mode"}
         try:
-            answer = Host(run.open_run(self.directory, params["run"], client), self.host).complete(params["result"])
+            answer = roll_host.Host(run.open_run(self.directory, params["run"], client), self.host).complete(params["result"])
         except (ApiError, run.Stopped) as error:
             return {"changed": False, "outcome": "failed", "reason": str(error)}
         self._say(params)

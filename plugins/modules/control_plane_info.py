@@ -220,14 +220,12 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 
-ADMIN = "mesh-system:admin"
-
 
 def who(client: Client) -> t.Dict[str, t.Any]:
     body = client.get("/who-am-i").body
     body = body if isinstance(body, dict) else {}
     name, groups = str(body.get("name") or ""), [str(group) for group in body.get("groups") or []]
-    return {"name": name, "groups": groups, "admin": name == ADMIN or ADMIN in groups}
+    return {"name": name, "groups": groups, "admin": name == naming.ADMIN or naming.ADMIN in groups}
 
 
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:

@@ -12,6 +12,10 @@ import re
 import typing as t
 
 MAXIMUM = 253
+# The name of a cover is that of its proxy with this behind it. Inventories name nothing else so.
+COVER_SUFFIX = "-cover"
+# Who may do everything, a user and a group, unless the control plane is told otherwise.
+ADMIN = "mesh-system:admin"
 
 _RFC1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 # What control planes up to 2.14 allow as the name of a Mesh and of older resources, but for those that begin with a dash or a dot.
@@ -51,6 +55,15 @@ def is_type(value: t.Any) -> bool:
 def is_run(value: t.Any) -> bool:
     """Whether ``value`` may identify the run of a roll, whose files are in a directory of this name."""
     return isinstance(value, str) and len(value) <= MAXIMUM and bool(_RUN.match(value))
+
+
+def cover_name(name: str) -> str:
+    return name + COVER_SUFFIX
+
+
+def base_name(name: str) -> str:
+    """The name of the main proxy, of its own or of its cover's."""
+    return name[: -len(COVER_SUFFIX)] if name.endswith(COVER_SUFFIX) and len(name) > len(COVER_SUFFIX) else name
 
 
 _CHECKS: t.Dict[str, t.Tuple[t.Callable[[t.Any], bool], str]] = {

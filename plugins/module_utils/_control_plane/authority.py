@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import tls
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
@@ -96,7 +97,7 @@ class Authority:
         try:
             new = paths_in(directory)
             config = os.path.join(directory, "config")
-            kinds = ["%s:%s" % ("IP" if tls.is_address(name) else "DNS", name) for name in names]
+            kinds = ["%s:%s" % ("IP" if checks.is_ip(name) else "DNS", name) for name in names]
             for path, common_name in ((config, subject), (config + "-ca", subject + " CA")):
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(_EXTENSIONS % {"subject": common_name[:64], "names": ", ".join(kinds)})

@@ -12,6 +12,8 @@ import ipaddress
 import re
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+
 Variables = t.Mapping[str, t.Any]
 
 STORES = ("memory", "postgres")
@@ -122,7 +124,7 @@ def warnings(host: str, variables: Variables) -> t.List[str]:
 
 def is_name(text: str) -> bool:
     """Whether this is an IP address or the name of a host, which may begin with ``*.``."""
-    if _address(text):
+    if checks.is_ip(text):
         return True
     return bool(re.match(r"(\*\.)?(%s\.)*%s\Z" % (_LABEL, _LABEL), text)) and len(text) <= 253 and not re.match(r"[0-9.]+\Z", text)
 
@@ -152,8 +154,8 @@ def _ports(variables: Variables) -> t.Iterator[str]:
             used = {port: name for port, name in used.items() if name != place}
             used[moved] = "%s in kuma_cp_config" % place
     for option in PORTS:
-        port = _integer(variables[option])
-        if port is None or not 1 <= port <= 65535:
+        port = checks.port_of(variables[option])
+        if port is None:
             yield "%s is %r, expected a port from 1 to 65535" % (option, variables[option])
         elif port < 1024:
             yield "%s is %d, expected one from 1024 on: kuma-cp runs as its own user without privileges" % (option, port)
@@ -169,7 +171,7 @@ def _addresses(variables: Variables) -> t.Iterator[str]:
             "http_address is %r, expected 127.0.0.1, ::1, 0.0.0.0 or ::, because the role asks over loopback; HTTPS may listen elsewhere"
             % variables["http_address"]
         )
-    if not _address(str(variables["https_address"])):
+    if not checks.is_ip(str(variables["https_address"])):
         yield "https_address is %r, expected an IP address of the VM, or 0.0.0.0" % variables["https_address"]
 
 
@@ -196,8 +198,7 @@ def _store(variables: Variables) -> t.Iterator[str]:
     for option in ("postgres_host", "postgres_db", "postgres_user"):
         if not str(variables[option]) or re.search(r"\s", str(variables[option])):
             yield "%s is %r, expected a value without spaces" % (option, variables[option])
-    port = _integer(variables["postgres_port"])
-    if port is None or not 1 <= port <= 65535:
+    if not checks.is_port(variables["postgres_port"]):
         yield "postgres_port is %r, expected a port from 1 to 65535" % variables["postgres_port"]
     if variables["postgres_tls_mode"] not in TLS_MODES:
         yield "postgres_tls_mode is %r, expected %s" % (variables["postgres_tls_mode"], " or ".join(TLS_MODES))
@@ -258,13 +259,5 @@ def _integer(value: t.Any) -> t.Optional[int]:
     return int(value)
 
 
-def _address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_local(host: str) -> bool:
-    return host == "localhost" or (_address(host) and ipaddress.ip_address(host).is_loopback)
+    return host == "localhost" or (checks.is_ip(host) and ipaddress.ip_address(host).is_loopback)

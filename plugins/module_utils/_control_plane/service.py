@@ -16,12 +16,12 @@ import os
 import time
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 UNIT = "kuma-cp.service"
-ADMIN_GROUP = "mesh-system:admin"
 # Opens the API to administrators on loopback while the token is fetched. In /run, so that not even a crash leaves it open for long,
 # and with no other listener meanwhile.
 OPENING = "/run/systemd/system/kuma-cp.service.d/meshfleet-admin.conf"
@@ -157,7 +157,7 @@ def actions_for(unit: t.Mapping[str, str], reasons: t.Sequence[str]) -> t.List[s
 def is_admin(api: Api, token: str) -> bool:
     """Whether the API takes this token for that of an administrator."""
     status, body = api.get("/who-am-i", token)
-    return status == 200 and isinstance(body, dict) and ADMIN_GROUP in (body.get("groups") or [])
+    return status == 200 and isinstance(body, dict) and naming.ADMIN in (body.get("groups") or [])
 
 
 def fetch_token(api: Api, timeout: float) -> str:

@@ -68,14 +68,6 @@ def _refusal(certificate: str, key: str, ca: str, name: str) -> t.Optional[str]:
     return None
 
 
-def is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: t.Optional[str]) -> t.Dict[str, t.Any]:
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     asking = client.wrap_bio(to_client, to_server, server_hostname=name)

@@ -12,9 +12,9 @@ In a mesh of 2.x whose mode is Exclusive inbounds have tags and outbounds refer 
 
 from __future__ import annotations
 
-import re
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.schema import Release
 
@@ -25,7 +25,6 @@ CHOICES = ("auto", "v2", "v3")
 EXCLUSIVE = "Exclusive"
 V3 = (3, 0, 0)
 
-_RFC1035 = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 _NO_TAGS_VARIABLE = "KUMA_EXPERIMENTAL_INBOUND_TAGS_DISABLED=true"
 
 
@@ -181,7 +180,7 @@ def lost(proxy: Proxy, rules: Rules, release: Release) -> t.List[str]:
             "%sservices: name is %r, expected letters, digits and -, at most 63, starting with a letter: others get no MeshService in a mesh "
             "with meshServices.mode Exclusive" % (where, service["name"])
             for service in proxy["services"]
-            if not _RFC1035.match(service["name"])
+            if not checks.is_rfc1035(service["name"])
         )
     if rules.by_workload:
         problems.extend(_tags_as_labels(proxy, where))

@@ -14,14 +14,13 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import go_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
 
 KINDS = ("MeshExternalService", "MeshMultiZoneService", "MeshService")
 
 _TAG_KEY = re.compile(r"[a-zA-Z0-9.\-_:/]+\Z")
-_TAG_VALUE = re.compile(r"[a-zA-Z0-9.\-_:]+\Z")
-_RFC1035 = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 _PROBE_KEYS = frozenset({"interval", "timeout", "healthy_threshold", "unhealthy_threshold"})
 _REFERENCE_KEYS = frozenset({"kind", "name", "port", "labels"})
 _GATEWAY_KEYS = frozenset({"name", "tags"})
@@ -61,7 +60,7 @@ def tags(reader: Reader, value: t.Any, field: str) -> t.Dict[str, str]:
         where = '%s["%s"]' % (field, key)
         if key in _OWN_TAGS:
             reader.fault(where, item, "%s instead" % _OWN_TAGS[key])
-        elif not _TAG_KEY.match(str(key)) or isinstance(item, (dict, list)) or not _TAG_VALUE.match(str(item)):
+        elif not _TAG_KEY.match(str(key)) or isinstance(item, (dict, list)) or not checks.is_tag_value(str(item)):
             reader.fault(where, item, "a tag: letters, digits and . - _ : (in its name / as well)")
         elif reader.model == "v3" and not reader.is_label(str(key), str(item)):
             reader.fault(where, item, "what a label may be, which it becomes on 3.0: at most 63 letters, digits, - _ .")
@@ -78,7 +77,7 @@ def backend_ref(reader: Reader, value: t.Any, field: str) -> t.Dict[str, t.Any]:
         reader.fault(field + ".kind", kind, "one of " + ", ".join(KINDS))
     if found.get("port") is not None:
         found["port"] = reader.port(found["port"], field + ".port")
-    if found.get("name") is not None and not _RFC1035.match(str(found["name"])):
+    if found.get("name") is not None and not checks.is_rfc1035(str(found["name"])):
         reader.fault(field + ".name", found["name"], "a name of at most 63 lower-case letters, digits and -, starting with a letter")
     if found.get("labels") is not None:
         labels = reader.merged(field + ".labels", found["labels"])
@@ -113,12 +112,11 @@ def gateway(reader: Reader, value: t.Any, field: str, services: t.Any) -> t.Opti
         return None
     found = reader.mapping(value, field, _GATEWAY_KEYS)
     name = str(found.get("name") or "")
-    pattern, expected = (
-        (_RFC1035, "a name of lower-case letters, digits and -, starting with a letter")
-        if reader.model == "v3"
-        else (_TAG_VALUE, "a name of letters, digits and . - _ :")
-    )
-    if not pattern.match(name):
+    if reader.model == "v3":
+        sound, expected = checks.is_rfc1035(name), "a name of lower-case letters, digits and -, starting with a letter"
+    else:
+        sound, expected = checks.is_tag_value(name), "a name of letters, digits and . - _ :"
+    if not sound:
         reader.fault(field + ".name", found.get("name"), "%s, shared by all gateways that are alike" % expected)
     if services:
         reader.fault(

@@ -11,22 +11,15 @@ Every fault is a sentence that names the host, the variable, what was found and 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks, naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import details, gates, lifecycle
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 
 PROTOCOLS = ("grpc", "http", "http2", "kafka", "tcp")
-COVER_SUFFIX = "-cover"
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 -- compared with, never bound
-
-_RFC1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
-_TAG_VALUE = re.compile(r"[a-zA-Z0-9.\-_:]+\Z")
-_LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
 
 _SERVICE_KEYS = {
     "name", "port", "service_port", "service_address", "address", "protocol", "tags", "inbound_name", "probe", "gate",
@@ -49,13 +42,9 @@ class Reader:
         self.problems.append("%s: %s is %s, expected %s" % (self.host, field, _shown(found), expected))
 
     def port(self, value: t.Any, field: str) -> t.Optional[int]:
-        try:
-            port = int(value)
-        except (TypeError, ValueError):
-            port = 0
-        if isinstance(value, bool) or not 1 <= port <= 65535:
+        port = checks.port_of(value.strip() if isinstance(value, str) else value)
+        if port is None:
             self.fault(field, value, "a port from 1 to 65535")
-            return None
         return port
 
     def ports(self, value: t.Any, field: str) -> t.List[int]:
@@ -66,8 +55,8 @@ class Reader:
         text = str(value or "")
         if not naming.is_name(text):
             self.fault(field, value, naming.EXPECTED)
-        elif text.endswith(COVER_SUFFIX):
-            self.fault(field, value, "a name that does not end in %s, which is reserved" % COVER_SUFFIX)
+        elif text.endswith(naming.COVER_SUFFIX):
+            self.fault(field, value, "a name that does not end in %s, which is reserved" % naming.COVER_SUFFIX)
         return text
 
     def loose_name(self, value: t.Any, field: str) -> str:
@@ -79,9 +68,9 @@ class Reader:
 
     def address(self, value: t.Any, field: str) -> str:
         text = str(value or "")
-        if is_wildcard(text):
+        if checks.is_wildcard(text):
             self.fault(field, value, "the address that other VMs reach this one at, not a wildcard")
-        elif not is_ip(text) and (not naming.is_name(text) or re.match(r"[0-9.]+\Z", text)):
+        elif not checks.is_ip(text) and (not naming.is_name(text) or re.match(r"[0-9.]+\Z", text)):
             self.fault(field, value, "an IP address")
         return text
 
@@ -117,7 +106,7 @@ class Reader:
             labels[str(key)] = str(item)
             if key in resource.COMPUTED_LABELS:
                 self.fault('%s["%s"]' % (field, key), item, "no label that the control plane computes itself")
-            elif not is_label(str(key), str(item)):
+            elif not checks.is_label(str(key), str(item)):
                 self.fault('%s["%s"]' % (field, key), item, "a Kubernetes label: short names of letters, digits, - _ .")
         return labels
 
@@ -127,19 +116,18 @@ class Reader:
             return None
         before = len(self.problems)
         name = str(service.get("name") or "")
-        pattern, expected = (
-            (_RFC1035, "a name of lower-case letters, digits and -, starting with a letter")
-            if self.model == "v3"
-            else (_TAG_VALUE, "a name of letters, digits and . - _ :")
-        )
-        if not pattern.match(name):
+        if self.model == "v3":
+            sound, expected = bool(checks.RFC1035.match(name)), "a name of lower-case letters, digits and -, starting with a letter"
+        else:
+            sound, expected = checks.is_tag_value(name), "a name of letters, digits and . - _ :"
+        if not sound:
             self.fault(field + ".name", service.get("name"), expected)
         service["name"] = name
         service["port"] = self.port(service.get("port"), field + ".port")
         if service.get("service_port") is not None:
             service["service_port"] = self.port(service["service_port"], field + ".service_port")
         for key in ("service_address", "address"):
-            if service.get(key) and not is_ip(str(service[key])):
+            if service.get(key) and not checks.is_ip(str(service[key])):
                 self.fault("%s.%s" % (field, key), service[key], "an IP address")
         service["protocol"] = service.get("protocol") or "tcp"
         if service["protocol"] not in PROTOCOLS:
@@ -153,12 +141,12 @@ class Reader:
         return service if len(self.problems) == before else None
 
     def is_label(self, key: str, value: str) -> bool:
-        return is_label(key, value)
+        return checks.is_label(key, value)
 
     def upstream(self, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:
         upstream: t.Dict[str, t.Any] = {"service": value} if isinstance(value, str) else self.mapping(value, field, _UPSTREAM_KEYS)
         name = str(upstream.get("service") or "")
-        if not _TAG_VALUE.match(name):
+        if not checks.is_tag_value(name):
             self.fault(field + ".service", upstream.get("service"), "the name of a service")
             return None
         upstream["service"] = name
@@ -250,7 +238,7 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
     elif not services and not upstreams:
         reader.fault(prefix + "services", own.get("services"), "services that this VM offers, or upstreams that it calls")
     workload = str(own.get("workload") or (valid[0]["name"] if valid else gateway["name"] if gateway else own.get("name")) or "")
-    if own.get("workload") and not _RFC1035.match(workload):
+    if own.get("workload") and not checks.RFC1035.match(workload):
         reader.fault(prefix + "workload", workload, "a name of lower-case letters, digits and -, starting with a letter")
     return {
         "host": reader.host,
@@ -263,7 +251,7 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
         "gateway": gateway,
         "upstreams": [upstream for upstream in upstreams if upstream],
         "labels": reader.labels(reader.merged(prefix + "labels", host.get("labels"), own.get("labels")), prefix + "labels"),
-        "workload": workload if _RFC1035.match(workload) and len(workload) <= 63 else "",
+        "workload": workload if checks.is_rfc1035(workload) else "",
         "pins": reader.pins(
             reader.merged(prefix + "outbound_pins", host.get("outbound_pins"), own.get("outbound_pins")),
             prefix + "outbound_pins",
@@ -274,28 +262,6 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
         "field": prefix,
         **lifecycle.read(reader, own, host, prefix),
     }
-
-
-def is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def is_wildcard(text: str) -> bool:
-    return text in (ANY_ADDRESS, "::", "*", "")
-
-
-def is_label(key: str, value: str) -> bool:
-    """Whether Kubernetes' label rules allow the pair, which are Kuma's."""
-    prefix, slash, name = key.rpartition("/")
-    if slash and not naming.is_name(prefix):
-        return False
-    if len(name) > 63 or not _LABEL_NAME.match(name):
-        return False
-    return value == "" or (len(value) <= 63 and bool(_LABEL_NAME.match(value)))
 
 
 def _shown(value: t.Any) -> str:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation, resource, schema, status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import gates, inventory, lifecycle, outbound_ports, proxy_ports
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 
 Proxy = t.Dict[str, t.Any]
 
@@ -34,7 +34,7 @@ class Claim(t.NamedTuple):
     def collides(self, other: Claim) -> bool:
         if self.port != other.port or (self.application and other.application):
             return False
-        wildcard = inventory.is_wildcard(self.address) or inventory.is_wildcard(other.address)
+        wildcard = checks.is_wildcard(self.address) or checks.is_wildcard(other.address)
         return wildcard or self.address == other.address
 
 
@@ -183,7 +183,7 @@ class Fleet:
         for proxy in host["proxies"]:
             proxy["ports"] = internal[proxy["name"]]
             claims.extend(
-                Claim(inventory.ANY_ADDRESS, port, "%s%s_port of %s" % (proxy["field"], kind, proxy["name"]))
+                Claim(checks.ANY_ADDRESS, port, "%s%s_port of %s" % (proxy["field"], kind, proxy["name"]))
                 for kind, port in sorted(proxy["port_pins"].items())
             )
         self._check_claims(host["host"], claims)
@@ -368,9 +368,9 @@ class Fleet:
 def _transparent_claims(proxy: Proxy) -> t.List[Claim]:
     wanted = proxy["transparent_proxy"]
     return [
-        Claim(inventory.ANY_ADDRESS, int(wanted[option]), "kuma_transparent_proxy_%s" % option)
+        Claim(checks.ANY_ADDRESS, int(wanted[option]), "kuma_transparent_proxy_%s" % option)
         for option in ("redirect_inbound_port", "redirect_outbound_port")
-        if redirection.is_port(wanted.get(option))
+        if checks.is_port(wanted.get(option))
     ]
 
 

@@ -12,10 +12,10 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Capabilities, Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import AccessDenied, ApiError, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.schema import Release
 
 OLDEST: Release = (2, 12, 0)
-ADMIN = "mesh-system:admin"
 
 
 class Preflight(t.NamedTuple):
@@ -85,8 +85,8 @@ def message(problems: t.Sequence[str]) -> str:
 
 def _rights(who: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any], sort: str = "dp") -> t.Tuple[t.List[str], t.List[str]]:
     groups = set(who.get("groups") or [])
-    allowed_users = set(config.get(sort + "_token_users") or [ADMIN])
-    allowed_groups = set(config.get(sort + "_token_groups") or [ADMIN])
+    allowed_users = set(config.get(sort + "_token_users") or [naming.ADMIN])
+    allowed_groups = set(config.get(sort + "_token_groups") or [naming.ADMIN])
     if who.get("name") in allowed_users or groups & allowed_groups:
         return [], []
     found = "kuma_dp_api_token belongs to %s (%s)" % (who.get("name"), ", ".join(sorted(groups)) or "no group")

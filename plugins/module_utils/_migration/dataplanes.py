@@ -13,10 +13,10 @@ and drops the fields that said so before without a word.
 from __future__ import annotations
 
 import collections
-import re
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import parse_release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import (
     OWNER_LABEL,
@@ -26,7 +26,6 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource
     ZONE_TAG,
     outbound_service,
 )
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory
 
 Dataplane = t.Mapping[str, t.Any]
 Release = t.Tuple[int, int, int]
@@ -37,7 +36,6 @@ SEVERITIES = (SILENT, LOUD, CHANGES, INFO)
 _OWN_TAGS = frozenset((SERVICE_TAG, PROTOCOL_TAG, ZONE_TAG))
 _JOIN = "run join_mesh.yml against the 3.0 control plane"
 _FIRST_WITH_DELTA: Release = (2, 11, 0)
-_RFC1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 
 
 class Finding(t.NamedTuple):
@@ -125,10 +123,6 @@ def services_of(dataplane: Dataplane) -> t.List[str]:
     return list(dict.fromkeys(str(name) for name in names if name))
 
 
-def is_rfc1035(name: str) -> bool:
-    return len(name) <= 63 and bool(_RFC1035.match(name))
-
-
 def of_dataplane(mesh: Mesh, name: str, release: Release) -> t.List[Finding]:
     """Every finding about one Dataplane of ``mesh`` under a control plane of ``release``."""
     return list(_Examination(mesh, name, release).findings())
@@ -160,7 +154,7 @@ class _Examination:
     def _workload_label(self) -> t.Iterator[Finding]:
         label = self.labels.get(WORKLOAD_LABEL)
         field = 'labels["%s"]' % WORKLOAD_LABEL
-        if label and not is_rfc1035(label):
+        if label and not checks.is_rfc1035(label):
             remedy = "set %sworkload to lower-case letters, digits and -" % self.prefix
             yield self._finding(LOUD, "workload-name", field, label, "the label is refused, as is a MeshService of that name", remedy)
         if label:
@@ -183,7 +177,7 @@ class _Examination:
         for index, inbound in enumerate(inbounds_of(self.dataplane)):
             service = str((inbound.get("tags") or {}).get(SERVICE_TAG) or "")
             field = 'networking.inbound[%d].tags["%s"]' % (index, SERVICE_TAG)
-            if service and not is_rfc1035(service):
+            if service and not checks.is_rfc1035(service):
                 yield self._finding(
                     LOUD,
                     "service-name",
@@ -215,7 +209,7 @@ class _Examination:
             values = {tags.get(key) for _port, tags in tagged}
             field = 'networking.inbound[].tags["%s"]' % key
             found = ", ".join("%s on port %s" % (tags.get(key, "none"), port) for port, tags in tagged)
-            invalid = [value for value in values if value is not None and not inventory.is_label(key, value)]
+            invalid = [value for value in values if value is not None and not checks.is_label(key, value)]
             if len(values) > 1:
                 yield self._finding(
                     SILENT,

@@ -10,16 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.checks import is_rfc1035
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory
-from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.dataplanes import (
-    CHANGES,
-    INFO,
-    LOUD,
-    SILENT,
-    Finding,
-    Mesh,
-    is_rfc1035,
-)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.dataplanes import CHANGES, INFO, LOUD, SILENT, Finding, Mesh
 
 Resource = t.Mapping[str, t.Any]
 

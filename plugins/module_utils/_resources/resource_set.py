@@ -21,8 +21,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
     ServerError,
     api_path,
 )
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import OWNER_LABEL
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import apply, model, plan
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources.documents import Document
@@ -114,7 +114,7 @@ class ResourceSet:
 
     def _option_problems(self) -> t.Iterator[str]:
         settings = self.settings
-        if settings.owner and not inventory.is_label(OWNER_LABEL, settings.owner):
+        if settings.owner and not checks.is_label(OWNER_LABEL, settings.owner):
             yield "owner is %r, expected the value of a label: at most 63 letters, digits, - _ and ." % settings.owner
         if not settings.prune:
             return

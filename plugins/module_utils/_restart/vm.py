@@ -16,6 +16,7 @@ import re
 import time
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time, parse_duration
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files
@@ -233,7 +234,7 @@ class Vm:
 
     @property
     def cover_name(self) -> str:
-        return self.paths.name + "-cover"
+        return naming.cover_name(self.paths.name)
 
     def prepare_cover(self) -> t.List[str]:
         """Its environment differs from the main proxy's in what two proxies of a VM cannot share."""

@@ -16,6 +16,8 @@ import re
 import shlex
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+
 Settings = t.Dict[str, t.Any]
 Rules = t.Dict[str, t.List[str]]
 
@@ -51,7 +53,7 @@ def problems(wanted: t.Mapping[str, t.Any]) -> t.List[str]:
         )
     ports = {}
     for option in ("redirect_inbound_port", "redirect_outbound_port", "redirect_dns_port"):
-        if not is_port(wanted.get(option)):
+        if not checks.is_port(wanted.get(option)):
             found.append("%s is %s, expected a port from 1 to 65535" % (option, _shown(wanted.get(option))))
         elif option != "redirect_dns_port":
             ports[option] = int(wanted[option])
@@ -59,7 +61,9 @@ def problems(wanted: t.Mapping[str, t.Any]) -> t.List[str]:
         found.append("redirect_inbound_port and redirect_outbound_port are both %d, expected different ports" % min(ports.values()))
     for option in ("exclude_inbound_ports", "exclude_outbound_ports", "ssh_ports"):
         found.extend(
-            "%s has %s, expected a port from 1 to 65535" % (option, _shown(item)) for item in wanted.get(option) or [] if not is_port(item)
+            "%s has %s, expected a port from 1 to 65535" % (option, _shown(item))
+            for item in wanted.get(option) or []
+            if not checks.is_port(item)
         )
     for option in ("exclude_inbound_ips", "exclude_outbound_ips"):
         found.extend(
@@ -82,11 +86,6 @@ def problems(wanted: t.Mapping[str, t.Any]) -> t.List[str]:
     elif (wanted.get("redirect_dns") or wanted.get("redirect_all_dns_traffic")) and wanted.get("dns_enabled") is False:
         found.append("redirect_dns or redirect_all_dns_traffic is set, expected kuma_dp_dns_enabled: true, or nobody answers there")
     return found
-
-
-def is_port(value: t.Any) -> bool:
-    text = str(value)
-    return not isinstance(value, bool) and text.isdigit() and 1 <= int(text) <= 65535
 
 
 def _is_port_range(value: t.Any) -> bool:
@@ -222,7 +221,7 @@ def ssh_connection(environments: t.Iterable[t.Mapping[str, str]]) -> t.Optional[
     """
     for environment in environments:
         fields = environment.get("SSH_CONNECTION", "").split()
-        if len(fields) == 4 and is_port(fields[1]) and is_port(fields[3]):
+        if len(fields) == 4 and checks.is_port(fields[1]) and checks.is_port(fields[3]):
             client = fields[0].partition("%")[0]
             return {"client": client, "client_port": int(fields[1]), "server": fields[2].partition("%")[0], "port": int(fields[3])}
     return None

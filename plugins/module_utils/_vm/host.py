@@ -15,6 +15,8 @@ import struct
 import time
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.checks import is_ip
+
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _LISTEN = "0A"
 _DELETED = " (deleted)"
@@ -167,7 +169,7 @@ class Processes:
             digits = line.split(" ", 1)[0]
             if len(digits) == 32:
                 found.add(str(ipaddress.IPv6Address(int(digits, 16))))
-        usable = [ipaddress.ip_address(text) for text in found if _is_address(text)]
+        usable = [ipaddress.ip_address(text) for text in found if is_ip(text)]
         usable = [address for address in usable if not (address.is_loopback or address.is_link_local or address.is_unspecified)]
         return [str(address) for address in sorted(usable, key=lambda address: (address.version, int(address)))]
 
@@ -194,14 +196,6 @@ def _kernel_address(digits: str) -> str:
 
 def _by_port(item: t.Tuple[t.Tuple[str, int], t.Optional[str]]) -> t.Tuple[int, str]:
     return item[0][1], item[0][0]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def default_address(addresses: t.Sequence[str]) -> t.Optional[str]:

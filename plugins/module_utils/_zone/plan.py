@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join.inventory import ANY_ADDRESS
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import OWN_PROCESSES, Claim
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as zone_resource
 
 Json = t.Dict[str, t.Any]
@@ -101,10 +100,10 @@ class Zones:
         for proxy in host["proxies"]:
             claims.append(Claim(proxy["address"], proxy["port"], f"{proxy['field']}port of {proxy['name']}"))
             claims.extend(
-                Claim(ANY_ADDRESS, port, f"{proxy['field']}{which}_port of {proxy['name']}")
+                Claim(checks.ANY_ADDRESS, port, f"{proxy['field']}{which}_port of {proxy['name']}")
                 for which, port in sorted(proxy["port_pins"].items())
             )
-        mesh = [Claim(ANY_ADDRESS, port, "kuma_dp_services") for port in _mesh_ports(host)]
+        mesh = [Claim(checks.ANY_ADDRESS, port, "kuma_dp_services") for port in _mesh_ports(host)]
         for index, claim in enumerate(claims):
             for other in [*claims[:index], *mesh]:
                 if claim.collides(other):
@@ -166,4 +165,4 @@ class Zones:
 
 def _mesh_ports(host: t.Mapping[str, t.Any]) -> t.List[int]:
     """What is no port is for the plan of the mesh to tell."""
-    return [int(port) for port in (host.get("variables") or {}).get("mesh_ports") or [] if redirection.is_port(port)]
+    return [int(port) for port in (host.get("variables") or {}).get("mesh_ports") or [] if checks.is_port(port)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory
 
@@ -66,7 +67,7 @@ def _proxy(reader: inventory.Reader, own: t.Mapping[str, t.Any], host: t.Mapping
         kind = INGRESS
     address = str(own.get("address") or host.get("address") or "")
     field = prefix + "address" if own.get("address") else "kuma_zone_proxy_address"
-    if (address != UNKNOWN_ADDRESS and not inventory.is_ip(address)) or inventory.is_wildcard(address):
+    if (address != UNKNOWN_ADDRESS and not checks.is_ip(address)) or checks.is_wildcard(address):
         reader.fault(field, address, "the IP address at which other VMs reach this one, not a wildcard")
     port = reader.port(own.get("port") or DEFAULT_PORTS[kind], prefix + "port")
     advertised = _advertised(reader, own, kind, prefix)

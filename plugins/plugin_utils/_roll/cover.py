@@ -13,6 +13,7 @@ import math
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import (
@@ -22,9 +23,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource
     ZONE_TAG,
 )
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.schema import Release
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import preflight
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.plan import Abilities
 
 # How much longer than the longest restart its token is valid: clocks differ, and the control plane may be slow to take the cover.
@@ -38,7 +37,7 @@ def dataplane(live: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     A cover starts in traffic, for nobody presets the health of a Direct proxy. So what is fenced or Ignored on the main proxy is Ignored.
     """
     result = copy.deepcopy({key: value for key, value in live.items() if key not in _ANSWER_ONLY})
-    result["name"] = view.cover_name(str(live["name"]))
+    result["name"] = naming.cover_name(str(live["name"]))
     labels = {
         key: value
         for key, value in (result.pop("labels", None) or {}).items()
@@ -100,8 +99,8 @@ def abilities(client: Client, mesh: str) -> Abilities:
     """Whether tokens can be had for covers, and which proxies are named by policies. Raises ApiError."""
     who = client.get("/who-am-i").body or {}
     config = client.control_plane()
-    users = set(config.get("dp_token_users") or [preflight.ADMIN])
-    groups = set(config.get("dp_token_groups") or [preflight.ADMIN])
+    users = set(config.get("dp_token_users") or [naming.ADMIN])
+    groups = set(config.get("dp_token_groups") or [naming.ADMIN])
     no_token = ""
     if who.get("name") not in users and not groups & set(who.get("groups") or []):
         no_token = f"{who.get('name')} may not issue the token of a cover, {', '.join(sorted(users | groups))} may"

@@ -13,6 +13,7 @@ import shutil
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as dataplane_status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import gate, traffic, view, zone
@@ -69,10 +70,12 @@ class Finish:
     def _covers_gone(self) -> t.List[Json]:
         """The overviews, once no cover of this run is in them or time is over."""
         roll = self.roll
-        covers = {view.cover_name(name) for record in self.records.values() if record["status"] != "skipped" for name in record["proxies"]}
+        covers = {
+            naming.cover_name(name) for record in self.records.values() if record["status"] != "skipped" for name in record["proxies"]
+        }
         # The cover of a host whose main proxy is down goes on serving: nobody waits for that one.
         staying = {
-            view.cover_name(name)
+            naming.cover_name(name)
             for record in self.records.values()
             if record.get("served_by") == "cover" and record["status"] != "done"
             for name in record["proxies"]

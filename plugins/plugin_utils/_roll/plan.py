@@ -12,6 +12,7 @@ import math
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import parse_release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, view
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings, share
 
@@ -127,8 +128,8 @@ class _Planner:
             reasons.append("the VM says that it cannot be covered")
         if name not in self.instances:
             reasons.append("it is not registered")
-        if name.endswith(view.COVER_SUFFIX):
-            reasons.append(f"its own name ends in {view.COVER_SUFFIX}, which is reserved for covers")
+        if name.endswith(naming.COVER_SUFFIX):
+            reasons.append(f"its own name ends in {naming.COVER_SUFFIX}, which is reserved for covers")
         if self.abilities.no_token:
             reasons.append(self.abilities.no_token)
         if name in self.abilities.named:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api
@@ -46,7 +47,7 @@ def siblings(overviews: t.Sequence[t.Mapping[str, t.Any]], services: t.AbstractS
         if not status.online(overview):
             continue
         name = str(overview["name"])
-        instance = view.base_name(name)
+        instance = naming.base_name(name)
         address = api.path_of(overview, "") if overview.get("zoneProxy") else name
         for service, (kind, _serving) in view.offers(overview).items():
             if kind in (admission.CALLED, admission.ZONE) and service in services:

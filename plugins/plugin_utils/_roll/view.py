@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, resource, status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.resource import groups_of
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.admission import CALLED, CALLER, GATEWAY, ZONE, Service, View
 
-COVER_SUFFIX = "-cover"
 CALLERS_KEPT = 12  # callers of a service that are remembered, more than are ever watched
 NOBODY_CALLS = "(no inbounds)"
 
@@ -41,23 +41,14 @@ class Instance:
         return not self.online or any(kind != CALLER and name not in self.serving for name, kind in self.services.items())
 
 
-def cover_name(name: str) -> str:
-    return name + COVER_SUFFIX
-
-
-def base_name(name: str) -> str:
-    """The name of the main proxy, of its own Dataplane or of its cover's."""
-    return name[: -len(COVER_SUFFIX)] if name.endswith(COVER_SUFFIX) and len(name) > len(COVER_SUFFIX) else name
-
-
 def instances(overviews: t.Iterable[Overview]) -> t.Dict[str, Instance]:
     found: t.Dict[str, Instance] = {}
     for overview in overviews:
         name = str(overview["name"])
-        instance = found.setdefault(base_name(name), Instance())
+        instance = found.setdefault(naming.base_name(name), Instance())
         online = status.online(overview)
         instance.online = instance.online or online
-        if base_name(name) == name:
+        if naming.base_name(name) == name:
             instance.version = status.version(overview)
         for service, (kind, serving) in offers(overview).items():
             instance.services.setdefault(service, kind)
@@ -161,7 +152,7 @@ def summary(overviews: t.Sequence[Overview], wanted: t.AbstractSet[str], at: flo
         "took": took,
         "services": {name: {"total": entry.total, "down": sorted(entry.down), "kind": entry.kind} for name, entry in known.items()},
         "callers": callers(overviews),
-        "proxies": {str(item["name"]): proxy(item) for item in overviews if base_name(str(item["name"])) in wanted},
+        "proxies": {str(item["name"]): proxy(item) for item in overviews if naming.base_name(str(item["name"])) in wanted},
         "outage": None,
         "error": "",
         "recovered": 0.0,

@@ -15,10 +15,10 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError, Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue, zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api, resource
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as roll_cover
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view
 
 Json = t.Dict[str, t.Any]
 _ANSWER_ONLY = ("creationTime", "modificationTime", "kri", "labels", "zone", "availableServices")
@@ -48,7 +48,7 @@ def material(client: Client, mesh: str, name: str, kind: str, validity: str) -> 
         return roll_cover.material(client, mesh, name, validity)
     live = client.get(api_path(resource.PATHS[kind], name)).body
     cover = {key: value for key, value in live.items() if key not in _ANSWER_ONLY}
-    cover["name"] = view.cover_name(name)
+    cover["name"] = naming.cover_name(name)
     body = dict(zone.body({"zone": api.zone_name(client), "scope": [kind]}), validFor=validity)
     wish = issue.Wish(str(cover["name"]), "", body, None, "a cover", zone.ZONE)
     results, tokens = issue.issue(client, [wish], connections=1)

@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import types
@@ -279,18 +278,6 @@ def test_what_restarts_a_proxy_takes_no_other_name(verb, value, tmp_path):
     assert done.returncode == 2
     assert f"the name of a proxy is {value!r}" in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_restart_finds_all_that_it_needs_among_what_is_laid_down(tmp_path):
-    laid = yaml.safe_load((ROOT / "roles/kuma_dp/vars/main.yml").read_text())["kuma_dp_restart_sources"]
-    package = tmp_path / "ansible_collections/meshfleet/kuma/plugins/module_utils"
-    for name in laid:
-        (package / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / f"plugins/module_utils/{name}.py", package / f"{name}.py")
-    modules = "".join(f"import ansible_collections.meshfleet.kuma.plugins.module_utils.{name.replace('/', '.')}\n" for name in laid)
-    program = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{modules}"
-    done = subprocess.run([sys.executable, "-ISB", "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- rolls

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports as _ports
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
 
@@ -330,7 +330,7 @@ def test_no_variables_whatever_make_the_plan_fail(variables):
 
 @given(st.text(max_size=70), st.text(max_size=70))
 def test_labels_follow_kubernetes_rules(key, value):
-    if _intent.is_label(key, value):
+    if checks.is_label(key, value):
         assert len(key.rpartition("/")[2]) <= 63
         assert len(value) <= 63
         assert key.isascii()
