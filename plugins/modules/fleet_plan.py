@@ -144,6 +144,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, lifecycle, preflight, templates
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
@@ -216,8 +217,8 @@ def _labels(hosts: t.Sequence[t.Mapping[str, t.Any]], capabilities: Capabilities
         return []
     return [
         "The control plane (Kuma %s) loses the labels of users at the next change of readiness, so none are written: kuma_dp_labels, "
-        "kuma_dp_workload and kuma_dp_owner of %s%s have no effect. Upgrade it to 2.13 or later and join again, which writes them."
-        % (capabilities.kuma_version, ", ".join(named[:3]), " and %d more" % (len(named) - 3) if len(named) > 3 else "")
+        "kuma_dp_workload and kuma_dp_owner of %s have no effect. Upgrade it to 2.13 or later and join again, which writes them."
+        % (capabilities.kuma_version, some(named, 3))
     ]
 
 

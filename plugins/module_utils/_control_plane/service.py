@@ -82,7 +82,7 @@ class Service:
         if started is None:
             return []
         own = [unit.get("FragmentPath") or "", *(unit.get("DropInPaths") or "").split()]
-        reasons = ["%s changed after it was started" % path for path in [*files, *filter(None, own)] if _newer(path, started)]
+        reasons = ["%s changed after it was started" % path for path in [*files, *filter(None, own)] if proxy.newer(path, started)]
         running = self.api.version()
         if running is not None and running != version:
             reasons.append("version %s runs, %s is installed" % (running, version))
@@ -176,10 +176,3 @@ def fetch_token(api: Api, timeout: float) -> str:
                 "kuma_cp_environment change neither apiServer.authn nor its tokens" % (reason, api.address, api.port)
             )
         time.sleep(_POLL)
-
-
-def _newer(path: str, started: float) -> bool:
-    try:
-        return os.stat(path).st_mtime > started
-    except OSError:
-        return False

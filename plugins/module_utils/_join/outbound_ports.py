@@ -14,6 +14,8 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
+
 LOOPBACK = "127.0.0.1"
 
 # Ports that Kuma's own components and agents found on many VMs listen on. They are never handed out, whatever the range.
@@ -157,7 +159,7 @@ def _pin_problems(pinned: t.Mapping[str, int], low: int, high: int, blocked: t.A
 
 def _full_range(missing: t.Sequence[str], pool: PortPool, low: int, high: int) -> str:
     unserved = missing[pool.free :]
-    named = ", ".join(unserved[:5]) + (" and %d more" % (len(unserved) - 5) if len(unserved) > 5 else "")
+    named = some(unserved, 5)
     return "the outbound range %d-%d is full: %d services need a port, %d are free, none is left for %s: widen the range" % (
         low,
         high,

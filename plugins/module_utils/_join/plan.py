@@ -14,6 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation, resource, schema, status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import gates, inventory, lifecycle, outbound_ports, proxy_ports
 
@@ -144,7 +145,7 @@ class Fleet:
         except outbound_ports.OutboundError as error:
             named = sorted(host["host"] for host in self.hosts if host["in_play"])
             self.problems.extend(
-                "%s: kuma_dp_outbound_range or kuma_dp_outbound_pins: %s" % (_few(named), problem) for problem in error.problems
+                "%s: kuma_dp_outbound_range or kuma_dp_outbound_pins: %s" % (some(named, 3), problem) for problem in error.problems
             )
             return {}
 
@@ -157,7 +158,7 @@ class Fleet:
         if len(ranges) > 1:
             self.problems.append(
                 "kuma_dp_outbound_range differs within the fleet (%s), expected one range: set it for the whole group"
-                % ", ".join("%s on %s" % (value, _few(hosts)) for value, hosts in sorted(ranges.items()))
+                % ", ".join("%s on %s" % (value, some(hosts, 3)) for value, hosts in sorted(ranges.items()))
             )
         return min(ranges) if ranges else "10001-19999"
 
@@ -388,7 +389,3 @@ def _without_conflicts(pins: t.Mapping[str, int]) -> t.Dict[str, int]:
     for service in sorted(pins):
         ports.setdefault(pins[service], service)
     return {service: port for port, service in ports.items()}
-
-
-def _few(hosts: t.Sequence[str]) -> str:
-    return ", ".join(hosts[:3]) + (" and %d more" % (len(hosts) - 3) if len(hosts) > 3 else "")

@@ -8,21 +8,17 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, Conflict, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.concurrently import concurrently
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource, schema
 
 Dataplane = resource.Dataplane
 
-# More connections bring nothing: the control plane is the bottleneck from here on.
-CONNECTIONS = 8
 CONFLICT_RETRIES = 5
-
-Item = t.TypeVar("Item")
-Done = t.TypeVar("Done")
 
 CREATED, UPDATED, UNCHANGED, DELETED, FAILED, SKIPPED = (
     "created",
@@ -62,12 +58,6 @@ class Change(t.NamedTuple):
         if self.failure is not None:
             item["failure"] = self.failure
         return item
-
-
-def concurrently(work: t.Callable[[Item], Done], items: t.Sequence[Item]) -> t.List[Done]:
-    """What ``work`` made of each of ``items``, in their order, over at most eight connections."""
-    with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
-        return list(pool.map(work, items))
 
 
 class Refused(Exception):
@@ -169,7 +159,7 @@ class Dataplanes:
                     len(doomed),
                     self.settings.mesh,
                     self.settings.purge_limit,
-                    _some([change.name for change in doomed]),
+                    some([change.name for change in doomed]),
                 )
             )
         return doomed
@@ -348,8 +338,3 @@ def _lost(detail: str, fields: t.Sequence[str]) -> t.Dict[str, t.Any]:
         "detail": detail,
         "invalid_parameters": [{"field": field, "reason": "not held as sent"} for field in fields],
     }
-
-
-def _some(names: t.Sequence[str], most: int = 10) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (" and %d more" % rest if rest > 0 else "")

@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import OWNER_LABEL
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources.documents import Document
@@ -279,8 +280,3 @@ def _lost_with(mesh: str, key: Key) -> bool:
         return False
     made = (pattern.format(mesh=re.escape(mesh)) for type_name, pattern in _MADE_WITH_MESH if type_name in ("", key[0]))
     return not any(re.match(pattern, key[2]) for pattern in made)
-
-
-def some(names: t.Sequence[str], most: int = 10) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (" and %d more" % rest if rest > 0 else "")

@@ -22,8 +22,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
     api_path,
 )
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.concurrently import concurrently
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import OWNER_LABEL
-from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import apply, model, plan
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources.documents import Document
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources.plan import (
@@ -136,7 +136,7 @@ class ResourceSet:
         if self.settings.prune and not refused:
             wanted.update(_prunable(self._listing))
         names = sorted(wanted)
-        lists = sync.concurrently(lambda name: self._list(name, name in types), names)
+        lists = concurrently(lambda name: self._list(name, name in types), names)
         return {
             (name, str(resource.get("mesh") or "") if self.kind(name).in_mesh else "", str(resource.get("name"))): resource
             for name, resources in zip(names, lists)
@@ -166,7 +166,7 @@ class ResourceSet:
         done: t.Dict[Key, Item] = {}
         lost: t.Set[str] = set()
         for group in plan.by_level(item for item in items if item.action in (CREATED, UPDATED)):
-            written = sync.concurrently(lambda item: self._write(item, lost), group)
+            written = concurrently(lambda item: self._write(item, lost), group)
             done.update((item.key, item) for item in written)
             lost.update(item.key[2] for item in written if item.key[0] == "Mesh" and item.before is None and item.action != CREATED)
         failed = any(item.action in (FAILED, SKIPPED) for item in done.values())
@@ -174,7 +174,7 @@ class ResourceSet:
             if failed:
                 deleted = [item._replace(action=SKIPPED, reason="not deleted, because a write failed") for item in group]
             else:
-                deleted = sync.concurrently(self._delete, group)
+                deleted = concurrently(self._delete, group)
             done.update((item.key, item) for item in deleted)
         return [done.get(item.key, item) for item in items]
 

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
 import typing as t
 from dataclasses import dataclass
@@ -22,12 +21,13 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
     Invalid,
     ProtocolFailed,
 )
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.concurrently import CONNECTIONS, concurrently
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration, format_time, parse_duration
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import needs_renewal
 
-CONNECTIONS = 8
 PATH = "/tokens/dataplane"
 
 
@@ -155,8 +155,7 @@ def issue(
             return dict(result, action="failed", reason=str(exc), failure=exc.as_failure()), None
         return dict(result, action="issued", expires=int(claims.get("exp") or 0)), token
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=connections) as pool:
-        done = list(pool.map(one, wishes))
+    done = concurrently(one, wishes, connections)
     return [result for result, _token in done], {result["name"]: token for result, token in done if token is not None}
 
 
@@ -173,17 +172,12 @@ def carry_out(client: Client, wishes: t.Sequence[Wish], check: bool) -> t.Dict[s
     reasons: t.Dict[str, t.List[str]] = {}
     for entry in failed:
         reasons.setdefault(entry["reason"], []).append(entry["name"])
-    text = " ".join(f"{_names(names)}: {reason}" for reason, names in reasons.items())
+    text = " ".join(f"{some(names, 5)}: {reason}" for reason, names in reasons.items())
     raise ItemsFailed(
         f"{len(failed)} of {len(results)} tokens could not be issued. {text}",
         # Without the tokens: a failure is shown in full.
         {"changed": bool(tokens), "results": results, "failure": failed[0]["failure"]},
     )
-
-
-def _names(names: t.Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
 
 
 def _checked(token: str, wish: Wish) -> t.Dict[str, t.Any]:

@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.concurrently import concurrently
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
@@ -121,7 +122,7 @@ class Maintenance:
 
     def _carry_out(self, changes: t.Sequence[Change], overviews: Overviews) -> Outcome:
         watch = self._watch(changes, overviews)
-        done = sync.concurrently(self._write, changes)
+        done = concurrently(self._write, changes)
         written = [change for change in done if change.action in WRITTEN]
         if not written:
             return Outcome(done, overviews, False)

@@ -220,10 +220,10 @@ class Observer:
         elif replaced:
             reasons.append("its program was replaced")
         kinds = ["environment", "token", "CA"] + (["dataplane"] if lifecycle == "direct" else [])
-        changed = ["Dataplane" if kind == "dataplane" else kind for kind in kinds if _newer(paths[kind], started)]
+        changed = ["Dataplane" if kind == "dataplane" else kind for kind in kinds if newer(paths[kind], started)]
         units = [unit.get("FragmentPath") or "", *(unit.get("DropInPaths") or "").split()]
         # One drop-in only says what a proxy is started after, and comes when redirection is set up, after the first start.
-        if any(_newer(path, started) for path in units if path and not path.endswith("/" + TRANSPARENT_DROP_IN)):
+        if any(newer(path, started) for path in units if path and not path.endswith("/" + TRANSPARENT_DROP_IN)):
             changed.append("unit")
         return reasons + ["%s changed after it was started" % kind.replace("dataplane", "Dataplane") for kind in sorted(changed)]
 
@@ -244,7 +244,8 @@ def distinct(lines: t.Sequence[str]) -> t.List[str]:
     return [lines[index] for index in sorted(last.values())]
 
 
-def _newer(path: str, started: float) -> bool:
+def newer(path: str, started: float) -> bool:
+    """Whether a file was changed since, in seconds since 1970."""
     try:
         return os.stat(path).st_mtime > started
     except OSError:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings, share
 
 ADMIT, WAIT, DEFER, REFUSE = "admit", "wait", "defer", "refuse"
@@ -303,7 +304,7 @@ def _service_harm(
             return _Harm(Verdict(DEFER, f"{alone}: add instances, make a restart under cover possible, or set allow_singleton"))
         over, now_over = bool(down), bool(down) or flying > 0
     if over:
-        text = f"{len(down)} of {total} instances of {name} do not serve ({_some(down)}), {allowed} may"
+        text = f"{len(down)} of {total} instances of {name} do not serve ({some(sorted(down), 3)}), {allowed} may"
         left = down - healing
         still_over = (len(left) + taken > allowed if takes else len(left) >= max(allowed, 1)) if takes <= allowed else bool(left)
         if down & healing and not still_over:
@@ -312,11 +313,6 @@ def _service_harm(
     if now_over:
         return _Harm(Verdict(WAIT, f"{flying} instances of {name} are being restarted, {allowed} may"), by_flight=True)
     return _HARMLESS
-
-
-def _some(names: t.Iterable[str]) -> str:
-    found = sorted(names)
-    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _room(settings: Settings, view: View, flight: _Flight, member: Member) -> t.Optional[Verdict]:

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import parse_release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, view
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings, share
 
@@ -346,7 +347,7 @@ def describe(
     lines = [f"{len(order)} hosts to roll, about {_duration(seconds)} when requests are short"]
     canaries = [host for host in order if records[host]["canary"]]
     if canaries and len(order) > len(canaries):
-        lines.append(f"canaries, the first alone: {_named(canaries)}; then {settings.soak:g} s of soak")
+        lines.append(f"canaries, the first alone: {some(canaries, NAMED)}; then {settings.soak:g} s of soak")
     borders = sorted({max(1, share(stage, len(order))) for stage in settings.stages} | {len(order)})
     borders = [border for border in borders if border > len(canaries)]
     if borders:
@@ -356,13 +357,13 @@ def describe(
         ways.setdefault((records[host]["strategy"], "; ".join(records[host]["reasons"])), []).append(host)
     for (strategy, reasons), hosts in ways.items():
         how = "under cover" if strategy == COVER else f"drained ({reasons})"
-        lines.append(f"{how}: {_named(hosts)}")
+        lines.append(f"{how}: {some(hosts, NAMED)}")
     for status in ("unreachable", "refused", "skipped"):
         whys: t.Dict[str, t.List[str]] = {}
         for host, record in records.items():
             if record["status"] == status:
                 whys.setdefault(record["reason"], []).append(host)
-        lines.extend(f"{status} ({reason}): {_named(hosts)}" for reason, hosts in whys.items())
+        lines.extend(f"{status} ({reason}): {some(hosts, NAMED)}" for reason, hosts in whys.items())
     lines.extend(_at_risk(order, records, settings, services))
     return lines
 
@@ -379,7 +380,7 @@ def _at_risk(
             continue
         allowed = admission.budget(settings, known.total)
         if known.down:
-            gone = f"{len(known.down)} of {known.total} instances of {service} do not serve ({_named(sorted(known.down))})"
+            gone = f"{len(known.down)} of {known.total} instances of {service} do not serve ({some(sorted(known.down), NAMED)})"
             if len(known.down) >= max(1, allowed):
                 lines.append(f"at risk: {gone}, {allowed} may: only these are restarted until they serve")
             else:
@@ -387,10 +388,6 @@ def _at_risk(
         if service in drained and known.total == 1:
             lines.append(f"at risk: the only instance of {service} is drained and not available meanwhile")
     return lines
-
-
-def _named(hosts: t.Sequence[str]) -> str:
-    return ", ".join(hosts[:NAMED]) + (f" and {len(hosts) - NAMED} more" if len(hosts) > NAMED else "")
 
 
 def _duration(seconds: float) -> str:

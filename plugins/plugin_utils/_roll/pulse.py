@@ -16,8 +16,8 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client, NotFound, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.concurrently import concurrently
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, view
 
@@ -72,7 +72,7 @@ def due(pulse: Json, known: Siblings, flying: t.AbstractSet[str], now: float) ->
 
 def listen(client: Client, mesh: str, wanted: t.Mapping[str, str]) -> t.Dict[str, str]:
     """What became of asking each: ALIVE, SILENT, UNKNOWN (the control plane itself did not answer) or DENIED."""
-    answers = sync.concurrently(lambda name: _ask(client, mesh, name), list(wanted.values()))
+    answers = concurrently(lambda name: _ask(client, mesh, name), list(wanted.values()))
     return dict(zip(wanted, answers))
 
 
