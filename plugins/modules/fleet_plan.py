@@ -144,6 +144,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, lifecycle, preflight, templates
@@ -156,7 +157,7 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     archives, problems = archive.plan(hosts)
     wish, faults = generation.asked(hosts)
     problems.extend(faults)
-    rules, release, labels = generation.Rules("v3" if wish == "v3" else "v2"), (2, 14, 0), True
+    rules, release, labels = generation.Rules("v3" if wish == "v3" else "v2"), Release(2, 14, 0), True
     overviews: t.List[t.Dict[str, t.Any]] = []
     control_plane: t.Dict[str, t.Any] = {}
     try:

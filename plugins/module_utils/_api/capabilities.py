@@ -4,43 +4,35 @@
 
 # Private to this collection: not a public interface.
 
-"""What a control plane can do, by its version. Pure functions."""
+"""What a control plane says about itself, and what it can do by its version."""
 
 from __future__ import annotations
 
-import re
-import typing as t
 from dataclasses import dataclass
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Release
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a control plane can do, by its version; Kong Mesh counts as the Kuma it is based on."""
+    """``kuma_version`` is the Kuma that a Kong Mesh is based on, and ``release`` its numbers."""
 
     product: str
     version: str
     kuma_version: str
-    release: t.Tuple[int, int, int]
+    release: Release
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "release", Release(*self.release))
 
     @property
     def model(self) -> str:
-        """``v2``: services are tags of inbounds; ``v3``: services come from the label kuma.io/workload."""
-        return "v3" if self.release >= (3, 0, 0) else "v2"
+        return self.release.model
 
     @property
     def labels_survive(self) -> bool:
-        """Below 2.13 a readiness change wipes the labels of users (trap 16)."""
-        return self.release >= (2, 13, 0)
+        return self.release.labels_survive
 
     @property
     def workload_tokens(self) -> bool:
-        """Whether a Dataplane token can be bound to a workload; older versions ignore that silently."""
-        return self.release >= (2, 13, 0)
-
-
-def parse_release(version: str) -> t.Tuple[int, int, int]:
-    """``v2.14.3-rc1`` is (2, 14, 3). Builds without a release number (``0.0.0-preview.vabc``) are of the newest model."""
-    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version.strip())
-    if match is None or match.group(1, 2) == ("0", "0"):
-        return (3, 0, 0)
-    return (int(match.group(1)), int(match.group(2)), int(match.group(3) or 0))
+        return self.release.workload_tokens

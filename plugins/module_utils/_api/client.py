@@ -19,7 +19,7 @@ import traceback
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities, parse_release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import (
     AccessDenied,
     ApiError,
@@ -43,6 +43,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.transport impo
     is_retryable,
     retry_after,
 )
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
 
 REQUESTS_IMPORT_ERROR: t.Optional[str]
 try:

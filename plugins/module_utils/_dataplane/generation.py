@@ -15,15 +15,14 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.schema import Release
 
 Proxy = t.Mapping[str, t.Any]
 Target = t.Tuple[str, int]
 
 CHOICES = ("auto", "v2", "v3")
 EXCLUSIVE = "Exclusive"
-V3 = (3, 0, 0)
 
 _NO_TAGS_VARIABLE = "KUMA_EXPERIMENTAL_INBOUND_TAGS_DISABLED=true"
 
@@ -68,15 +67,16 @@ def asked(hosts: t.Iterable[t.Mapping[str, t.Any]]) -> t.Tuple[str, t.List[str]]
     return (min(found) if len(found) == 1 and not problems else "auto"), problems
 
 
-def choose(wish: str, release: Release, mode: str, tags_disabled: bool) -> t.Tuple[Rules, t.List[str]]:
+def choose(wish: str, release: Numbers, mode: str, tags_disabled: bool) -> t.Tuple[Rules, t.List[str]]:
     """The rules for a control plane, and why ``wish`` (one of CHOICES) cannot be had there.
 
     ``mode`` is ``meshServices.mode`` of the mesh, ``tags_disabled`` whether the control plane takes workloads for services although it is
     a 2.x. What it would refuse, or drop without a word, is refused here.
     """
-    exclusive = mode == EXCLUSIVE and release < V3
-    new_ways = release >= (2, 14, 0) and tags_disabled and mode == EXCLUSIVE
-    native = "v3" if release >= V3 or new_ways else "v2"
+    known = Release(*release)
+    exclusive = mode == EXCLUSIVE and known.has_tags
+    new_ways = known.has_protocols and tags_disabled and mode == EXCLUSIVE
+    native = "v3" if new_ways else known.model
     rules = Rules(native if wish == "auto" else wish, exclusive)
     version = "%d.%d" % release[:2]
     if rules.model == native:
@@ -84,11 +84,11 @@ def choose(wish: str, release: Release, mode: str, tags_disabled: bool) -> t.Tup
     if wish == "v2":
         lost = (
             "drops tags and outbounds by kuma.io/service without a word"
-            if release >= V3
+            if not known.has_tags
             else "takes the protocol of a service from inbound.protocol alone (%s)" % _NO_TAGS_VARIABLE
         )
         return rules, ["kuma_dp_api is v2, but this control plane (%s) %s: expected auto or v3" % (version, lost)]
-    if release < (2, 14, 0):
+    if not known.has_protocols:
         lost = "drops inbound.protocol without a word and refuses inbounds without the tag kuma.io/service"
         return rules, ["kuma_dp_api is v3, but this control plane (%s) %s: expected auto or v2, or 2.14 or later" % (version, lost)]
     missing = []
@@ -158,11 +158,11 @@ def aliases(proxies: t.Iterable[Proxy], rules: Rules) -> t.Dict[Target, str]:
     return found
 
 
-def lost(proxy: Proxy, rules: Rules, release: Release) -> t.List[str]:
+def lost(proxy: Proxy, rules: Rules, release: Numbers) -> t.List[str]:
     """What of a proxy of the inventory the generation has no place for: it would be refused, dropped without a word, or not work."""
     problems: t.List[str] = []
     where = "%s: %s" % (proxy["host"], proxy["field"])
-    if release < (2, 14, 0) and not proxy["services"] and not proxy["gateway"]:
+    if not Release(*release).has_protocols and not proxy["services"] and not proxy["gateway"]:
         problems.append(
             "%sservices: there are none, and this control plane (%d.%d) refuses a proxy without inbounds, expected a service, if only one that "
             "nobody calls, a gateway, or 2.14 or later" % (where, release[0], release[1])

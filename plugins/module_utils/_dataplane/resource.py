@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import go_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema
 
@@ -189,7 +190,7 @@ def inbound_key(inbound: t.Mapping[str, t.Any]) -> t.Tuple[str, int]:
     return str(inbound.get("address") or ""), int(inbound.get("port") or 0)
 
 
-def normalise(dataplane: t.Mapping[str, t.Any], release: schema.Release) -> Dataplane:
+def normalise(dataplane: t.Mapping[str, t.Any], release: Numbers) -> Dataplane:
     """A copy in which two Dataplanes that mean the same are equal.
 
     Dropped: what only answers have (times, ``kri``), ``state`` and ``health`` (the control plane's), labels it computes, the
@@ -239,7 +240,7 @@ def _compact(value: t.Any) -> t.Any:
     return value
 
 
-def difference(desired: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any], release: schema.Release, labels: bool = True) -> t.List[str]:
+def difference(desired: t.Mapping[str, t.Any], live: t.Mapping[str, t.Any], release: Numbers, labels: bool = True) -> t.List[str]:
     """The fields in which ``live`` is not what ``desired`` asks for, as paths; empty when there is nothing to write.
 
     Labels that ``desired`` does not name are somebody else's and never differ; a label with the value None is asked to be

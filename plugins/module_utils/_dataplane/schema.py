@@ -15,7 +15,8 @@ from __future__ import annotations
 import re
 import typing as t
 
-Release = t.Tuple[int, int, int]
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
+
 Problem = t.Dict[str, str]
 
 ANY = None  # a leaf, or a map with keys of the user's choice
@@ -23,7 +24,7 @@ ANY = None  # a leaf, or a map with keys of the user's choice
 _BACKEND_REF: t.Dict[str, t.Any] = {"kind": ANY, "name": ANY, "port": ANY, "labels": ANY}
 
 
-def known_fields(release: Release) -> t.Dict[str, t.Any]:
+def known_fields(release: Numbers) -> t.Dict[str, t.Any]:
     """The tree of fields that a control plane of ``release`` keeps. A list of objects has the tree of one of them."""
     inbound: t.Dict[str, t.Any] = {
         "port": ANY,
@@ -67,10 +68,10 @@ def known_fields(release: Release) -> t.Dict[str, t.Any]:
         "kri": ANY,
         "networking": networking,
     }
-    if release >= (2, 14, 0):
+    if Release(*release).has_protocols:
         inbound["protocol"] = ANY
         networking["listeners"] = {"type": ANY, "address": ANY, "port": ANY, "name": ANY, "state": ANY}
-    if release < (3, 0, 0):
+    if Release(*release).has_tags:
         inbound["tags"] = ANY
         outbound["tags"] = ANY
         networking["advertisedAddress"] = ANY
@@ -100,7 +101,7 @@ def canonical(value: t.Any, tree: t.Optional[t.Mapping[str, t.Any]]) -> t.Any:
     return value
 
 
-def dropped_fields(dataplane: t.Mapping[str, t.Any], release: Release) -> t.List[Problem]:
+def dropped_fields(dataplane: t.Mapping[str, t.Any], release: Numbers) -> t.List[Problem]:
     """Every field of ``dataplane`` that a control plane of ``release`` would drop without a word."""
     problems: t.List[Problem] = []
     _walk(dataplane, known_fields(release), "", release, problems)
@@ -121,7 +122,7 @@ def misread_probes(dataplane: t.Mapping[str, t.Any]) -> t.List[Problem]:
     return problems
 
 
-def _walk(value: t.Any, tree: t.Optional[t.Mapping[str, t.Any]], path: str, release: Release, problems: t.List[Problem]) -> None:
+def _walk(value: t.Any, tree: t.Optional[t.Mapping[str, t.Any]], path: str, release: Numbers, problems: t.List[Problem]) -> None:
     if tree is ANY:
         return
     if isinstance(value, (list, tuple)):
@@ -151,8 +152,8 @@ _REMOVED = {
 }
 
 
-def _advice(key: str, tree: t.Mapping[str, t.Any], release: Release) -> str:
-    if release >= (3, 0, 0) and key in _REMOVED:
+def _advice(key: str, tree: t.Mapping[str, t.Any], release: Numbers) -> str:
+    if not Release(*release).has_tags and key in _REMOVED:
         return _REMOVED[key]
     if key == "protocol":
         return "the tag kuma.io/protocol: inbound.protocol exists from 2.14 on"

@@ -21,6 +21,7 @@ try:
 except ImportError:  # only what runs on the controller reads templates
     yaml = None  # type: ignore[assignment, unused-ignore]
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, resource, schema
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import mustache, proxy_ports
 
@@ -131,7 +132,7 @@ def plan(
     proxy: t.Mapping[str, t.Any],
     desired: Json,
     text: t.Optional[str],
-    release: schema.Release,
+    release: Numbers,
     labels: bool,
 ) -> t.Tuple[Planned, t.List[str]]:
     """The file of a Direct proxy, and what is wrong with it.
@@ -177,7 +178,7 @@ def _parse(text: str) -> t.Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
-def _faults(rendered: t.Any, desired: Json, release: schema.Release, labels: bool) -> t.List[str]:
+def _faults(rendered: t.Any, desired: Json, release: Numbers, labels: bool) -> t.List[str]:
     """What a filled-in template lacks of ``desired``, or has that the control plane would drop. It may say more than ``desired``."""
     if not isinstance(rendered, dict) or rendered.get("type") != "Dataplane" or not isinstance(rendered.get("networking"), dict):
         return ["it is no Dataplane once it is filled in, expected type: Dataplane and networking"]

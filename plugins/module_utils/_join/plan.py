@@ -14,8 +14,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation, resource, schema, status
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation, resource, status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import gates, inventory, lifecycle, outbound_ports, proxy_ports
 
 Proxy = t.Dict[str, t.Any]
@@ -54,13 +55,13 @@ class Fleet:
         hosts: t.Sequence[t.Mapping[str, t.Any]],
         overviews: t.Sequence[t.Mapping[str, t.Any]],
         model: str,
-        release: schema.Release,
+        release: Numbers,
         labels: bool = True,
         exclusive: bool = False,
         initial_state: str = "NotReady",
     ) -> None:
         self.initial_state = initial_state
-        self.model, self.release, self.labels = model, release, labels
+        self.model, self.release, self.labels = model, Release(*release), labels
         self.rules = generation.Rules(model, exclusive)
         self.overviews = {str(overview["name"]): overview for overview in overviews}
         self.live = {name: status.dataplane(overview) for name, overview in self.overviews.items()}
@@ -332,7 +333,7 @@ class Fleet:
             "mesh": proxy["mesh"],
             "current": (observed.get("token") or {}).get("claims"),
         }
-        if proxy["workload"] and self.release >= (2, 13, 0):
+        if proxy["workload"] and self.release.workload_tokens:
             token["workload"] = proxy["workload"]
         fenced = overview is not None and status.fenced(overview)
         return {

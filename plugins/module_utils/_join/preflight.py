@@ -13,9 +13,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Capabilities, Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import AccessDenied, ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.schema import Release
-
-OLDEST: Release = (2, 12, 0)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import OLDEST, Release
 
 
 class Preflight(t.NamedTuple):
@@ -112,8 +110,8 @@ def look_for_zone(client: Client, mesh: str, wanted: t.Mapping[str, str]) -> Pre
 
 def _unfit(capabilities: Capabilities, config: t.Mapping[str, t.Any]) -> t.List[str]:
     problems = []
-    if capabilities.release < OLDEST:
-        problems.append("the control plane runs Kuma %s, expected %d.%d or later" % (capabilities.kuma_version, OLDEST[0], OLDEST[1]))
+    if not capabilities.release.supported:
+        problems.append("the control plane runs Kuma %s, expected %d.%d or later" % (capabilities.kuma_version, OLDEST.major, OLDEST.minor))
     if config.get("mode") == "global":
         problems.append("the control plane is a global one, which registers no Dataplanes: use the URL of a zone's")
     return problems
@@ -143,7 +141,8 @@ def _skew(capabilities: Capabilities, config: t.Mapping[str, t.Any], versions: t
                 "kuma_dp_version %s (%s) is newer than the control plane (%s): upgrade the control plane first."
                 % (version, host, capabilities.kuma_version)
             )
-        if minor <= (2, 13) and capabilities.release >= (2, 14, 0) and config.get("envoy_admin_unix_socket") is not False:
+        socket = capabilities.release.admin_on_socket and config.get("envoy_admin_unix_socket") is not False
+        if socket and not Release(*(*minor, 0, 0)[:3]).drains_over_socket:
             warnings.append(
                 "kuma_dp_version %s (%s) cannot drain under a control plane of 2.14 or later, because Envoy's admin is a unix "
                 "socket there: use the control plane's version, or set KUMA_BOOTSTRAP_SERVER_PARAMS_ENVOY_ADMIN_UNIX_SOCKET=false "

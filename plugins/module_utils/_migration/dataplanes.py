@@ -15,8 +15,8 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import parse_release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release, parse_release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import (
     OWNER_LABEL,
@@ -28,14 +28,12 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource
 )
 
 Dataplane = t.Mapping[str, t.Any]
-Release = t.Tuple[int, int, int]
 
 SILENT, LOUD, CHANGES, INFO = "silent", "loud", "changes", "info"
 SEVERITIES = (SILENT, LOUD, CHANGES, INFO)
 
 _OWN_TAGS = frozenset((SERVICE_TAG, PROTOCOL_TAG, ZONE_TAG))
 _JOIN = "run join_mesh.yml against the 3.0 control plane"
-_FIRST_WITH_DELTA: Release = (2, 11, 0)
 
 
 class Finding(t.NamedTuple):
@@ -123,14 +121,14 @@ def services_of(dataplane: Dataplane) -> t.List[str]:
     return list(dict.fromkeys(str(name) for name in names if name))
 
 
-def of_dataplane(mesh: Mesh, name: str, release: Release) -> t.List[Finding]:
+def of_dataplane(mesh: Mesh, name: str, release: Numbers) -> t.List[Finding]:
     """Every finding about one Dataplane of ``mesh`` under a control plane of ``release``."""
     return list(_Examination(mesh, name, release).findings())
 
 
 class _Examination:
-    def __init__(self, mesh: Mesh, name: str, release: Release) -> None:
-        self.mesh, self.name, self.release = mesh, name, release
+    def __init__(self, mesh: Mesh, name: str, release: Numbers) -> None:
+        self.mesh, self.name, self.release = mesh, name, Release(*release)
         self.dataplane = mesh.live[name]
         self.networking: t.Mapping[str, t.Any] = self.dataplane.get("networking") or {}
         self.labels = _labels(self.dataplane)
@@ -159,7 +157,9 @@ class _Examination:
             yield self._finding(LOUD, "workload-name", field, label, "the label is refused, as is a MeshService of that name", remedy)
         if label:
             return
-        remedy = "%s once the control plane runs 2.13 or later, below which labels do not survive" if self.release < (2, 13, 0) else "%s"
+        remedy = (
+            "%s once the control plane runs 2.13 or later, below which labels do not survive" if not self.release.labels_survive else "%s"
+        )
         called = bool(inbounds_of(self.dataplane))
         yield self._finding(
             SILENT if called else CHANGES,
@@ -247,7 +247,7 @@ class _Examination:
         missing = sorted(key for key, value in wanted.items() if self.labels.get(key) != value)
         if not missing:
             return
-        lost = self.release < (2, 13, 0)
+        lost = not self.release.labels_survive
         yield self._finding(
             SILENT,
             "labels-missing",
@@ -373,9 +373,9 @@ class _Examination:
     def _version(self) -> t.Iterator[Finding]:
         subscriptions = (self.mesh.overviews[self.name].get("dataplaneInsight") or {}).get("subscriptions") or []
         version = str((((subscriptions or [{}])[-1].get("version") or {}).get("kumaDp") or {}).get("version") or "")
-        if not version or parse_release(version) >= (3, 0, 0):
+        if not version or not parse_release(version).has_tags:
             return
-        old = parse_release(version) < _FIRST_WITH_DELTA
+        old = not parse_release(version).speaks_delta
         yield self._finding(
             LOUD if old else CHANGES,
             "kuma-dp-version",

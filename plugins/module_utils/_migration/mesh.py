@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.checks import is_rfc1035
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.dataplanes import CHANGES, INFO, LOUD, SILENT, Finding, Mesh
 
@@ -67,7 +68,7 @@ _UNSEEN = (
 )
 
 
-def of_mesh(resource: Resource, identities: t.Sequence[Resource], release: t.Tuple[int, int, int]) -> t.Iterator[Finding]:
+def of_mesh(resource: Resource, identities: t.Sequence[Resource], release: Numbers) -> t.Iterator[Finding]:
     """Findings about a Mesh of a control plane of ``release``; ``identities`` are the MeshIdentities in it."""
     name = str(resource.get("name"))
 
@@ -98,7 +99,7 @@ def of_mesh(resource: Resource, identities: t.Sequence[Resource], release: t.Tup
             else "write MeshIdentity and MeshTrust (meshfleet.kuma.resources) before the upgrade",
         )
     mode = (resource.get("meshServices") or {}).get("mode")
-    if mode != "Exclusive" and release < (3, 0, 0):
+    if mode != "Exclusive" and Release(*release).has_tags:
         yield finding(
             CHANGES,
             "mesh-services",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import dataplanes as migration_dataplanes
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import mesh as migration_mesh
@@ -24,7 +25,7 @@ _PLACES, _NAMES, _REMEDIES = 5, 10, 20
 class World(t.NamedTuple):
     """What a control plane holds of one mesh, as lists of resources. ``unread``: types that may not be read, with the reason."""
 
-    release: t.Tuple[int, int, int]
+    release: Numbers
     mesh: t.Mapping[str, t.Any]
     overviews: t.Sequence[t.Mapping[str, t.Any]]
     mesh_services: t.Sequence[t.Mapping[str, t.Any]] = ()

@@ -76,7 +76,7 @@ class Dataplanes:
         self.client = client
         self.settings = settings
         capabilities = client.capabilities()
-        self.release: schema.Release = capabilities.release
+        self.release = capabilities.release
         self.labels = capabilities.labels_survive
         self.collection = api_path("meshes", settings.mesh, "dataplanes")
 

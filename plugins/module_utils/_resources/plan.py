@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import OWNER_LABEL
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model
@@ -119,7 +120,7 @@ def check(
     documents: t.Sequence[Document],
     listing: t.Any,
     default_mesh: t.Optional[str],
-    release: t.Tuple[int, int, int],
+    release: Numbers,
     deleting: bool = False,
 ) -> t.Tuple[t.List[Item], t.List[str]]:
     """The resources of ``documents`` with their kinds, and everything that is wrong with them.
@@ -150,7 +151,7 @@ def check(
     return items, problems
 
 
-def _faults(body: model.Resource, listing: t.Any, release: t.Tuple[int, int, int], deleting: bool) -> t.Iterator[str]:
+def _faults(body: model.Resource, listing: t.Any, release: Numbers, deleting: bool) -> t.Iterator[str]:
     if "apiVersion" in body and "kind" in body:
         yield "is in the form for Kubernetes, expected Kuma's universal form with type, name and mesh"
         return
@@ -171,7 +172,7 @@ def _faults(body: model.Resource, listing: t.Any, release: t.Tuple[int, int, int
             yield 'labels["%s"] is a %s, expected text: put it in quotes' % (key, type(value).__name__)
     if kind in model.SECRETS and not deleting and not isinstance(body.get("data"), str):
         yield "data is missing, expected the value in Base64"
-    if kind == "Mesh" and release >= (3, 0, 0) and not deleting:
+    if kind == "Mesh" and not Release(*release).has_tags and not deleting:
         for field in RETIRED_MESH_FIELDS:
             if field in body:
                 yield "%s was removed in 3.0, which would drop it without a word: see migration_report" % field

@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client, NotFound, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import (
@@ -22,7 +23,6 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource
     WORKLOAD_LABEL,
     ZONE_TAG,
 )
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.schema import Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.plan import Abilities
 
@@ -64,16 +64,16 @@ def valid_for(longest: float) -> str:
     return format_duration(math.ceil(longest + MARGIN))
 
 
-def token_request(cover: t.Mapping[str, t.Any], release: Release, validity: str) -> t.Dict[str, t.Any]:
+def token_request(cover: t.Mapping[str, t.Any], release: Numbers, validity: str) -> t.Dict[str, t.Any]:
     """The request for the token of ``cover``, bound to its name and to all it claims to be, and valid for the duration ``validity``."""
     body: t.Dict[str, t.Any] = {"name": str(cover["name"]), "mesh": str(cover["mesh"]), "validFor": validity}
     workload = (cover.get("labels") or {}).get(WORKLOAD_LABEL)
-    if workload and release >= (2, 13, 0):
+    if workload and Release(*release).workload_tokens:
         body["workload"] = str(workload)
     networking = cover.get("networking") or {}
     holders = [networking["gateway"]] if networking.get("gateway") else networking.get("inbound") or []
     services = {str((holder.get("tags") or {}).get(SERVICE_TAG) or "") for holder in holders} - {""}
-    if services and release < (3, 0, 0):
+    if services and Release(*release).has_tags:
         body["tags"] = {SERVICE_TAG: sorted(services)}
     return body
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 import math
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import parse_release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, view
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings, share
 
 COVER, DRAINED = "cover", "drained"
-COVER_FROM = (2, 13, 7)  # listeners of older ones cannot be shared
 SECONDS = {COVER: 12.0, DRAINED: 8.0}  # a restart with short requests, its fence and gate included
 NAME_BUSY = 10.0  # more where a Direct proxy is restarted, whose name is not free before
 NAMED = 20  # hosts that a line of the plan names
@@ -136,7 +135,7 @@ class _Planner:
         if name in self.abilities.named:
             reasons.append(f"{self.abilities.named[name]} applies to it by its name and would not apply to its cover")
         for what, version in (("runs", proxy.get("version") or instance.version), ("gets", host.get("target_version"))):
-            if version and parse_release(str(version)) < COVER_FROM:
+            if version and not parse_release(str(version)).shares_listeners:
                 reasons.append(f"it {what} kuma-dp {version}, whose listeners cannot be shared (2.13.7 and later)")
         return reasons
 

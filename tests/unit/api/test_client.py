@@ -13,7 +13,7 @@ import time
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import parse_release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
 from tests.unit.api.failures import OK, TOKEN, failure
 from tests.unit.http_server import Answer, answer_json, problem
 
