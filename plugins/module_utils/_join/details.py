@@ -6,7 +6,7 @@
 
 """Smaller parts of what the inventory says about a proxy: tags, references, probes, gateways. Pure functions.
 
-Each takes the Reader of ``inventory``, reports faults to it, and returns what is sound.
+Each reports faults to the reader, and returns what is sound.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import go_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.reader import Reader
 
 KINDS = ("MeshExternalService", "MeshMultiZoneService", "MeshService")
 
@@ -32,27 +33,6 @@ _OWN_TAGS = {
 }
 
 
-class Reader(t.Protocol):
-    """Of ``inventory``: reads the variables of one host, and keeps what is wrong with them."""
-
-    model: str
-
-    def fault(self, field: str, found: t.Any, expected: str) -> None:
-        """Keep what is wrong."""
-
-    def port(self, value: t.Any, field: str) -> t.Optional[int]:
-        """A port; None, and a fault, for everything else."""
-
-    def mapping(self, value: t.Any, field: str, keys: t.AbstractSet[str]) -> t.Dict[str, t.Any]:
-        """A mapping with some of these keys; others are faults."""
-
-    def merged(self, field: str, *values: t.Any) -> t.Dict[str, t.Any]:
-        """Mappings laid over each other."""
-
-    def is_label(self, key: str, value: str) -> bool:
-        """Whether Kubernetes' label rules allow the pair."""
-
-
 def tags(reader: Reader, value: t.Any, field: str) -> t.Dict[str, str]:
     """Tags of an inbound, an outbound or a gateway; labels on 3.0."""
     found = {}
@@ -62,7 +42,7 @@ def tags(reader: Reader, value: t.Any, field: str) -> t.Dict[str, str]:
             reader.fault(where, item, "%s instead" % _OWN_TAGS[key])
         elif not _TAG_KEY.match(str(key)) or isinstance(item, (dict, list)) or not checks.is_tag_value(str(item)):
             reader.fault(where, item, "a tag: letters, digits and . - _ : (in its name / as well)")
-        elif reader.model == "v3" and not reader.is_label(str(key), str(item)):
+        elif reader.model == "v3" and not checks.is_label(str(key), str(item)):
             reader.fault(where, item, "what a label may be, which it becomes on 3.0: at most 63 letters, digits, - _ .")
         else:
             found[str(key)] = str(item)

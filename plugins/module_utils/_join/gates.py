@@ -15,7 +15,7 @@ import re
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import go_seconds
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join.details import Reader
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.reader import Reader
 
 _KEYS = frozenset({"path", "status", "timeout", "interval"})
 _TIMES = {"timeout": "60s", "interval": "1s"}

@@ -11,12 +11,11 @@ Every fault is a sentence that names the host, the variable, what was found and 
 
 from __future__ import annotations
 
-import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks, naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import details, gates, lifecycle
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.reader import Reader
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 
 PROTOCOLS = ("grpc", "http", "http2", "kafka", "tcp")
@@ -28,148 +27,6 @@ _UPSTREAM_KEYS = {"service", "port", "tags", "backend_ref"}
 _PROXY_KEYS = lifecycle.KEYS | {
     "name", "address", "services", "upstreams", "labels", "workload", "outbound_pins", "admin_port", "readiness_port", "gateway",
 }  # fmt: skip
-
-
-class Reader:
-    """Reads the variables of one host; ``problems`` collects what is wrong with them."""
-
-    def __init__(self, host: str, model: str) -> None:
-        self.host = host
-        self.model = model
-        self.problems: t.List[str] = []
-
-    def fault(self, field: str, found: t.Any, expected: str) -> None:
-        self.problems.append("%s: %s is %s, expected %s" % (self.host, field, _shown(found), expected))
-
-    def port(self, value: t.Any, field: str) -> t.Optional[int]:
-        port = checks.port_of(value.strip() if isinstance(value, str) else value)
-        if port is None:
-            self.fault(field, value, "a port from 1 to 65535")
-        return port
-
-    def ports(self, value: t.Any, field: str) -> t.List[int]:
-        found = [self.port(item, "%s[%d]" % (field, index)) for index, item in enumerate(self.items(value, field))]
-        return [port for port in found if port is not None]
-
-    def name(self, value: t.Any, field: str) -> str:
-        text = str(value or "")
-        if not naming.is_name(text):
-            self.fault(field, value, naming.EXPECTED)
-        elif text.endswith(naming.COVER_SUFFIX):
-            self.fault(field, value, "a name that does not end in %s, which is reserved" % naming.COVER_SUFFIX)
-        return text
-
-    def loose_name(self, value: t.Any, field: str) -> str:
-        """The name of a Mesh or a zone."""
-        text = str(value or "")
-        if not naming.is_loose_name(text):
-            self.fault(field, value, naming.EXPECTED_LOOSE)
-        return text
-
-    def address(self, value: t.Any, field: str) -> str:
-        text = str(value or "")
-        if checks.is_wildcard(text):
-            self.fault(field, value, "the address that other VMs reach this one at, not a wildcard")
-        elif not checks.is_ip(text) and (not naming.is_name(text) or re.match(r"[0-9.]+\Z", text)):
-            self.fault(field, value, "an IP address")
-        return text
-
-    def mapping(self, value: t.Any, field: str, keys: t.AbstractSet[str]) -> t.Dict[str, t.Any]:
-        if not isinstance(value, t.Mapping):
-            self.fault(field, value, "a mapping with the keys " + ", ".join(sorted(keys)))
-            return {}
-        for key in sorted(set(value) - keys, key=str):
-            self.fault("%s.%s" % (field, key), value[key], "only the keys " + ", ".join(sorted(keys)))
-        return dict(value)
-
-    def items(self, value: t.Any, field: str) -> t.List[t.Any]:
-        if value is None:
-            return []
-        if isinstance(value, (str, bytes)) or not isinstance(value, t.Sequence):
-            self.fault(field, value, "a list")
-            return []
-        return list(value)
-
-    def merged(self, field: str, *values: t.Any) -> t.Dict[str, t.Any]:
-        """Mappings laid over each other, the last one on top."""
-        result: t.Dict[str, t.Any] = {}
-        for value in values:
-            if value is not None and not isinstance(value, t.Mapping):
-                self.fault(field, value, "a mapping")
-            else:
-                result.update(value or {})
-        return result
-
-    def labels(self, value: t.Mapping[str, t.Any], field: str) -> t.Dict[str, str]:
-        labels = {}
-        for key, item in value.items():
-            labels[str(key)] = str(item)
-            if key in resource.COMPUTED_LABELS:
-                self.fault('%s["%s"]' % (field, key), item, "no label that the control plane computes itself")
-            elif not checks.is_label(str(key), str(item)):
-                self.fault('%s["%s"]' % (field, key), item, "a Kubernetes label: short names of letters, digits, - _ .")
-        return labels
-
-    def service(self, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:
-        service = self.mapping(value, field, _SERVICE_KEYS)
-        if not service:
-            return None
-        before = len(self.problems)
-        name = str(service.get("name") or "")
-        if self.model == "v3":
-            sound, expected = bool(checks.RFC1035.match(name)), "a name of lower-case letters, digits and -, starting with a letter"
-        else:
-            sound, expected = checks.is_tag_value(name), "a name of letters, digits and . - _ :"
-        if not sound:
-            self.fault(field + ".name", service.get("name"), expected)
-        service["name"] = name
-        service["port"] = self.port(service.get("port"), field + ".port")
-        if service.get("service_port") is not None:
-            service["service_port"] = self.port(service["service_port"], field + ".service_port")
-        for key in ("service_address", "address"):
-            if service.get(key) and not checks.is_ip(str(service[key])):
-                self.fault("%s.%s" % (field, key), service[key], "an IP address")
-        service["protocol"] = service.get("protocol") or "tcp"
-        if service["protocol"] not in PROTOCOLS:
-            self.fault(field + ".protocol", service["protocol"], "one of " + ", ".join(PROTOCOLS))
-        if service.get("tags") is not None:
-            service["tags"] = details.tags(self, service["tags"], field + ".tags")
-        if service.get("probe") is not None:
-            details.probe(self, service["probe"], field + ".probe")
-        if service.get("gate") is not None:
-            service["gate"] = gates.read(self, service["gate"], field + ".gate")
-        return service if len(self.problems) == before else None
-
-    def is_label(self, key: str, value: str) -> bool:
-        return checks.is_label(key, value)
-
-    def upstream(self, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:
-        upstream: t.Dict[str, t.Any] = {"service": value} if isinstance(value, str) else self.mapping(value, field, _UPSTREAM_KEYS)
-        name = str(upstream.get("service") or "")
-        if not checks.is_tag_value(name):
-            self.fault(field + ".service", upstream.get("service"), "the name of a service")
-            return None
-        upstream["service"] = name
-        if upstream.get("port") is not None:
-            upstream["port"] = self.port(upstream["port"], field + ".port")
-            if upstream["port"] is None:
-                return None
-        before = len(self.problems)
-        if upstream.get("tags") is not None:
-            upstream["tags"] = details.tags(self, upstream["tags"], field + ".tags")
-        if upstream.get("backend_ref") is not None:
-            upstream["backend_ref"] = details.backend_ref(self, upstream["backend_ref"], field + ".backend_ref")
-            if upstream.get("tags"):
-                self.fault(field + ".backend_ref", upstream["backend_ref"], "either tags or backend_ref")
-        return upstream if len(self.problems) == before else None
-
-    def pins(self, value: t.Mapping[str, t.Any], field: str) -> t.Dict[str, int]:
-        pins = {}
-        for service, number in value.items():
-            port = self.port(number, "%s.%s" % (field, service))
-            if port is not None:
-                pins[str(service)] = port
-        return pins
 
 
 def read(host: str, variables: t.Mapping[str, t.Any], model: str) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.List[str]]:
@@ -212,11 +69,11 @@ def _check_transparent(reader: Reader, variables: t.Mapping[str, t.Any], proxies
 
 def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.Any], prefix: str) -> t.Dict[str, t.Any]:
     services = [
-        reader.service(value, "%sservices[%d]" % (prefix, index))
+        _service(reader, value, "%sservices[%d]" % (prefix, index))
         for index, value in enumerate(reader.items(own.get("services"), prefix + "services"))
     ]
     upstreams = [
-        reader.upstream(value, "%supstreams[%d]" % (prefix, index))
+        _upstream(reader, value, "%supstreams[%d]" % (prefix, index))
         for index, value in enumerate(reader.items(own.get("upstreams"), prefix + "upstreams"))
     ]
     asked: t.Dict[str, t.Any] = {}
@@ -252,7 +109,8 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
         "upstreams": [upstream for upstream in upstreams if upstream],
         "labels": reader.labels(reader.merged(prefix + "labels", host.get("labels"), own.get("labels")), prefix + "labels"),
         "workload": workload if checks.is_rfc1035(workload) else "",
-        "pins": reader.pins(
+        "pins": _pins(
+            reader,
             reader.merged(prefix + "outbound_pins", host.get("outbound_pins"), own.get("outbound_pins")),
             prefix + "outbound_pins",
         ),
@@ -264,8 +122,62 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
     }
 
 
-def _shown(value: t.Any) -> str:
-    if value is None or value == "":
-        return "not set"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _service(reader: Reader, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:
+    service = reader.mapping(value, field, _SERVICE_KEYS)
+    if not service:
+        return None
+    before = len(reader.problems)
+    name = str(service.get("name") or "")
+    if reader.model == "v3":
+        sound, expected = bool(checks.RFC1035.match(name)), "a name of lower-case letters, digits and -, starting with a letter"
+    else:
+        sound, expected = checks.is_tag_value(name), "a name of letters, digits and . - _ :"
+    if not sound:
+        reader.fault(field + ".name", service.get("name"), expected)
+    service["name"] = name
+    service["port"] = reader.port(service.get("port"), field + ".port")
+    if service.get("service_port") is not None:
+        service["service_port"] = reader.port(service["service_port"], field + ".service_port")
+    for key in ("service_address", "address"):
+        if service.get(key) and not checks.is_ip(str(service[key])):
+            reader.fault("%s.%s" % (field, key), service[key], "an IP address")
+    service["protocol"] = service.get("protocol") or "tcp"
+    if service["protocol"] not in PROTOCOLS:
+        reader.fault(field + ".protocol", service["protocol"], "one of " + ", ".join(PROTOCOLS))
+    if service.get("tags") is not None:
+        service["tags"] = details.tags(reader, service["tags"], field + ".tags")
+    if service.get("probe") is not None:
+        details.probe(reader, service["probe"], field + ".probe")
+    if service.get("gate") is not None:
+        service["gate"] = gates.read(reader, service["gate"], field + ".gate")
+    return service if len(reader.problems) == before else None
+
+
+def _upstream(reader: Reader, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:
+    upstream: t.Dict[str, t.Any] = {"service": value} if isinstance(value, str) else reader.mapping(value, field, _UPSTREAM_KEYS)
+    name = str(upstream.get("service") or "")
+    if not checks.is_tag_value(name):
+        reader.fault(field + ".service", upstream.get("service"), "the name of a service")
+        return None
+    upstream["service"] = name
+    if upstream.get("port") is not None:
+        upstream["port"] = reader.port(upstream["port"], field + ".port")
+        if upstream["port"] is None:
+            return None
+    before = len(reader.problems)
+    if upstream.get("tags") is not None:
+        upstream["tags"] = details.tags(reader, upstream["tags"], field + ".tags")
+    if upstream.get("backend_ref") is not None:
+        upstream["backend_ref"] = details.backend_ref(reader, upstream["backend_ref"], field + ".backend_ref")
+        if upstream.get("tags"):
+            reader.fault(field + ".backend_ref", upstream["backend_ref"], "either tags or backend_ref")
+    return upstream if len(reader.problems) == before else None
+
+
+def _pins(reader: Reader, value: t.Mapping[str, t.Any], field: str) -> t.Dict[str, int]:
+    pins = {}
+    for service, number in value.items():
+        port = reader.port(number, "%s.%s" % (field, service))
+        if port is not None:
+            pins[str(service)] = port
+    return pins

@@ -24,6 +24,7 @@ except ImportError:  # only what runs on the controller reads templates
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, resource, schema
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import mustache, proxy_ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.reader import Reader
 
 DIRECT, INDIRECT = "direct", "indirect"
 LIFECYCLES = (INDIRECT, DIRECT)
@@ -41,16 +42,6 @@ _UNFIT = re.compile(r"[\s,\"'\\$\x00-\x1f\x7f]")
 _ROLL = "rollout-"
 
 Json = t.Dict[str, t.Any]
-
-
-class Reader(t.Protocol):
-    """What is used of inventory.Reader."""
-
-    def fault(self, field: str, found: t.Any, expected: str) -> None:
-        """Note a fault."""
-
-    def merged(self, field: str, *values: t.Any) -> t.Dict[str, t.Any]:
-        """Mappings laid over each other."""
 
 
 def read(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.Any], prefix: str) -> Json:

@@ -17,27 +17,9 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common import chec
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation, resource, status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import gates, inventory, lifecycle, outbound_ports, proxy_ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import claims, gates, inventory, lifecycle, outbound_ports, proxy_ports
 
 Proxy = t.Dict[str, t.Any]
-
-# Programs whose listening sockets are the mesh's own.
-OWN_PROCESSES = frozenset({"envoy", "kuma-dp", "coredns"})
-
-
-class Claim(t.NamedTuple):
-    """Somebody on a VM who listens, or will. Applications may share a socket with each other, nobody else may."""
-
-    address: str
-    port: int
-    what: str
-    application: bool = False
-
-    def collides(self, other: Claim) -> bool:
-        if self.port != other.port or (self.application and other.application):
-            return False
-        wildcard = checks.is_wildcard(self.address) or checks.is_wildcard(other.address)
-        return wildcard or self.address == other.address
 
 
 class Fleet:
@@ -134,7 +116,7 @@ class Fleet:
         reserved: t.Set[int] = set()
         for proxy in self.proxies:
             services.update(upstream["service"] for upstream in proxy["upstreams"])
-            reserved.update(claim.port for claim in self._application_claims(proxy))
+            reserved.update(claim.port for claim in claims.of_applications(proxy))
             reserved.update(service["port"] for service in proxy["services"])
             reserved.update(proxy["reserved_ports"])
         for proxy in self.proxies:
@@ -168,9 +150,9 @@ class Fleet:
         for proxy in host["proxies"]:
             proxy["outbounds"] = self._outbounds(proxy, fleet_ports, observed if len(host["proxies"]) == 1 else {})
             self.problems.extend(generation.lost(proxy, self.rules, self.release))
-        claims = [claim for proxy in host["proxies"] for claim in self._claims(proxy)]
+        wanted = [claim for proxy in host["proxies"] for claim in claims.of_proxy(proxy)]
         # The control plane opens <address>:<admin port>/ready as well, so these ports are kept free on every address.
-        taken = {claim.port for claim in claims}
+        taken = {claim.port for claim in wanted}
         internal = proxy_ports.allocate(
             [
                 {
@@ -184,12 +166,12 @@ class Fleet:
         )
         for proxy in host["proxies"]:
             proxy["ports"] = internal[proxy["name"]]
-            claims.extend(
-                Claim(checks.ANY_ADDRESS, port, "%s%s_port of %s" % (proxy["field"], kind, proxy["name"]))
+            wanted.extend(
+                claims.Claim(checks.ANY_ADDRESS, port, "%s%s_port of %s" % (proxy["field"], kind, proxy["name"]))
                 for kind, port in sorted(proxy["port_pins"].items())
             )
-        self._check_claims(host["host"], claims)
-        self._check_listening(host, claims, observed)
+        self.problems.extend(claims.collisions(host["host"], wanted))
+        self.problems.extend(claims.taken(host["host"], [proxy["name"] for proxy in host["proxies"]], wanted, observed))
 
     def _outbounds(self, proxy: Proxy, fleet_ports: t.Mapping[str, int], observed: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, t.Any]]:
         """This proxy's outbounds: pinned, else as it has them now, else as the fleet has them."""
@@ -220,61 +202,6 @@ class Fleet:
                 outbound["backend_ref"] = reference
             result.append(outbound)
         return result
-
-    def _application_claims(self, proxy: Proxy) -> t.List[Claim]:
-        return [
-            Claim(
-                service.get("service_address") or "127.0.0.1",
-                service.get("service_port") or service["port"],
-                "the application behind %s" % service["name"],
-                application=True,
-            )
-            for service in proxy["services"]
-        ]
-
-    def _claims(self, proxy: Proxy) -> t.List[Claim]:
-        if proxy["transparent_proxy"]:
-            # Envoy listens on two ports for everything; the ports of services are the application's own.
-            return _transparent_claims(proxy) + self._application_claims(proxy)
-        inbounds = [
-            Claim(
-                service.get("address") or proxy["address"],
-                service["port"],
-                "inbound %s of %s" % (service["name"], proxy["name"]),
-            )
-            for service in proxy["services"]
-        ]
-        outbounds = [
-            Claim(outbound["address"], outbound["port"], "outbound %s of %s" % (outbound["service"], proxy["name"]))
-            for outbound in proxy["outbounds"]
-        ]
-        return inbounds + outbounds + self._application_claims(proxy)
-
-    def _check_claims(self, host: str, claims: t.Sequence[Claim]) -> None:
-        by_port: t.Dict[int, t.List[Claim]] = {}
-        for claim in claims:
-            for other in by_port.setdefault(claim.port, []):
-                if claim.collides(other):
-                    self.problems.append(
-                        "%s: port %d is claimed by %s and by %s, expected different ports: change one in kuma_dp_services, "
-                        "kuma_dp_proxies or kuma_dp_outbound_pins" % (host, claim.port, other.what, claim.what)
-                    )
-            by_port[claim.port].append(claim)
-
-    def _check_listening(self, host: t.Mapping[str, t.Any], claims: t.Sequence[Claim], observed: t.Mapping[str, t.Any]) -> None:
-        running = {name for name, proxy in (observed.get("proxies") or {}).items() if (proxy.get("unit") or {}).get("active")}
-        if running.intersection(proxy["name"] for proxy in host["proxies"]):
-            return
-        for socket in observed.get("listening") or []:
-            if socket.get("process") in OWN_PROCESSES:
-                continue
-            listener = Claim(str(socket["address"]), int(socket["port"]), str(socket.get("process") or "another process"))
-            for claim in claims:
-                if not claim.application and claim.collides(listener):
-                    self.problems.append(
-                        "%s: port %d of %s is taken by %s on %s, expected a free port: stop it, bind it to another address or "
-                        "change the port" % (host["host"], claim.port, claim.what, listener.what, listener.address)
-                    )
 
     def _current_ports(self, name: str, observed: t.Mapping[str, t.Any]) -> t.Dict[str, int]:
         environment = ((observed.get("proxies") or {}).get(name) or {}).get("environment") or {}
@@ -365,15 +292,6 @@ class Fleet:
         planned, problems = lifecycle.plan(proxy, desired, text, self.release, self.labels)
         self.problems.extend(problems)
         return {**planned._asdict(), "file": lifecycle.preset(desired, self.initial_state)}
-
-
-def _transparent_claims(proxy: Proxy) -> t.List[Claim]:
-    wanted = proxy["transparent_proxy"]
-    return [
-        Claim(checks.ANY_ADDRESS, int(wanted[option]), "kuma_transparent_proxy_%s" % option)
-        for option in ("redirect_inbound_port", "redirect_outbound_port")
-        if checks.is_port(wanted.get(option))
-    ]
 
 
 def _proxy_pins(proxy: Proxy) -> t.Dict[str, int]:

@@ -12,9 +12,8 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import OWN_PROCESSES, Claim
-from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as zone_resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import claims, proxy_ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory, resource
 
 Json = t.Dict[str, t.Any]
 
@@ -27,9 +26,7 @@ class Zones:
     ``mesh_names``, the Dataplanes of that host, and ``mesh_ports``, the ports that these have. ``overviews`` are those of the zone
     proxies that the control plane of ``zone`` knows."""
 
-    def __init__(
-        self, hosts: t.Sequence[t.Mapping[str, t.Any]], overviews: t.Sequence[zone_resource.Overview], model: str, zone: str
-    ) -> None:
+    def __init__(self, hosts: t.Sequence[t.Mapping[str, t.Any]], overviews: t.Sequence[resource.Overview], model: str, zone: str) -> None:
         self.model, self.zone = model, zone
         self.overviews = {str(overview["name"]): overview for overview in overviews}
         self.problems: t.List[str] = []
@@ -37,7 +34,7 @@ class Zones:
         for host in self.hosts:
             variables = host.get("variables") or {}
             # One that is of the mesh alone counts for its names.
-            host["proxies"], problems = zone_resource.read(host["host"], variables, model) if "type" in variables else ([], [])
+            host["proxies"], problems = inventory.read(host["host"], variables, model) if "type" in variables else ([], [])
             if host["in_play"] or host.get("dropped_out"):
                 self.problems.extend(problems)
 
@@ -96,35 +93,21 @@ class Zones:
 
     def _check_ports(self, host: t.Mapping[str, t.Any], ports: t.Mapping[str, t.Mapping[str, int]]) -> None:
         name = host["host"]
-        claims = []
+        wanted = []
         for proxy in host["proxies"]:
-            claims.append(Claim(proxy["address"], proxy["port"], f"{proxy['field']}port of {proxy['name']}"))
-            claims.extend(
-                Claim(checks.ANY_ADDRESS, port, f"{proxy['field']}{which}_port of {proxy['name']}")
+            wanted.append(claims.Claim(proxy["address"], proxy["port"], f"{proxy['field']}port of {proxy['name']}"))
+            wanted.extend(
+                claims.Claim(checks.ANY_ADDRESS, port, f"{proxy['field']}{which}_port of {proxy['name']}")
                 for which, port in sorted(proxy["port_pins"].items())
             )
-        mesh = [Claim(checks.ANY_ADDRESS, port, "kuma_dp_services") for port in _mesh_ports(host)]
-        for index, claim in enumerate(claims):
-            for other in [*claims[:index], *mesh]:
+        mesh = [claims.Claim(checks.ANY_ADDRESS, port, "kuma_dp_services") for port in _mesh_ports(host)]
+        for index, claim in enumerate(wanted):
+            for other in [*wanted[:index], *mesh]:
                 if claim.collides(other):
                     self.problems.append(
                         f"{name}: port {claim.port} is claimed by {other.what} and by {claim.what}, expected different ports: change one of them"
                     )
-        running = {
-            own for own, seen in ((host.get("observed") or {}).get("proxies") or {}).items() if (seen.get("unit") or {}).get("active")
-        }
-        if running.intersection(ports):
-            return
-        for socket in (host.get("observed") or {}).get("listening") or []:
-            if socket.get("process") in OWN_PROCESSES:
-                continue
-            listener = Claim(str(socket["address"]), int(socket["port"]), str(socket.get("process") or "another process"))
-            for claim in claims:
-                if claim.collides(listener):
-                    self.problems.append(
-                        f"{name}: port {claim.port} of {claim.what} is taken by {listener.what} on {listener.address}, expected a free port: "
-                        "stop it, bind it to another address or change the port"
-                    )
+        self.problems.extend(claims.taken(name, ports, wanted, host.get("observed") or {}))
 
     def _proxy(self, proxy: Json, host: t.Mapping[str, t.Any], ports: t.Mapping[str, int]) -> Json:
         name, kind = proxy["name"], proxy["kind"]
@@ -136,7 +119,7 @@ class Zones:
             token["mesh"] = proxy["mesh"]
         else:
             token.update(zone=self.zone, scope=[kind])
-        resource = zone_resource.resource(proxy, ports["admin"], self.model)
+        built = resource.build(proxy, ports["admin"], self.model)
         return {
             "name": name,
             "mesh": proxy["mesh"] if self.model == "v3" else "",
@@ -144,10 +127,10 @@ class Zones:
             "zone_proxy": kind,
             # What kuma-dp is told with --proxy-type; a Dataplane with a listener is a Dataplane.
             "proxy_type": "dataplane" if self.model == "v3" else kind,
-            "dataplane": resource,
+            "dataplane": built,
             # It is registered by its kuma-dp, like a Direct Dataplane.
             "lifecycle": "direct",
-            "file": resource,
+            "file": built,
             "template": "",
             "arguments": "",
             "hold": "",

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.action import rollout
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming as _names
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.reader import Reader
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as _host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as _proxy
@@ -221,14 +221,14 @@ def test_what_is_not_given_is_not_refused():
 @pytest.mark.parametrize("name", ["web-1-cover", "web-1", "a", "a.b", "1"])
 def test_names_of_covers_are_reserved_in_inventories_alone(name):
     assert _names.is_name(name)
-    reader = _intent.Reader("web-1", "v2")
+    reader = Reader("web-1", "v2")
     reader.name(name, "kuma_dp_name")
     assert bool(reader.problems) == name.endswith("-cover")
 
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_inventories_name_no_other_path(value):
-    reader = _intent.Reader("web-1", "v2")
+    reader = Reader("web-1", "v2")
     reader.name(value, "kuma_dp_name")
     reader.loose_name(value, "kuma_dp_mesh")
     assert [problem.split(" is ")[0] for problem in reader.problems] == ["web-1: kuma_dp_name", "web-1: kuma_dp_mesh"]

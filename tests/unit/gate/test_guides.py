@@ -17,7 +17,7 @@ from ansible_collections.meshfleet.kuma.plugins.doc_fragments import api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check as _control_plane_check
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
-from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
 from tests.unit.gate.test_collection import FILTERS, MODULES, ROLES, ROOT, documents, named
 from tests.unit.join.test_plan import host, problems_of
 
@@ -102,7 +102,7 @@ def test_printed_inventories_are_sound(page):
             assert _transparent.problems({name: as_given(value) for name, value in wanted.items()}) == []
         zone = of_role(scope, "kuma_zone_proxy")
         if zone:
-            assert _zone.read("gate-1", {"name": "gate-1", "address": "10.0.0.21", **zone}, "v2")[1] == []
+            assert inventory.read("gate-1", {"name": "gate-1", "address": "10.0.0.21", **zone}, "v2")[1] == []
         control_plane = of_role(scope, "kuma_cp")
         if control_plane:
             given = {"postgres_password_given": True, "postgres_ca_given": True, "names": ["kuma-1"], **control_plane}

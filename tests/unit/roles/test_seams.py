@@ -16,7 +16,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import r
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal as _removal
-from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as _rollout_plan
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings
@@ -307,8 +307,8 @@ def test_what_clients_send_to_a_gateway_is_not_redirected(renderer, variables, r
     ("variables", "ports"),
     [
         ({}, ["9100"]),
-        ({"kuma_zone_proxy_type": "ingress"}, ["9100", str(_zone.DEFAULT_PORTS["ingress"])]),
-        ({"kuma_zone_proxy_type": "egress"}, ["9100", str(_zone.DEFAULT_PORTS["egress"])]),
+        ({"kuma_zone_proxy_type": "ingress"}, ["9100", str(inventory.DEFAULT_PORTS["ingress"])]),
+        ({"kuma_zone_proxy_type": "egress"}, ["9100", str(inventory.DEFAULT_PORTS["egress"])]),
         ({"kuma_zone_proxy_type": "egress", "kuma_zone_proxy_port": 7000}, ["9100", "7000"]),
         ({"kuma_zone_proxy_proxies": [{"type": "ingress", "port": 7000}, {"type": "egress"}, {"name": "a"}]}, ["9100", "10002", "7000"]),
     ],

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import zone as _zone_tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as _zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
@@ -21,7 +22,7 @@ GOOD = {"name": "gate-ingress", "type": "ingress", "address": "10.0.0.21"}
 
 
 def faults(model="v2", **variables):
-    return _zone.read("gate", {**GOOD, **variables}, model)[1]
+    return inventory.read("gate", {**GOOD, **variables}, model)[1]
 
 
 def item(name, kind="ingress", online=True, zone="", labels=None):
@@ -93,14 +94,14 @@ def test_trap_41_an_advertised_address_is_refused_where_the_control_plane_would_
 def test_what_is_valid_becomes_a_resource_that_says_all_of_it(kind, port, admin, advertised):
     advertised = advertised if kind == "ingress" else None
     more = {"advertised_address": advertised[0], "advertised_port": advertised[1]} if advertised else {}
-    proxies, problems = _zone.read("gate", {**GOOD, "type": kind, "port": port, **more}, "v2")
+    proxies, problems = inventory.read("gate", {**GOOD, "type": kind, "port": port, **more}, "v2")
     assert problems == []
-    resource = _zone.resource(proxies[0], admin, "v2")
+    resource = _zone.build(proxies[0], admin, "v2")
     expected = {"address": "10.0.0.21", "port": port, "admin": {"port": admin}}
     if advertised:
         expected.update(advertisedAddress=advertised[0], advertisedPort=advertised[1])
     assert resource == {"type": _zone.TYPES[kind], "name": "gate-ingress", "networking": expected}
-    dataplane = _zone.resource(proxies[0], admin, "v3")
+    dataplane = _zone.build(proxies[0], admin, "v3")
     assert dataplane["type"] == "Dataplane"
     assert _zone.listeners(dataplane) == [kind]
 
