@@ -136,7 +136,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import report
-from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.mesh import GONE_TYPES
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.control_plane import GONE_TYPES
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model
 

@@ -12,12 +12,10 @@ and drops the fields that said so before without a word.
 
 from __future__ import annotations
 
-import collections
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release, parse_release
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import (
     OWNER_LABEL,
     PROTOCOL_TAG,
@@ -26,99 +24,13 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource
     ZONE_TAG,
     outbound_service,
 )
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.findings import CHANGES, LOUD, SILENT, Finding
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.mesh import Mesh, inbounds_of, labels_of
 
 Dataplane = t.Mapping[str, t.Any]
 
-SILENT, LOUD, CHANGES, INFO = "silent", "loud", "changes", "info"
-SEVERITIES = (SILENT, LOUD, CHANGES, INFO)
-
 _OWN_TAGS = frozenset((SERVICE_TAG, PROTOCOL_TAG, ZONE_TAG))
 _JOIN = "run join_mesh.yml against the 3.0 control plane"
-
-
-class Finding(t.NamedTuple):
-    """One thing that 3.0 does differently.
-
-    ``severity`` is silent (breaks without an error), loud (is refused), changes or info; ``code`` is the same for all findings of one
-    sort; ``type``, ``mesh`` and ``name`` are the resource, ``host`` the host of the inventory it belongs to (empty for none).
-    """
-
-    severity: str
-    code: str
-    type: str
-    mesh: str
-    name: str
-    host: str
-    field: str
-    found: str
-    then: str
-    remedy: str
-
-
-class Mesh:
-    """The Dataplanes of one mesh beside what the inventory says, with what is derived from all of them together.
-
-    ``overviews``: DataplaneOverviews. ``proxies``: proxies of the inventory as ``inventory.read`` gives them, each with ``owner``.
-    ``mesh_services``: MeshService resources.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        overviews: t.Sequence[t.Mapping[str, t.Any]],
-        proxies: t.Sequence[t.Mapping[str, t.Any]] = (),
-        mesh_services: t.Sequence[t.Mapping[str, t.Any]] = (),
-    ) -> None:
-        self.name = name
-        self.overviews = {str(overview["name"]): overview for overview in overviews}
-        self.live: t.Dict[str, Dataplane] = {key: status.dataplane(overview) for key, overview in self.overviews.items()}
-        self.proxies = {str(proxy["name"]): proxy for proxy in proxies}
-        self.workloads = {key: self._workload(key, dataplane) for key, dataplane in self.live.items()}
-        self.services = {str(service.get("name")): _service_ports(service) for service in mesh_services}
-        self.targets = self._targets()
-        self.odd_ports = self._odd_ports()
-
-    def _workload(self, name: str, dataplane: Dataplane) -> str:
-        """The workload that a Dataplane has, or gets from the inventory, or is likely to get: the name of its first service."""
-        label = _labels(dataplane).get(WORKLOAD_LABEL)
-        planned = self.proxies.get(name, {}).get("workload")
-        return str(label or planned or next(iter(services_of(dataplane)), ""))
-
-    def _targets(self) -> t.Dict[str, t.List[t.Tuple[str, int]]]:
-        """For each service of today: the workloads and ports under which 3.0 offers it."""
-        targets: t.Dict[str, t.Set[t.Tuple[str, int]]] = {}
-        for name, dataplane in self.live.items():
-            for inbound in inbounds_of(dataplane):
-                service = (inbound.get("tags") or {}).get(SERVICE_TAG) or self.workloads[name]
-                targets.setdefault(str(service), set()).add((self.workloads[name], int(inbound.get("port") or 0)))
-        return {service: sorted(found) for service, found in targets.items()}
-
-    def _odd_ports(self) -> t.Dict[str, t.Tuple[t.List[int], t.List[int]]]:
-        """Dataplanes whose ports are not those of most others of their workload: their own and the others' ports (trap 42)."""
-        groups: t.Dict[str, t.Dict[str, t.Tuple[int, ...]]] = {}
-        for name, dataplane in self.live.items():
-            ports = tuple(sorted({int(inbound.get("port") or 0) for inbound in inbounds_of(dataplane)}))
-            if ports and self.workloads[name]:
-                groups.setdefault(self.workloads[name], {})[name] = ports
-        odd = {}
-        for members in groups.values():
-            counted = collections.Counter(members.values())
-            usual = min(counted, key=lambda ports: (-counted[ports], ports))
-            odd.update({name: (list(ports), list(usual)) for name, ports in members.items() if ports != usual})
-        return odd
-
-    def host(self, name: str) -> str:
-        return str(self.proxies.get(name, {}).get("host") or "")
-
-
-def inbounds_of(dataplane: Dataplane) -> t.List[t.Mapping[str, t.Any]]:
-    return list((dataplane.get("networking") or {}).get("inbound") or [])
-
-
-def services_of(dataplane: Dataplane) -> t.List[str]:
-    """The services that the tags of a Dataplane's inbounds name, each once, in their order."""
-    names = [(inbound.get("tags") or {}).get(SERVICE_TAG) for inbound in inbounds_of(dataplane)]
-    return list(dict.fromkeys(str(name) for name in names if name))
 
 
 def of_dataplane(mesh: Mesh, name: str, release: Numbers) -> t.List[Finding]:
@@ -131,7 +43,7 @@ class _Examination:
         self.mesh, self.name, self.release = mesh, name, Release(*release)
         self.dataplane = mesh.live[name]
         self.networking: t.Mapping[str, t.Any] = self.dataplane.get("networking") or {}
-        self.labels = _labels(self.dataplane)
+        self.labels = labels_of(self.dataplane)
         self.planned: t.Mapping[str, t.Any] = mesh.proxies.get(name, {})
         self.prefix = str(self.planned.get("field") or "kuma_dp_")
 
@@ -386,12 +298,3 @@ class _Examination:
             else "the control plane speaks only delta xDS: a proxy that was started without it gets no updates until it is restarted",
             "set kuma_dp_version and run upgrade.yml",
         )
-
-
-def _labels(dataplane: Dataplane) -> t.Dict[str, str]:
-    return {str(key): str(value) for key, value in (dataplane.get("labels") or {}).items()}
-
-
-def _service_ports(service: t.Mapping[str, t.Any]) -> t.List[int]:
-    ports = (service.get("spec") or {}).get("ports") or []
-    return sorted({int(port["port"]) for port in ports if isinstance(port, dict) and str(port.get("port") or "").isdigit()})

@@ -12,9 +12,12 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory
-from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import dataplanes as migration_dataplanes
-from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import mesh as migration_mesh
-from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.dataplanes import CHANGES, INFO, LOUD, SEVERITIES, SILENT, Finding
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.control_plane import of_gone_type, of_mesh, of_zone, unseen
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.dataplanes import of_dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.findings import CHANGES, INFO, LOUD, SEVERITIES, SILENT, Finding
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.inventory import of_host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.mesh import Mesh
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.policies import of_policy
 
 TITLES = {SILENT: "breaks silently", LOUD: "breaks loudly", CHANGES: "changes", INFO: "info"}
 FAIL_ON = {"none": (), "silent": (SILENT,), "any": (SILENT, LOUD, CHANGES)}
@@ -50,23 +53,26 @@ def examine(world: World, hosts: t.Sequence[t.Mapping[str, t.Any]], strangers: b
             if proxy["mesh"] == name:
                 proxies.append(dict(proxy, owner=(host.get("variables") or {}).get("owner"), in_play=host.get("in_play", True)))
                 offered.update(service["name"] for service in proxy["services"])
-    mesh = migration_dataplanes.Mesh(name, world.overviews, proxies, world.mesh_services)
-    findings = [*migration_mesh.of_mesh(world.mesh, world.identities, world.release), *map(migration_mesh.of_gone_type, world.gone)]
+    mesh = Mesh(name, world.overviews, proxies, world.mesh_services)
+    findings = [
+        *of_mesh(world.mesh, world.identities, world.release),
+        *map(of_gone_type, world.gone),
+    ]
     for policy in world.policies:
-        findings.extend(migration_mesh.of_policy(policy, mesh))
+        findings.extend(of_policy(policy, mesh))
     labels = [dataplane.get("labels") or {} for dataplane in mesh.live.values()]
     for zone in sorted({*world.zones, *(str(label["kuma.io/zone"]) for label in labels if label.get("kuma.io/zone"))}):
-        findings.extend(migration_mesh.of_zone(zone))
+        findings.extend(of_zone(zone))
     for dataplane in sorted(mesh.live):
         if mesh.proxies[dataplane]["in_play"] if dataplane in mesh.proxies else strangers:
-            findings.extend(migration_dataplanes.of_dataplane(mesh, dataplane, world.release))
+            findings.extend(of_dataplane(mesh, dataplane, world.release))
     for host in hosts:
         if host.get("in_play", True) and str((host.get("variables") or {}).get("mesh") or "default") == name:
-            findings.extend(migration_mesh.of_host(host["host"], host.get("variables") or {}, mesh, offered))
+            findings.extend(of_host(host["host"], host.get("variables") or {}, mesh, offered))
     for type_name, reason in sorted(world.unread.items()):
         then = "nobody looked at them"
         findings.append(Finding(INFO, "unread", type_name, name, "", "", "", reason, then, "use a token that may read them"))
-    findings.extend(migration_mesh.unseen(name))
+    findings.extend(unseen(name))
     return sorted(findings, key=lambda item: (SEVERITIES.index(item.severity), item.code, item.type, item.host, item.name, item.field))
 
 

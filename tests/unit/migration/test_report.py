@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import report as _migration_report
-from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.dataplanes import CHANGES, INFO, LOUD, SILENT
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.findings import CHANGES, INFO, LOUD, SILENT
 
 WORKLOAD = "kuma.io/workload"
 NOW = (2, 14, 3)
