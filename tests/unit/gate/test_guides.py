@@ -217,9 +217,3 @@ def test_the_readme_lists_every_guide_role_and_playbook():
     assert [page.name for page in GUIDES if f"](docs/{page.name})" not in readme] == []
     assert [role.name for role in ROLES if f"](roles/{role.name}/README.md)" not in readme] == []
     assert [path.stem for path in PLAYBOOKS if "-" not in path.stem and f"`{path.stem}`" not in readme] == []
-
-
-def test_every_file_of_the_packages_has_its_room():
-    named = re.findall(r"`(_[a-z_]+/[a-z_/]+\.py)`", (ROOT / "docs/architecture.md").read_text())
-    places = [(ROOT / "plugins/module_utils", "_*/**/*.py"), (ROOT / "plugins/plugin_utils", "_roll/**/*.py")]
-    assert sorted(set(named)) == sorted(str(path.relative_to(place)) for place, pattern in places for path in place.glob(pattern))
