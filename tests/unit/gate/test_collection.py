@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 MODULES = sorted(path for path in (ROOT / "plugins/modules").glob("*.py") if path.name != "__init__.py")
 FILTERS = sorted((ROOT / "plugins/filter").glob("*.py"))
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/meta"))
-PYTHON_LINES = 420
+PYTHON_LINES = 400
 
 
 def tracked(*patterns):
