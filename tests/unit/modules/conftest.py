@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from tests.unit.roll.controller import make_mesh
+from tests.unit.roll.controller import _short_waits, make_mesh
 
-__all__ = ["make_mesh"]
+__all__ = ["_short_waits", "make_mesh"]
