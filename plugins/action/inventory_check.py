@@ -15,7 +15,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import REQUESTS_IMPORT_ERROR
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.findings import Findings, NotYet, Value
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.vocabulary import vocabulary
 

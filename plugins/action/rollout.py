@@ -16,30 +16,22 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import (
-    _names,
-    _restart_run,
-    _restart_steps,
-    _roll_finish,
-    _roll_host,
-    _roll_journal,
-    _roll_lock,
-    _roll_report,
-    _roll_run,
-    _roll_start,
-    _rollout_plan,
-    _rollout_settings,
-    _tokens,
-)
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import api_argument_spec, check_names, new_client
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import REQUESTS_IMPORT_ERROR, ApiError, Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR, ApiError, Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import api_argument_spec, check_names, new_client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import order, steps
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, lock, plan, run, settings, start
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as roll_host
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import document
 
 Result = t.Dict[str, t.Any]
 
 ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "state": {"type": "str", "required": True, "choices": ["start", "admit", "restart", "complete", "finish", "status", "abort"]},
     "mesh": {"type": "str", "default": "default"},
-    "kind": {"type": "str", "default": "restart", "choices": list(_rollout_settings.KINDS)},
+    "kind": {"type": "str", "default": "restart", "choices": list(settings.KINDS)},
     "hosts": {"type": "list", "elements": "dict"},
     "settings": {"type": "dict", "default": {}},
     "resume": {"type": "str", "default": "auto", "choices": ["auto", "never"]},
@@ -74,11 +66,11 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(missing_required_lib("requests"))
         self.variables = task_vars or {}
         self.host = params["host"] or str(self.variables.get("inventory_hostname"))
-        self.directory = params["run_dir"] or _roll_journal.default_dir()
+        self.directory = params["run_dir"] or roll_journal.default_dir()
         client: t.Optional[Client] = None
         try:
             # Both are joined into paths below run_dir. A run is empty where nothing was begun.
-            check_names(dict(params, run=params["run"] or None), {"mesh": _names.LOOSE, "run": _names.RUN, "names[]": _names.NAME})
+            check_names(dict(params, run=params["run"] or None), {"mesh": naming.LOOSE, "run": naming.RUN, "names[]": naming.NAME})
             if params["state"] in ("status", "abort"):
                 result.update(self._status(params) if params["state"] == "status" else self._abort(params))
                 return result
@@ -86,7 +78,7 @@ class ActionModule(ActionBase):
             result.update(getattr(self, f"_{params['state']}")(client, params))
         except ApiError as error:
             result.update(failed=True, msg=str(error), failure=error.as_failure())
-        except (_roll_start.Refused, _roll_lock.Taken, _roll_journal.NoRun, _roll_run.Stopped, ValueError) as error:
+        except (start.Refused, lock.Taken, roll_journal.NoRun, run.Stopped, ValueError) as error:
             result.update(failed=True, msg=str(error))
         finally:
             if client is not None:
@@ -94,17 +86,17 @@ class ActionModule(ActionBase):
         return result
 
     def _start(self, client: Client, params: Result) -> Result:
-        wish = _roll_start.Wish(
+        wish = start.Wish(
             mesh=params["mesh"],
             kind=params["kind"],
             hosts=_checked(params["hosts"]),
-            settings=_rollout_settings.read(params["settings"]),
+            settings=settings.read(params["settings"]),
             directory=os.path.join(self.directory, params["mesh"]),
             resume=params["resume"] == "auto",
             check=bool(self._task.check_mode),
             pid=os.getppid(),
         )
-        starter = _roll_start.Starter(client, wish)
+        starter = start.Starter(client, wish)
         result = starter.start()
         return dict(result, requests=client.requests, warnings=[*client.warnings, *starter.warnings])
 
@@ -112,9 +104,9 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return {"changed": False, "admitted": False, "outcome": "refused", "reason": "check mode", "proxies": []}
         try:
-            answer = _roll_host.Host(_roll_run.open_run(self.directory, params["run"], client), self.host).admit()
-        except _roll_run.Stopped as stopped:
-            answer = _roll_host.Answer("refused", str(stopped))
+            answer = roll_host.Host(run.open_run(self.directory, params["run"], client), self.host).admit()
+        except run.Stopped as stopped:
+            answer = roll_host.Answer("refused", str(stopped))
         admitted = answer.outcome == "admitted"
         if answer.outcome in ("refused", "deferred"):
             self._say(params)
@@ -133,7 +125,7 @@ class ActionModule(ActionBase):
         options = dict(params["restart"])
         if params["request"]:
             return self._on_vm(options, [{"name": name, "request": params["request"]} for name in params["names"]])
-        host = _roll_host.Host(_roll_run.open_run(self.directory, params["run"], client), self.host)
+        host = roll_host.Host(run.open_run(self.directory, params["run"], client), self.host)
         whole: Result = {"changed": False, "results": []}
         for wish in host.wishes(params["names"]):
             found = self._restart_one(host, wish, options)
@@ -143,30 +135,30 @@ class ActionModule(ActionBase):
                 break
         return whole
 
-    def _restart_one(self, host: _roll_host.Host, wish: Result, options: Result) -> Result:
-        if wish["strategy"] == _rollout_plan.COVER:
+    def _restart_one(self, host: roll_host.Host, wish: Result, options: Result) -> Result:
+        if wish["strategy"] == plan.COVER:
             refused = self._lay_cover(host, wish, options)
             if refused:
                 return refused
         return self._on_vm(options, [wish])
 
-    def _lay_cover(self, host: _roll_host.Host, wish: Result, options: Result) -> Result:
+    def _lay_cover(self, host: roll_host.Host, wish: Result, options: Result) -> Result:
         """Bring Dataplane and token of the cover to the VM; empty when they are there, or when a restart is under way that has its own."""
-        drain_time = _tokens.parse_seconds(str(options.get("drain_time", "30s")))
-        longest = _restart_steps.longest(drain_time, float(options.get("ready_timeout", 60.0)))
+        drain_time = parse_seconds(str(options.get("drain_time", "30s")))
+        longest = steps.longest(drain_time, float(options.get("ready_timeout", 60.0)))
         for _attempt in range(2):
             try:
                 cover = host.cover(wish["name"], longest)
             except ApiError as error:
                 return {"changed": False, "failed": True, "msg": f"{wish['name']} was not touched: {error}", "failure": error.as_failure()}
-            laid = self._on_vm(dict(options, until=_restart_run.PREPARED), [dict(wish, cover=cover)])
+            laid = self._on_vm(dict(options, until=order.PREPARED), [dict(wish, cover=cover)])
             # Without pipelining the arguments are in a file on the VM until the action ends, and longer when the VM is lost.
             self._remove_tmp_path(self._connection._shell.tmpdir)
             if laid.get("failed"):
                 return laid
-            if laid["results"][0]["outcome"] != _restart_run.BUSY:
+            if laid["results"][0]["outcome"] != order.BUSY:
                 break
-            waited = self._on_vm(dict(options, until=_restart_run.FREE), [wish])
+            waited = self._on_vm(dict(options, until=order.FREE), [wish])
             if waited.get("failed"):
                 return waited
         return {}
@@ -180,8 +172,8 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return {"changed": False, "outcome": "skipped", "reason": "check mode"}
         try:
-            answer = _roll_host.Host(_roll_run.open_run(self.directory, params["run"], client), self.host).complete(params["result"])
-        except (ApiError, _roll_run.Stopped) as error:
+            answer = roll_host.Host(run.open_run(self.directory, params["run"], client), self.host).complete(params["result"])
+        except (ApiError, run.Stopped) as error:
             return {"changed": False, "outcome": "failed", "reason": str(error)}
         self._say(params)
         return {"changed": answer.outcome == "done", "outcome": answer.outcome, "reason": answer.reason}
@@ -190,25 +182,25 @@ class ActionModule(ActionBase):
         if self._task.check_mode or not params["run"]:
             # Nothing was to be rolled, so no run was begun.
             return {"changed": False}
-        result = _roll_finish.Finish(_roll_run.open_run(self.directory, params["run"], client)).finish()
+        result = finish.Finish(run.open_run(self.directory, params["run"], client)).finish()
         return dict(result, requests=client.requests, warnings=client.warnings)
 
     def _status(self, params: Result) -> Result:
-        return _roll_finish.status(_roll_journal.find(self.directory, params["run"]))
+        return finish.status(roll_journal.find(self.directory, params["run"]))
 
     def _abort(self, params: Result) -> Result:
-        journal = _roll_journal.find(self.directory, params["run"])
+        journal = roll_journal.find(self.directory, params["run"])
         if self._task.check_mode:
             return {"changed": not journal.head()["abort"]}
-        return {"changed": _roll_finish.abort(journal, params["reason"]), "run": journal.run}
+        return {"changed": finish.abort(journal, params["reason"]), "run": journal.run}
 
     def _say(self, params: Result) -> None:
         """One line about the host. The journal of one host is enough for it, and the same in a fleet of any size."""
-        journal = _roll_journal.find(self.directory, params["run"])
+        journal = roll_journal.find(self.directory, params["run"])
         record = journal.record(self.host)
         if record is None:
             return
-        line = _roll_report.progress({"hosts": {self.host: record}}, self.host)
+        line = document.progress({"hosts": {self.host: record}}, self.host)
         state = journal.head()["state"]
         width = len(str(state["size"]))
         Display().display(f"[{state['finished']:>{width}}/{state['size']}] {line.partition('] ')[2] or line}")
@@ -231,14 +223,14 @@ def _checked(hosts: t.Sequence[t.Any]) -> t.List[Result]:
             proxy_name = str(proxy.get("name") or "") if isinstance(proxy, dict) else ""
             if not proxy_name:
                 problems.append(f"hosts[{index}] ({name}): a proxy has no name")
-            elif not _names.is_name(proxy_name):
-                problems.append(f"hosts[{index}] ({name}): the name of a proxy {_names.fault(proxy_name, _names.NAME)}")
+            elif not naming.is_name(proxy_name):
+                problems.append(f"hosts[{index}] ({name}): the name of a proxy {naming.fault(proxy_name, naming.NAME)}")
             elif proxy_name in names:
                 problems.append(f"hosts[{index}] ({name}): proxy {proxy_name} is one of {names[proxy_name]}, too")
-            elif proxy.get("strategy", "auto") not in _rollout_settings.STRATEGIES:
+            elif proxy.get("strategy", "auto") not in settings.STRATEGIES:
                 problems.append(
                     f"hosts[{index}] ({name}): strategy of {proxy_name} is {proxy['strategy']!r}, expected one of "
-                    + ", ".join(_rollout_settings.STRATEGIES)
+                    + ", ".join(settings.STRATEGIES)
                 )
             names.setdefault(proxy_name, name)
     if problems:

@@ -59,7 +59,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _dataplane
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
 
 
 def dataplane(proxy: t.Any, model: str = "v2") -> t.Dict[str, t.Any]:
@@ -71,7 +71,7 @@ def dataplane(proxy: t.Any, model: str = "v2") -> t.Dict[str, t.Any]:
     if model not in ("v2", "v3"):
         raise AnsibleFilterError("meshfleet.kuma.dataplane: model is %r, expected v2 or v3" % (model,))
     try:
-        return _dataplane.build({"mesh": "default", **proxy}, model)
+        return resource.build({"mesh": "default", **proxy}, model)
     except (KeyError, TypeError, ValueError) as error:
         raise AnsibleFilterError("meshfleet.kuma.dataplane: proxy %s: %r" % (proxy["name"], error)) from error
 

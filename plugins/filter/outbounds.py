@@ -67,7 +67,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _outbounds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import outbound_ports
 
 
 def outbounds(
@@ -80,8 +80,8 @@ def outbounds(
     if isinstance(services, (str, bytes)) or not isinstance(services, t.Iterable):
         raise AnsibleFilterError("meshfleet.kuma.outbounds: expected a list of services, found %r" % (services,))
     try:
-        return _outbounds.outbounds(services, range, existing, pins, reserved or ())
-    except _outbounds.OutboundError as error:
+        return outbound_ports.outbounds(services, range, existing, pins, reserved or ())
+    except outbound_ports.OutboundError as error:
         raise AnsibleFilterError("meshfleet.kuma.outbounds: %s" % error) from error
     except (TypeError, ValueError) as error:
         raise AnsibleFilterError("meshfleet.kuma.outbounds: a port is not a number: %s" % error) from error

@@ -100,36 +100,38 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _authority
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import authority
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def certify(module: AnsibleModule, runner: Runner) -> Result:
     params = module.params
     names: t.List[str] = list(dict.fromkeys(params["names"]))
-    paths = _authority.paths_in(params["directory"])
-    found = _authority.examine(paths, names, params["renew_before_days"], time.time())
+    paths = authority.paths_in(params["directory"])
+    found = authority.examine(paths, names, params["renew_before_days"], time.time())
     if found.reasons and not module.check_mode:
         try:
-            _authority.Authority(paths, runner, _owner(params["group"])).sign(params["subject"], names, params["valid_days"], found.new_ca)
+            authority.Authority(paths, runner, _owner(params["group"])).sign(params["subject"], names, params["valid_days"], found.new_ca)
         except (OSError, KeyError) as exc:
             raise ModuleFailed("the certificate could not be written to %s: %s" % (params["directory"], exc)) from exc
-    after = _authority.examine(paths, names, params["renew_before_days"], time.time()) if not module.check_mode else found
+    after = authority.examine(paths, names, params["renew_before_days"], time.time()) if not module.check_mode else found
     return {
         "changed": bool(found.reasons),
         "reasons": found.reasons,
         "names": sorted(names),
-        "not_after": _authority.day(after.seen.not_after) if after.seen else None,
+        "not_after": authority.day(after.seen.not_after) if after.seen else None,
         "ca": _read(paths.ca),
         "diff": {"before_header": paths.certificate, "after_header": paths.certificate, **_difference(found, names)},
     }
 
 
-def _difference(found: _authority.Finding, names: t.Sequence[str]) -> t.Dict[str, str]:
+def _difference(found: authority.Finding, names: t.Sequence[str]) -> t.Dict[str, str]:
     before = "".join("%s\n" % name for name in sorted(found.seen.names)) if found.seen else ""
     after = "".join("%s\n" % name for name in sorted(names))
     if found.reasons and found.seen:
-        before += "until %s\n" % _authority.day(found.seen.not_after)
+        before += "until %s\n" % authority.day(found.seen.not_after)
     return {"before": before, "after": after}
 
 

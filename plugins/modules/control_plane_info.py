@@ -216,18 +216,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, NotFound, api_path
-
-ADMIN = "mesh-system:admin"
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 
 
 def who(client: Client) -> t.Dict[str, t.Any]:
     body = client.get("/who-am-i").body
     body = body if isinstance(body, dict) else {}
     name, groups = str(body.get("name") or ""), [str(group) for group in body.get("groups") or []]
-    return {"name": name, "groups": groups, "admin": name == ADMIN or ADMIN in groups}
+    return {"name": name, "groups": groups, "admin": name == naming.ADMIN or naming.ADMIN in groups}
 
 
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
@@ -258,7 +256,7 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
 
 
 def main() -> None:
-    run(main_task, {"mesh": {"type": "str"}}, names={"mesh": _names.LOOSE})
+    run(main_task, {"mesh": {"type": "str"}}, names={"mesh": naming.LOOSE})
 
 
 if __name__ == "__main__":

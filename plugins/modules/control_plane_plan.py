@@ -101,29 +101,32 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _control_plane_check, _tls
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check, tls
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def plan(module: AnsibleModule, _runner: Runner) -> Result:
     params = module.params
     host, observed = params["host"], params["observed"]
-    variables = _control_plane_check.completed(params["variables"])
-    problems = _control_plane_check.problems(host, variables)
-    archive, faults = _archive.wanted(host, variables, str(observed.get("architecture")), "kuma_cp", ("kuma-cp",))
+    variables = check.completed(params["variables"])
+    problems = check.problems(host, variables)
+    needed, faults = archive.wanted(host, variables, str(observed.get("architecture")), "kuma_cp", ("kuma-cp",))
     problems += faults
-    install = archive is not None and (observed.get("archives") or {}).get(str(variables.get("version"))) != archive.checksum
-    if archive is not None and install:
-        problems += _archive.inspect(archive)
+    install = needed is not None and (observed.get("archives") or {}).get(str(variables.get("version"))) != needed.checksum
+    if needed is not None and install:
+        problems += archive.inspect(needed)
     given = {name: params[name] for name in ("tls_cert", "tls_key", "tls_ca")}
     if all(given.values()) and isinstance(variables["names"], list):
         problems += ["%s: kuma_cp_tls_cert: %s" % (host, fault) for fault in _certificate(given, variables["names"], module.tmpdir)]
-    if problems or archive is None:
+    if problems or needed is None:
         raise ModuleFailed(_message(problems), {"problems": problems})
-    for warning in _control_plane_check.warnings(host, variables):
+    for warning in check.warnings(host, variables):
         module.warn(warning)
-    fetch = _archive.to_fetch([archive]) if install else []
-    return {"changed": False, "install": install, "archive": archive.path, "checksum": archive.checksum, "fetch": fetch}
+    fetch = archive.to_fetch([needed]) if install else []
+    return {"changed": False, "install": install, "archive": needed.path, "checksum": needed.checksum, "fetch": fetch}
 
 
 def _certificate(given: t.Mapping[str, str], names: t.Sequence[t.Any], directory: str) -> t.List[str]:
@@ -132,7 +135,7 @@ def _certificate(given: t.Mapping[str, str], names: t.Sequence[t.Any], directory
         for name, path in paths.items():
             with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
                 file.write(given[name])
-        return _tls.problems(paths["tls_cert"], paths["tls_key"], paths["tls_ca"], [str(name) for name in names if "*" not in str(name)])
+        return tls.problems(paths["tls_cert"], paths["tls_key"], paths["tls_ca"], [str(name) for name in names if "*" not in str(name)])
 
 
 def _message(problems: t.Sequence[str]) -> str:

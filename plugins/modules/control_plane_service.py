@@ -101,20 +101,23 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane, _host
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane.service import Api, Service, actions_for
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def serve(module: AnsibleModule, runner: Runner) -> Result:
     params = module.params
-    api = _control_plane.Api(params["address"], params["port"])
-    service = _control_plane.Service(api, runner, _host.Processes().started)
+    api = Api(params["address"], params["port"])
+    service = Service(api, runner, host.Processes().started)
     unit = service.show()
     reasons = service.reasons(unit, params["files"], params["version"])
     if params["files_changed"] and module.check_mode and not reasons:
         reasons = ["its files would change"]
     before = api.version()
-    actions = _control_plane.actions_for(unit, reasons)
+    actions = actions_for(unit, reasons)
     if "restarted" in actions:
         module.warn(
             "%s: there is one instance, so meanwhile nothing can be written to the mesh and proxies get no news" % _restarting(reasons)

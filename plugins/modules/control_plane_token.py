@@ -95,19 +95,22 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _control_plane, _host
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane.service import Api, Service, fetch_token, is_admin
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def fetch(module: AnsibleModule, runner: Runner) -> Result:
     params = module.params
-    api = _control_plane.Api(params["address"], params["port"])
-    service = _control_plane.Service(api, runner, _host.Processes().started)
+    api = Api(params["address"], params["port"])
+    service = Service(api, runner, host.Processes().started)
     if params["localhost_is_admin"]:
         there = not module.check_mode or api.version() is not None
-        return {"changed": False, "fetched": False, "token": _control_plane.fetch_token(api, params["timeout"]) if there else ""}
+        return {"changed": False, "fetched": False, "token": fetch_token(api, params["timeout"]) if there else ""}
     kept = _kept(params["path"])
-    if kept and _control_plane.is_admin(api, kept):
+    if kept and is_admin(api, kept):
         return {"changed": False, "fetched": False, "token": kept}
     token = ""
     if not module.check_mode:
@@ -119,15 +122,15 @@ def fetch(module: AnsibleModule, runner: Runner) -> Result:
     return {"changed": True, "fetched": True, "token": token}
 
 
-def _open_and_ask(service: _control_plane.Service, params: t.Mapping[str, t.Any]) -> str:
+def _open_and_ask(service: Service, params: t.Mapping[str, t.Any]) -> str:
     service.open()
     try:
         service.restart(params["version"], params["timeout"])
-        token = _control_plane.fetch_token(service.api, params["timeout"])
+        token = fetch_token(service.api, params["timeout"])
     finally:
         service.close()
         service.restart(params["version"], params["timeout"])
-    if not _control_plane.is_admin(service.api, token):
+    if not is_admin(service.api, token):
         raise ModuleFailed("the control plane does not take the token of its own secret admin-user-token for an administrator's")
     return token
 

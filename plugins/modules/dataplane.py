@@ -102,30 +102,32 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 
 
 def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
-    settings = _sync.Settings(mesh=params["mesh"], initial_state=params["initial_state"], check=module.check_mode)
-    dataplanes = _sync.Dataplanes(client, settings)
+    settings = sync.Settings(mesh=params["mesh"], initial_state=params["initial_state"], check=module.check_mode)
+    dataplanes = sync.Dataplanes(client, settings)
     try:
         if params["state"] == "absent":
-            change = _sync.absent_one(dataplanes, params["name"])
+            change = sync.absent_one(dataplanes, params["name"])
         else:
             desired = {"name": params["name"], "networking": params["networking"]}
             if params["labels"]:
                 desired["labels"] = params["labels"]
-            change = _sync.present_one(dataplanes, desired)
-    except _sync.Refused as refused:
+            change = sync.present_one(dataplanes, desired)
+    except sync.Refused as refused:
         raise ItemsFailed(refused.msg, {"changed": False, **refused.changes[0].result()}) from refused
-    result: t.Dict[str, t.Any] = {"changed": _sync.changed([change]), **change.result()}
+    result: t.Dict[str, t.Any] = {"changed": sync.changed([change]), **change.result()}
     if module._diff:
-        result["diff"] = _sync.diff([change], dataplanes)
-    if change.action == _sync.FAILED:
-        raise ItemsFailed(_sync.describe_failures([change]), result)
+        result["diff"] = sync.diff([change], dataplanes)
+    if change.action == sync.FAILED:
+        raise ItemsFailed(sync.describe_failures([change]), result)
     return result
 
 
@@ -140,7 +142,7 @@ def main() -> None:
             "labels": {"type": "dict", "default": {}},
             "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
         },
-        names={"name": _names.NAME, "mesh": _names.LOOSE},
+        names={"name": naming.NAME, "mesh": naming.LOOSE},
         required_if=[("state", "present", ["networking"])],
     )
 

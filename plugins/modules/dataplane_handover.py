@@ -113,22 +113,24 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _handover, _names, _sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import handover, sync
 
 
 def hand_over(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params, began = module.params, time.monotonic()
-    dataplanes = _sync.Dataplanes(client, _sync.Settings(mesh=params["mesh"], initial_state=params["initial_state"]))
+    dataplanes = sync.Dataplanes(client, sync.Settings(mesh=params["mesh"], initial_state=params["initial_state"]))
     try:
         desired = dataplanes.prepare([params["dataplane"]])[0]
-        action = _handover.KEPT if module.check_mode else _handover.hand_over(dataplanes, desired, params["wait_timeout"])
-    except _sync.Refused as refused:
+        action = handover.KEPT if module.check_mode else handover.hand_over(dataplanes, desired, params["wait_timeout"])
+    except sync.Refused as refused:
         raise ItemsFailed(refused.msg) from refused
-    except _handover.StillThere as error:
+    except handover.StillThere as error:
         raise ItemsFailed(str(error)) from error
-    return {"changed": action == _handover.CREATED, "action": action, "seconds": round(time.monotonic() - began, 2)}
+    return {"changed": action == handover.CREATED, "action": action, "seconds": round(time.monotonic() - began, 2)}
 
 
 def main() -> None:
@@ -140,7 +142,7 @@ def main() -> None:
             "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
             "wait_timeout": {"type": "float", "default": 60.0},
         },
-        names={"mesh": _names.LOOSE, "dataplane.name": _names.NAME, "dataplane.mesh": _names.LOOSE},
+        names={"mesh": naming.LOOSE, "dataplane.name": naming.NAME, "dataplane.mesh": naming.LOOSE},
     )
 
 

@@ -188,22 +188,25 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _overview, _wait
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, ConnectionFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, ConnectionFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import waiting
 
 
 def describe(overview: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    is_ready, reasons = _overview.ready(overview)
+    is_ready, reasons = status.ready(overview)
     return {
         "name": overview["name"],
         "mesh": overview["mesh"],
-        "status": _overview.status(overview),
-        "online": _overview.online(overview),
+        "status": status.status(overview),
+        "online": status.online(overview),
         "ready": is_ready,
-        "fenced": _overview.fenced(overview),
+        "fenced": status.fenced(overview),
         "reasons": reasons,
-        "dataplane": _overview.dataplane(overview),
+        "dataplane": status.dataplane(overview),
         "insight": overview.get("dataplaneInsight") or {},
     }
 
@@ -211,7 +214,7 @@ def describe(overview: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
     mesh, names, wait = params["mesh"], params["names"], params["wait"]
-    overviews, pending = _wait.wait_for(
+    overviews, pending = waiting.wait_for(
         client,
         mesh,
         names,
@@ -242,11 +245,11 @@ def main() -> None:
             "mesh": {"type": "str", "default": "default"},
             "names": {"type": "list", "elements": "str", "default": []},
             "labels": {"type": "dict", "default": {}},
-            "wait": {"type": "str", "choices": list(_wait.WAITS), "default": "none"},
+            "wait": {"type": "str", "choices": list(waiting.WAITS), "default": "none"},
             "wait_timeout": {"type": "float", "default": 120.0},
             "poll_interval": {"type": "float", "default": 1.0},
         },
-        names={"mesh": _names.LOOSE, "names[]": _names.NAME},
+        names={"mesh": naming.LOOSE, "names[]": naming.NAME},
     )
 
 

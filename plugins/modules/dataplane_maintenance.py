@@ -217,14 +217,17 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _maintenance, _names, _sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
-from ansible_collections.meshfleet.kuma.plugins.module_utils._propagation import Timing
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import parse_duration
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_duration
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance as traffic_maintenance
+from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic.propagation import Timing
 
 
-def settings(module: AnsibleModule) -> _maintenance.Settings:
+def settings(module: AnsibleModule) -> traffic_maintenance.Settings:
     params = module.params
     duration = None
     if params["duration"]:
@@ -234,7 +237,7 @@ def settings(module: AnsibleModule) -> _maintenance.Settings:
             raise ItemsFailed(f"duration: {error}.") from error
     if params["labels"] is not None and not params["labels"]:
         raise ItemsFailed("labels is empty, which would be every Dataplane of the mesh; expected at least one label.")
-    return _maintenance.Settings(
+    return traffic_maintenance.Settings(
         mesh=params["mesh"],
         fence=params["state"] == "fenced",
         reason=params["reason"],
@@ -248,13 +251,13 @@ def settings(module: AnsibleModule) -> _maintenance.Settings:
 
 def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params, wanted, now = module.params, settings(module), time.time()
-    maintenance = _maintenance.Maintenance(client, wanted, now)
+    maintenance = traffic_maintenance.Maintenance(client, wanted, now)
     labels = {str(key): str(value) for key, value in (params["labels"] or {}).items()}
     try:
         outcome = maintenance.apply(params["names"] or [], labels)
-    except _sync.Refused as refused:
+    except sync.Refused as refused:
         raise ItemsFailed(refused.msg, {"changed": False, "results": [change.result() for change in refused.changes]}) from refused
-    found = _maintenance.report(outcome.overviews, now)
+    found = traffic_maintenance.report(outcome.overviews, now)
     result: t.Dict[str, t.Any] = {
         "changed": outcome.touched,
         "results": [change.result() for change in outcome.changes],
@@ -263,14 +266,14 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     if outcome.propagation is not None:
         result["propagation"] = outcome.propagation.result()
     if module._diff:
-        result["diff"] = _maintenance.diff(outcome.changes, wanted.mesh)
-    for text in _maintenance.warnings(found, outcome, wanted):
+        result["diff"] = traffic_maintenance.diff(outcome.changes, wanted.mesh)
+    for text in traffic_maintenance.warnings(found, outcome, wanted):
         module.warn(text)
     if wanted.fence and not maintenance.labels and outcome.touched:
         module.warn(f"Neither reason nor duration is recorded: a control plane of version {client.capabilities().version} loses labels.")
-    failed = [change for change in outcome.changes if change.action == _sync.FAILED]
+    failed = [change for change in outcome.changes if change.action == sync.FAILED]
     if failed:
-        raise ItemsFailed(_sync.describe_failures(failed), result)
+        raise ItemsFailed(sync.describe_failures(failed), result)
     return result
 
 
@@ -290,7 +293,7 @@ def main() -> None:
             "wait_timeout": {"type": "float", "default": 30.0},
             "poll_interval": {"type": "float", "default": 0.5},
         },
-        names={"mesh": _names.LOOSE, "names[]": _names.NAME},
+        names={"mesh": naming.LOOSE, "names[]": naming.NAME},
         mutually_exclusive=[("names", "labels")],
         required_one_of=[("names", "labels")],
     )

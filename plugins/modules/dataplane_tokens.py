@@ -187,21 +187,22 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _issue, _names
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 
 
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
-    wishes = _issue.plan(
+    wishes = issue.plan(
         params["tokens"],
         params["valid_for"],
         params["renew_before"],
         time.time(),
         lambda: client.capabilities().workload_tokens,
     )
-    return _issue.carry_out(client, wishes, module.check_mode)
+    return issue.carry_out(client, wishes, module.check_mode)
 
 
 def main() -> None:
@@ -225,7 +226,7 @@ def main() -> None:
             "valid_for": {"type": "str", "default": "720h"},
             "renew_before": {"type": "str", "default": "168h"},
         },
-        names={"tokens[].name": _names.NAME, "tokens[].mesh": _names.LOOSE},
+        names={"tokens[].name": naming.NAME, "tokens[].mesh": naming.LOOSE},
     )
 
 

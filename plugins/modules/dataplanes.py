@@ -148,14 +148,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 
 
 def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
-    settings = _sync.Settings(
+    settings = sync.Settings(
         mesh=params["mesh"],
         initial_state=params["initial_state"],
         owner=params["owner"],
@@ -163,30 +165,30 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         purge=params["purge"],
         purge_limit=params["purge_limit"],
     )
-    dataplanes = _sync.Dataplanes(client, settings)
+    dataplanes = sync.Dataplanes(client, settings)
     try:
         if params["state"] == "absent":
-            changes = _sync.absent(dataplanes, _named(params["dataplanes"]))
+            changes = sync.absent(dataplanes, _named(params["dataplanes"]))
         else:
-            changes = _sync.present(dataplanes, params["dataplanes"])
-    except _sync.Refused as refused:
+            changes = sync.present(dataplanes, params["dataplanes"])
+    except sync.Refused as refused:
         raise ItemsFailed(refused.msg, {"changed": False, "results": [change.result() for change in refused.changes]}) from refused
     result: t.Dict[str, t.Any] = {
-        "changed": _sync.changed(changes),
+        "changed": sync.changed(changes),
         "results": [change.result() for change in changes],
     }
     if module._diff:
-        result["diff"] = _sync.diff(changes, dataplanes)
-    failed = [change for change in changes if change.action == _sync.FAILED]
+        result["diff"] = sync.diff(changes, dataplanes)
+    failed = [change for change in changes if change.action == sync.FAILED]
     if failed:
-        raise ItemsFailed(_sync.describe_failures(failed), result)
+        raise ItemsFailed(sync.describe_failures(failed), result)
     return result
 
 
 def _named(items: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
     nameless = [index for index, item in enumerate(items) if not item.get("name")]
     if nameless:
-        raise _sync.Refused("Nothing was written. dataplanes[%d].name is not set, expected the name of a Dataplane." % nameless[0])
+        raise sync.Refused("Nothing was written. dataplanes[%d].name is not set, expected the name of a Dataplane." % nameless[0])
     return [str(item["name"]) for item in items]
 
 
@@ -202,7 +204,7 @@ def main() -> None:
             "purge": {"type": "bool", "default": False},
             "purge_limit": {"type": "int", "default": 10},
         },
-        names={"mesh": _names.LOOSE, "dataplanes[].name": _names.NAME, "dataplanes[].mesh": _names.LOOSE},
+        names={"mesh": naming.LOOSE, "dataplanes[].name": naming.NAME, "dataplanes[].mesh": naming.LOOSE},
     )
 
 

@@ -139,28 +139,33 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _archive, _generation, _lifecycle, _names, _preflight, _templates
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_error import ApiError, NotFound
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._capabilities import Capabilities
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, api_path
-from ansible_collections.meshfleet.kuma.plugins.module_utils._fleet import Fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, lifecycle, preflight, templates
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 
 
 def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     hosts, mesh = module.params["hosts"], module.params["mesh"]
-    archives, problems = _archive.plan(hosts)
-    wish, faults = _generation.asked(hosts)
+    archives, problems = archive.plan(hosts)
+    wish, faults = generation.asked(hosts)
     problems.extend(faults)
-    rules, release, labels = _generation.Rules("v3" if wish == "v3" else "v2"), (2, 14, 0), True
+    rules, release, labels = generation.Rules("v3" if wish == "v3" else "v2"), Release(2, 14, 0), True
     overviews: t.List[t.Dict[str, t.Any]] = []
     control_plane: t.Dict[str, t.Any] = {}
     try:
-        found = _preflight.look(client, mesh, _preflight.versions(hosts), module.params["initial_state"])
+        found = preflight.look(client, mesh, preflight.versions(hosts), module.params["initial_state"])
         capabilities = found.capabilities
         release, labels = capabilities.release, capabilities.labels_survive
         tags_disabled = found.control_plane.get("inbound_tags_disabled") is True
-        rules, faults = _generation.choose(wish, release, _generation.mode_of(found.mesh), tags_disabled)
+        rules, faults = generation.choose(wish, release, generation.mode_of(found.mesh), tags_disabled)
         problems.extend(faults)
         control_plane = {
             **found.control_plane,
@@ -177,18 +182,18 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     except NotFound as error:
         problems.append("%s is not the API of a Kuma control plane: %s" % (module.params["url"], error))
     except ApiError as error:
-        problems.append(str(error) + _preflight.variable(error))
+        problems.append(str(error) + preflight.variable(error))
 
-    _templates.read(hosts)
+    templates.read(hosts)
     fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive, module.params["initial_state"])
     plans = fleet.plan()
     problems.extend(fleet.problems)
     if problems:
-        raise ItemsFailed(_preflight.message(problems), {"problems": problems, "control_plane": control_plane})
-    for name, archive in archives.items():
-        plans[name]["archive"] = archive.path
+        raise ItemsFailed(preflight.message(problems), {"problems": problems, "control_plane": control_plane})
+    for name, needed in archives.items():
+        plans[name]["archive"] = needed.path
     proxies = [proxy for host in plans.values() for proxy in host["proxies"]]
-    ours = [proxy for proxy in proxies if proxy["lifecycle"] == _lifecycle.INDIRECT]
+    ours = [proxy for proxy in proxies if proxy["lifecycle"] == lifecycle.INDIRECT]
     return {
         "changed": False,
         "plan": plans,
@@ -196,7 +201,7 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         "differing": sorted(proxy["name"] for proxy in ours if proxy["differs"]),
         "labels_lost": sorted(proxy["name"] for proxy in ours if proxy["labels_lost"]),
         "not_ready": sorted(proxy["name"] for proxy in proxies if not proxy["ready"] and not proxy["fenced"]),
-        "fetch": _archive.to_fetch(archives.values()),
+        "fetch": archive.to_fetch(archives.values()),
         "control_plane": control_plane,
         "problems": [],
     }
@@ -213,8 +218,8 @@ def _labels(hosts: t.Sequence[t.Mapping[str, t.Any]], capabilities: Capabilities
         return []
     return [
         "The control plane (Kuma %s) loses the labels of users at the next change of readiness, so none are written: kuma_dp_labels, "
-        "kuma_dp_workload and kuma_dp_owner of %s%s have no effect. Upgrade it to 2.13 or later and join again, which writes them."
-        % (capabilities.kuma_version, ", ".join(named[:3]), " and %d more" % (len(named) - 3) if len(named) > 3 else "")
+        "kuma_dp_workload and kuma_dp_owner of %s have no effect. Upgrade it to 2.13 or later and join again, which writes them."
+        % (capabilities.kuma_version, some(named, 3))
     ]
 
 
@@ -237,7 +242,7 @@ def main() -> None:
             "mesh": {"type": "str", "default": "default"},
             "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
         },
-        names={"mesh": _names.LOOSE},
+        names={"mesh": naming.LOOSE},
     )
 
 

@@ -132,9 +132,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _migration_mesh, _migration_report, _names, _resource
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import AccessDenied, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import report
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.control_plane import GONE_TYPES
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model
 
 Resources = t.List[t.Dict[str, t.Any]]
 
@@ -153,14 +157,14 @@ class Reader:
             self.unread["policies"] = error.title
 
     def known(self, type_name: str) -> bool:
-        return self.listing is not None and _resource.is_known(type_name, self.listing)
+        return self.listing is not None and model.is_known(type_name, self.listing)
 
     def policies(self) -> t.List[str]:
         entries = (self.listing or {}).get("resources") or []
         return sorted(str(entry["name"]) for entry in entries if entry.get("policy") and entry.get("name"))
 
     def list(self, type_name: str) -> Resources:
-        kind = _resource.kind_of(type_name, self.listing)
+        kind = model.kind_of(type_name, self.listing)
         try:
             return self.client.list(api_path(*kind.segments(self.mesh)))
         except AccessDenied as error:
@@ -173,7 +177,7 @@ class Reader:
         return [resource for type_name in type_names if self.known(type_name) for resource in self.list(type_name)]
 
 
-def read(client: Client, mesh: str) -> _migration_report.World:
+def read(client: Client, mesh: str) -> report.World:
     """The world as the control plane shows it. Raises ItemsFailed when there is no such mesh, ApiError when there is no answer."""
     release = client.capabilities().release
     try:
@@ -182,14 +186,14 @@ def read(client: Client, mesh: str) -> _migration_report.World:
         msg = f"mesh is {mesh}, which {client.url} does not have: correct mesh (kuma_dp_mesh in the playbook), or create the Mesh"
         raise ItemsFailed(msg, {"failure": error.as_failure()}) from error
     reader = Reader(client, mesh)
-    return _migration_report.World(
+    return report.World(
         release=release,
         mesh=resource,
         overviews=client.list(api_path("meshes", mesh, "dataplanes", "_overview")),
         mesh_services=reader.list_known("MeshService"),
         identities=reader.list_known("MeshIdentity"),
         policies=reader.list_known(*reader.policies()),
-        gone=reader.list_known(*_migration_mesh.GONE_TYPES),
+        gone=reader.list_known(*GONE_TYPES),
         zones=[str(zone.get("name")) for zone in reader.list_known("Zone")],
         unread=reader.unread,
     )
@@ -198,14 +202,14 @@ def read(client: Client, mesh: str) -> _migration_report.World:
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
     world = read(client, params["mesh"])
-    findings = _migration_report.examine(world, params["hosts"], params["strangers"])
+    findings = report.examine(world, params["hosts"], params["strangers"])
     capabilities = client.capabilities()
     control_plane = {"product": capabilities.product, "version": capabilities.version, "kuma_version": capabilities.kuma_version}
-    failing = _migration_report.failing(findings, params["fail_on"])
+    failing = report.failing(findings, params["fail_on"])
     result: t.Dict[str, t.Any] = {
         "changed": False,
-        "report": _migration_report.report(findings, control_plane, params["mesh"]),
-        "text": _migration_report.text(findings, control_plane, params["mesh"], len(world.overviews)),
+        "report": report.report(findings, control_plane, params["mesh"]),
+        "text": report.text(findings, control_plane, params["mesh"], len(world.overviews)),
         "failing": len(failing),
     }
     if failing:
@@ -231,7 +235,7 @@ def main() -> None:
             "strangers": {"type": "bool", "default": True},
             "fail_on": {"type": "str", "choices": ["none", "silent", "any"], "default": "none"},
         },
-        names={"mesh": _names.LOOSE},
+        names={"mesh": naming.LOOSE},
     )
 
 

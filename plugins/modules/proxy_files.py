@@ -201,24 +201,26 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _files
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def write(module: AnsibleModule, _runner: Runner) -> Result:
     try:
-        removals, problems = _files.removals_of(module.params)
-        changes = _files.plan([*_files.wishes_of(module.params), *removals], module.check_mode, problems)
+        removals, problems = files.removals_of(module.params)
+        changes = files.plan([*files.wishes_of(module.params), *removals], module.check_mode, problems)
         result = {
             "changed": bool(changes),
             "changed_paths": [change.wish.path for change in changes],
-            "diff": _files.diff(changes),
+            "diff": files.diff(changes),
         }
         if not module.check_mode:
-            _files.apply(changes)
-    except _files.Problems as exc:
+            files.apply(changes)
+    except files.Problems as exc:
         raise ModuleFailed("Nothing was written: %s" % exc, {"problems": exc.problems}) from exc
-    except (_files.WriteFailed, OSError) as exc:
+    except (files.WriteFailed, OSError) as exc:
         raise ModuleFailed(str(exc)) from exc
     return result
 

@@ -131,18 +131,17 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import (
-    _host,
-    _names,
-    _proxy,
-    _restart,
-    _restart_files,
-    _restart_machine,
-    _restart_vm,
-    _systemd,
-    _transparent_vm,
-)
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, machine
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as restart_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import why_no_cover
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as transparent_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 NEEDRESTART = "/etc/needrestart"
 OUTBOUNDS = "outbounds.env"
@@ -152,36 +151,36 @@ CONTROL_PLANE = "/etc/systemd/system/kuma-cp.service"
 
 def look(module: AnsibleModule, runner: Runner) -> Result:
     params = module.params
-    processes = _host.Processes()
-    observer = _proxy.Observer(params["config_dir"], params["install_dir"], processes, runner)
-    archives = _proxy.installed(params["install_dir"])
+    processes = vm_host.Processes()
+    observer = vm_proxy.Observer(params["config_dir"], params["install_dir"], processes, runner)
+    archives = vm_proxy.installed(params["install_dir"])
     addresses = processes.addresses()
     host: t.Dict[str, t.Any] = {
-        "architecture": _host.architecture(platform.machine()),
+        "architecture": vm_host.architecture(platform.machine()),
         "kernel": platform.release(),
-        "glibc": _host.glibc_version(),
+        "glibc": vm_host.glibc_version(),
         "python": platform.python_version(),
         "python_executable": sys.executable,
-        "systemd": _proxy.systemd_version(runner),
+        "systemd": vm_proxy.systemd_version(runner),
         "memory_available_bytes": processes.memory_available(),
         "time": time.time(),
         "addresses": addresses,
-        "default_address": _host.default_address(addresses),
+        "default_address": vm_host.default_address(addresses),
         "user_exists": _exists(pwd.getpwnam, params["user"]),
         "user_comment": pwd.getpwnam(params["user"]).pw_gecos if _exists(pwd.getpwnam, params["user"]) else "",
         "group_exists": _exists(grp.getgrnam, params["group"]),
         "needrestart": os.path.isdir(NEEDRESTART),
-        "control_plane": params["install_dir"].rstrip("/") + "/" in (_proxy.read_text(CONTROL_PLANE) or ""),
-        "transparent_proxy": bool(_transparent_vm.Vm(runner).laid_down()),
+        "control_plane": params["install_dir"].rstrip("/") + "/" in (vm_proxy.read_text(CONTROL_PLANE) or ""),
+        "transparent_proxy": bool(transparent_vm.Vm(runner).laid_down()),
         "listening": processes.listening(),
         "outbounds": {
             key: value
-            for key, value in _systemd.parse_environment(_proxy.read_text(os.path.join(params["config_dir"], OUTBOUNDS)) or "").items()
+            for key, value in systemd.parse_environment(vm_proxy.read_text(os.path.join(params["config_dir"], OUTBOUNDS)) or "").items()
             if key.endswith("_PORT")
         },
         "versions": sorted(archives),
         "archives": archives,
-        "current": _proxy.current_version(params["install_dir"]),
+        "current": vm_proxy.current_version(params["install_dir"]),
         "proxies": observer.proxies(params["names"], params["diagnose"]),
     }
     for name, proxy in host["proxies"].items():
@@ -191,13 +190,13 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
 
 def _restarting(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> t.Dict[str, t.Any]:
     """Whether the proxy can be covered, and what became of its last restart."""
-    vm = _restart_vm.Vm(_restart_files.Paths(name, params["config_dir"], params["install_dir"]), params["user"], runner)
+    vm = restart_vm.Vm(files.Paths(name, params["config_dir"], params["install_dir"]), params["user"], runner)
     facts, state = vm.look("begin"), vm.load()
-    reasons = _restart.why_no_cover(facts, material=False)
+    reasons = why_no_cover(facts, material=False)
     return {
         "cover": {"possible": not reasons, "reasons": reasons, "notes": vm.kernel_notes()},
         "cover_active": not facts.cover.gone,
-        "restart": None if state is None else _restart_machine.outcome_of(state, vm.boot),
+        "restart": None if state is None else machine.outcome_of(state, vm.boot),
     }
 
 
@@ -220,7 +219,7 @@ def main() -> None:
             "group": {"type": "str", "default": "kuma-dp"},
             "diagnose": {"type": "bool", "default": False},
         },
-        names={"names[]": _names.NAME},
+        names={"names[]": naming.NAME},
     )
 
 

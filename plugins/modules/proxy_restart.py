@@ -210,18 +210,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import (
-    _application_gate,
-    _names,
-    _restart_files,
-    _restart_run,
-    _restart_vm,
-)
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run, seconds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run, seconds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, order, vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate as vm_gate
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
-_BEFORE: t.Dict[str, t.Callable[[_restart_vm.Vm, t.Mapping[str, t.Any]], t.Dict[str, t.Any]]] = {
-    _restart_run.PREPARED: _restart_run.lay_cover,
-    _restart_run.FREE: _restart_run.wait_free,
+_BEFORE: t.Dict[str, t.Callable[[vm.Vm, t.Mapping[str, t.Any]], t.Dict[str, t.Any]]] = {
+    order.PREPARED: order.lay_cover,
+    order.FREE: order.wait_free,
 }
 
 
@@ -231,32 +229,30 @@ def restart(module: AnsibleModule, runner: Runner) -> Result:
     twice = sorted({wish["name"] for wish in wishes if [other["name"] for other in wishes].count(wish["name"]) > 1})
     if twice:
         raise ModuleFailed("proxies: %s is given twice, expected each proxy once" % ", ".join(twice))
-    if params["until"] == _restart_run.STOPPED and len(wishes) != 1:
+    if params["until"] == order.STOPPED and len(wishes) != 1:
         raise ModuleFailed("until: stopped is for one proxy at a time, found %d in proxies" % len(wishes))
-    if params["until"] == _restart_run.PREPARED and not all(wish["cover"] for wish in wishes):
+    if params["until"] == order.PREPARED and not all(wish["cover"] for wish in wishes):
         raise ModuleFailed("until: prepared is for proxies with a cover, found one without in proxies")
     if module.check_mode:
-        return {"changed": bool(wishes), "results": [_restart_run.untouched(wish, None) for wish in wishes]}
+        return {"changed": bool(wishes), "results": [order.untouched(wish, None) for wish in wishes]}
     if params["until"] in _BEFORE:
         return _before(params, runner)
     results: t.List[t.Dict[str, t.Any]] = []
     for wish in wishes:
         if results and results[-1]["outcome"] != "restarted":
-            results.append(_restart_run.untouched(wish, "not begun"))
+            results.append(order.untouched(wish, "not begun"))
             continue
-        result = _restart_run.restart(_vm(wish, params, runner), wish, params, _restart_run.identifier())
+        result = order.restart(_vm(wish, params, runner), wish, params, order.identifier())
         results.append(_gated(result, params["gates"]))
-    bad = [
-        result for result in results if result["outcome"] not in ("restarted", _restart_run.STOPPED) and result["problem"] != "not begun"
-    ]
+    bad = [result for result in results if result["outcome"] not in ("restarted", order.STOPPED) and result["problem"] != "not begun"]
     if bad:
         message = "%s %s: %s" % (bad[0]["name"], "was not restarted" if bad[0]["outcome"] == "untouched" else "failed", bad[0]["problem"])
         raise ModuleFailed(message, {"changed": any(result["outcome"] != "untouched" for result in results), "results": results})
     return {"changed": bool(results), "results": results}
 
 
-def _vm(wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], runner: Runner) -> _restart_vm.Vm:
-    return _restart_vm.Vm(_restart_files.Paths(wish["name"], params["config_dir"], params["install_dir"]), params["user"], runner)
+def _vm(wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], runner: Runner) -> vm.Vm:
+    return vm.Vm(files.Paths(wish["name"], params["config_dir"], params["install_dir"]), params["user"], runner)
 
 
 def _before(params: t.Mapping[str, t.Any], runner: Runner) -> Result:
@@ -265,15 +261,15 @@ def _before(params: t.Mapping[str, t.Any], runner: Runner) -> Result:
     bad = [result for result in results if result["problem"]]
     if bad:
         raise ModuleFailed("%s was not restarted: %s" % (bad[0]["name"], bad[0]["problem"]), {"changed": False, "results": results})
-    laid = params["until"] == _restart_run.PREPARED and any(result["outcome"] == "untouched" for result in results)
+    laid = params["until"] == order.PREPARED and any(result["outcome"] == "untouched" for result in results)
     return {"changed": laid, "results": results}
 
 
-def _gated(result: t.Dict[str, t.Any], gates: t.Sequence[_application_gate.Gate]) -> t.Dict[str, t.Any]:
+def _gated(result: t.Dict[str, t.Any], gates: t.Sequence[vm_gate.Gate]) -> t.Dict[str, t.Any]:
     """The result of a proxy that was restarted, once its applications answer or do not."""
     if result["outcome"] != "restarted":
         return result
-    closed = _application_gate.closed([gate for gate in gates if gate["proxy"] == result["name"]])
+    closed = vm_gate.closed([gate for gate in gates if gate["proxy"] == result["name"]])
     return dict(result, outcome="failed", problem="; ".join(closed)) if closed else result
 
 
@@ -293,7 +289,7 @@ def main() -> None:
             "until": {"type": "str", "choices": ["done", "stopped", "prepared", "free"], "default": "done"},
             "drain_time": {"type": "str", "default": "30s"},
             "restore": {"type": "bool", "default": False},
-            "gates": _application_gate.OPTIONS,
+            "gates": vm_gate.OPTIONS,
             "ready_timeout": {"type": "float", "default": 60.0},
             "poll": {"type": "float", "default": 0.5},
             "config_dir": {"type": "path", "default": "/etc/kuma"},
@@ -301,7 +297,7 @@ def main() -> None:
             "user": {"type": "str", "default": "kuma-dp"},
             "group": {"type": "str", "default": "kuma-dp"},
         },
-        names={"proxies[].name": _names.NAME, "gates[].proxy": _names.NAME},
+        names={"proxies[].name": naming.NAME, "gates[].proxy": naming.NAME},
     )
 
 

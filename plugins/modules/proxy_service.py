@@ -136,34 +136,32 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import (
-    _application_gate,
-    _names,
-    _proxy,
-    _restart_files,
-    _restart_stop,
-    _service,
-)
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run, seconds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run, seconds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, stop
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate as vm_gate
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, service
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def bring(module: AnsibleModule, runner: Runner) -> Result:
     params = module.params
     names: t.List[str] = params["names"]
-    units = _proxy.units_of(names, runner)
-    steps = _service.steps_to(params["state"], params["enabled"], units)
-    helpers = _service.helpers_of(names, runner) if params["state"] == "stopped" else []
+    units = proxy.units_of(names, runner)
+    steps = service.steps_to(params["state"], params["enabled"], units)
+    helpers = service.helpers_of(names, runner) if params["state"] == "stopped" else []
     drain_time = seconds("drain_time", params["drain_time"]) if params["drain_time"] is not None else None
     cut: t.Dict[str, int] = {}
     if not module.check_mode:
-        covers = _service.stop_helpers(helpers, runner)
+        covers = service.stop_helpers(helpers, runner)
         for name in steps.stop if drain_time is not None else []:
             cut[name] = _drain(name, drain_time, runner)
         stale = any(unit.get("NeedDaemonReload") == "yes" for unit in units.values())
-        _service.carry_out(steps, params["daemon_reload"] or stale, runner)
+        service.carry_out(steps, params["daemon_reload"] or stale, runner)
         for name in steps.restart:
             _restart(name, params, runner)
-        _service.wait_for_covers(covers, runner)
+        service.wait_for_covers(covers, runner)
         if params["state"] == "started":
             _ask(names, params)
     results = [dict(result, connections_cut=cut[result["name"]]) if result["name"] in cut else result for result in steps.actions(names)]
@@ -171,31 +169,31 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
 
 
 def _drain(name: str, drain_time: t.Optional[float], runner: Runner) -> int:
-    vm = _restart_stop.Leaving(_restart_files.Paths(name), "kuma-dp", runner)
+    vm = stop.Leaving(files.Paths(name), "kuma-dp", runner)
     vm.drain_time = drain_time or 0.0
-    return _restart_stop.stop(vm)
+    return stop.stop(vm)
 
 
 def _ask(names: t.Sequence[str], params: t.Mapping[str, t.Any]) -> None:
-    problems = _application_gate.closed([gate for gate in params["gates"] if gate["proxy"] in names])
+    problems = vm_gate.closed([gate for gate in params["gates"] if gate["proxy"] in names])
     if problems:
         raise ModuleFailed("; ".join(problems))
 
 
 def _restart(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> None:
-    _service.restart(name, runner)
+    service.restart(name, runner)
     address, _colon, port = str(params["ready"].get(name) or "").rpartition(":")
     if not address:
         _ask([name], params)
         return
-    if not _service.wait_ready(address.strip("[]"), int(port), params["ready_timeout"]):
+    if not service.wait_ready(address.strip("[]"), int(port), params["ready_timeout"]):
         message = "%s was restarted, but has no configuration after %g s: http://%s:%s/ready does not answer" % (
             name,
             params["ready_timeout"],
             address,
             port,
         )
-        raise ModuleFailed(message, {"journals": {name: _proxy.journal(name, runner)}})
+        raise ModuleFailed(message, {"journals": {name: proxy.journal(name, runner)}})
     _ask([name], params)
     time.sleep(params["settle"])
 
@@ -212,9 +210,9 @@ def main() -> None:
             "ready": {"type": "dict", "default": {}},
             "ready_timeout": {"type": "float", "default": 60.0},
             "settle": {"type": "float", "default": 10.0},
-            "gates": _application_gate.OPTIONS,
+            "gates": vm_gate.OPTIONS,
         },
-        names={"names[]": _names.NAME, "gates[].proxy": _names.NAME},
+        names={"names[]": naming.NAME, "gates[].proxy": naming.NAME},
     )
 
 

@@ -166,12 +166,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _resource, _resource_apply
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, Invalid
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, Invalid
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import apply, model
 
 
-def build(params: t.Mapping[str, t.Any]) -> _resource.Resource:
+def build(params: t.Mapping[str, t.Any]) -> model.Resource:
     """The definition with what the options add to it. Raises Invalid, naming every problem."""
     definition = dict(params["definition"])
     problems = []
@@ -184,13 +185,13 @@ def build(params: t.Mapping[str, t.Any]) -> _resource.Resource:
         elif key != "mesh" and not given:
             problems.append({"field": key, "reason": "is missing: set it here or in definition"})
     kind = definition.get("type")
-    if "data" in definition and kind in _resource.SECRETS:
+    if "data" in definition and kind in model.SECRETS:
         problems.append({"field": "definition.data", "reason": "would be logged: use the option data"})
     if params["data"] is not None:
-        if kind not in _resource.SECRETS:
+        if kind not in model.SECRETS:
             problems.append({"field": "data", "reason": f"is only for Secret and GlobalSecret, not for {kind}"})
         definition["data"] = params["data"]
-    elif kind in _resource.SECRETS and params["state"] == "present" and "data" not in definition:
+    elif kind in model.SECRETS and params["state"] == "present" and "data" not in definition:
         problems.append({"field": "data", "reason": "is missing"})
     if kind == "Dataplane" and params["state"] == "present":
         problems.append({"field": "type", "reason": "Dataplanes have a module of their own, meshfleet.kuma.dataplane"})
@@ -201,22 +202,22 @@ def build(params: t.Mapping[str, t.Any]) -> _resource.Resource:
 
 def hide(module: AnsibleModule, resource: t.Mapping[str, t.Any]) -> None:
     # Short values would blank out parts of ordinary words.
-    module.no_log_values.update(value for value in _resource.secrets_of(resource) if len(value) >= 8)
+    module.no_log_values.update(value for value in model.secrets_of(resource) if len(value) >= 8)
 
 
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
     hide(module, dict(params["definition"], type=params["definition"].get("type") or params["type"]))
     definition = build(params)
-    kind = _resource_apply.find_kind(client, definition["type"])
+    kind = apply.find_kind(client, definition["type"])
     if kind.in_mesh:
         definition.setdefault("mesh", "default")
     else:
         definition.pop("mesh", None)
     if params["state"] == "present":
-        outcome = _resource_apply.present(client, kind, definition, module.check_mode)
+        outcome = apply.present(client, kind, definition, module.check_mode)
     else:
-        outcome = _resource_apply.absent(client, kind, definition.get("mesh"), definition["name"], module.check_mode)
+        outcome = apply.absent(client, kind, definition.get("mesh"), definition["name"], module.check_mode)
     for resource in (outcome.before, outcome.after):
         hide(module, resource or {})
     for warning in outcome.warnings:
@@ -225,12 +226,12 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     return {
         "changed": outcome.action != "unchanged",
         "action": outcome.action,
-        "resource": _resource.masked(after),
+        "resource": model.masked(after),
         "diff": {
             "before_header": f"{kind.type} {definition['name']}",
             "after_header": f"{kind.type} {definition['name']}",
-            "before": _resource.masked(_resource.comparable(before, definition)),
-            "after": _resource.masked(_resource.comparable(after, definition), _resource.comparable(before, definition)),
+            "before": model.masked(model.comparable(before, definition)),
+            "after": model.masked(model.comparable(after, definition), model.comparable(before, definition)),
         },
     }
 
@@ -247,12 +248,12 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         names={
-            "type": _names.TYPE,
-            "name": _names.LOOSE,
-            "mesh": _names.LOOSE,
-            "definition.type": _names.TYPE,
-            "definition.name": _names.LOOSE,
-            "definition.mesh": _names.LOOSE,
+            "type": naming.TYPE,
+            "name": naming.LOOSE,
+            "mesh": naming.LOOSE,
+            "definition.type": naming.TYPE,
+            "definition.name": naming.LOOSE,
+            "definition.mesh": naming.LOOSE,
         },
     )
 

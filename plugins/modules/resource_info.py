@@ -129,18 +129,20 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _overview, _resource, _resource_apply
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import apply, model
 
 
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
     labels = {str(key): str(value) for key, value in params["labels"].items()}
-    kind = _resource_apply.find_kind(client, params["type"])
+    kind = apply.find_kind(client, params["type"])
     mesh = None if params["all_meshes"] else params["mesh"]
     if params["name"] and mesh:
-        found = _resource_apply.read(client, api_path(*kind.segments(mesh, params["name"])), wanted=False)
+        found = apply.read(client, api_path(*kind.segments(mesh, params["name"])), wanted=False)
         resources = [found] if found is not None else []
     else:
         filters = {f"filter[labels.{key}]": value for key, value in labels.items()}
@@ -148,10 +150,10 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     kept = [
         resource
         for resource in resources
-        if (not params["name"] or resource.get("name") == params["name"]) and _overview.has_labels(resource, labels)
+        if (not params["name"] or resource.get("name") == params["name"]) and status.has_labels(resource, labels)
     ]
     kept.sort(key=lambda resource: (str(resource.get("mesh") or ""), str(resource.get("name"))))
-    return {"changed": False, "resources": [_resource.masked(resource) for resource in kept], "total": len(kept)}
+    return {"changed": False, "resources": [model.masked(resource) for resource in kept], "total": len(kept)}
 
 
 def main() -> None:
@@ -164,7 +166,7 @@ def main() -> None:
             "all_meshes": {"type": "bool", "default": False},
             "labels": {"type": "dict", "default": {}},
         },
-        names={"type": _names.TYPE, "name": _names.LOOSE, "mesh": _names.LOOSE},
+        names={"type": naming.TYPE, "name": naming.LOOSE, "mesh": naming.LOOSE},
     )
 
 

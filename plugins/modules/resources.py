@@ -217,11 +217,14 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _resource, _resource_documents, _resource_plan, _resource_set
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import documents as resource_documents
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model, plan, resource_set
 
-Documents = t.List[_resource_documents.Document]
+Documents = t.List[resource_documents.Document]
 
 
 def collect(module: AnsibleModule) -> t.Tuple[Documents, t.List[str]]:
@@ -230,26 +233,26 @@ def collect(module: AnsibleModule) -> t.Tuple[Documents, t.List[str]]:
     documents: Documents = []
     problems: t.List[str] = []
     if params["path"]:
-        if _resource_documents.YAML_IMPORT_ERROR is not None:
-            module.fail_json(msg=missing_required_lib("PyYAML"), exception=_resource_documents.YAML_IMPORT_ERROR, requests=0)
-        documents, problems = _resource_documents.read(params["path"])
-    given, faults = _resource_documents.given(params["resources"] or [], "resources")
+        if resource_documents.YAML_IMPORT_ERROR is not None:
+            module.fail_json(msg=missing_required_lib("PyYAML"), exception=resource_documents.YAML_IMPORT_ERROR, requests=0)
+        documents, problems = resource_documents.read(params["path"])
+    given, faults = resource_documents.given(params["resources"] or [], "resources")
     problems.extend(faults)
     hide(module, (document.body for document in given))  # they are among the arguments, which Ansible shows
     for document in given:
-        if document.body.get("type") in _resource.SECRETS and "data" in document.body:
+        if document.body.get("type") in model.SECRETS and "data" in document.body:
             problems.append(f"{document.source}: data would be logged: use the option secrets, or a file")
         else:
             documents.append(document)
     secrets = [{key: value for key, value in secret.items() if value is not None} for secret in params["secrets"] or []]
-    found, faults = _resource_documents.given(secrets, "secrets")
+    found, faults = resource_documents.given(secrets, "secrets")
     return documents + found, problems + faults
 
 
 def hide(module: AnsibleModule, resources: t.Iterable[t.Optional[t.Mapping[str, t.Any]]]) -> None:
     # Short values would blank out parts of ordinary words.
     for resource in resources:
-        module.no_log_values.update(value for value in _resource.secrets_of(resource or {}) if len(value) >= 8)
+        module.no_log_values.update(value for value in model.secrets_of(resource or {}) if len(value) >= 8)
 
 
 def refusal(problems: t.List[str]) -> ItemsFailed:
@@ -263,10 +266,10 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
     documents, problems = collect(module)
     hide(module, (document.body for document in documents))
-    misnamed = _resource_plan.misnamed(documents)
+    misnamed = plan.misnamed(documents)
     if misnamed:
         raise refusal([*problems, *misnamed])
-    settings = _resource_set.Settings(
+    settings = resource_set.Settings(
         mesh=params["mesh"],
         owner=params["owner"],
         absent=params["state"] == "absent",
@@ -274,20 +277,20 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         prune_limit=params["prune_limit"],
         check=module.check_mode,
     )
-    resources = _resource_set.ResourceSet(client, settings)
+    resources = resource_set.ResourceSet(client, settings)
     try:
         planned = resources.plan(documents, problems)
-    except _resource_set.Refused as refused:
+    except resource_set.Refused as refused:
         raise refusal(refused.problems) from refused
     items = resources.execute(planned)
     for warning in resources.warnings:
         module.warn(warning)
     hide(module, (resource for item in items if item.action != "unchanged" for resource in (item.before, item.after)))
-    result: t.Dict[str, t.Any] = {"changed": _resource_set.changed(items), "results": [item.result() for item in items]}
+    result: t.Dict[str, t.Any] = {"changed": resource_set.changed(items), "results": [item.result() for item in items]}
     if module._diff:
-        result["diff"] = _resource_set.diff(items)
+        result["diff"] = resource_set.diff(items)
     if any(item.action in ("failed", "skipped") for item in items):
-        raise ItemsFailed(_resource_set.describe_failures(items), result)
+        raise ItemsFailed(resource_set.describe_failures(items), result)
     return result
 
 
@@ -311,7 +314,7 @@ def main() -> None:
             "prune": {"type": "bool", "default": False},
             "prune_limit": {"type": "int", "default": 10},
         },
-        names={"mesh": _names.LOOSE},
+        names={"mesh": naming.LOOSE},
         required_one_of=[("path", "resources", "secrets")],
     )
 

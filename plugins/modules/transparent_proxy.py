@@ -222,18 +222,22 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _files, _transparent_change, _transparent_vm
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import ModuleFailed, Result, Runner, run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent.change import Change
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 # Tests look below another directory.
 ROOT = "/"
 
 
 def bring(module: AnsibleModule, runner: Runner) -> Result:
-    change = _transparent_change.Change(module.params, _transparent_vm.Vm(runner, root=ROOT), module.check_mode, module._diff)
+    change = Change(module.params, vm.Vm(runner, root=ROOT), module.check_mode, module._diff)
     try:
         result: Result = getattr(change, module.params["state"])()
-    except (_transparent_vm.Failed, _files.WriteFailed, OSError) as exc:
+    except (vm.Failed, files.WriteFailed, OSError) as exc:
         raise ModuleFailed(str(exc)) from exc
     return dict(result, connection=change.connection)
 

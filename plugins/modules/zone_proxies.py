@@ -117,16 +117,18 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _zone, _zone_api
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api, resource
 
 
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
     names = set(params["names"])
-    overviews = _zone_api.overviews(client, params["mesh"])
-    last = _zone.last_ones(overviews, names)
+    overviews = api.overviews(client, params["mesh"])
+    last = resource.last_ones(overviews, names)
     if last and not params["allow_last"]:
         raise ItemsFailed(
             f"Nothing was deleted. {'; '.join(last)}. Join another one first, or allow it with allow_last (role: kuma_zone_proxy_leave_last).",
@@ -134,7 +136,7 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         )
     found = [overview for overview in overviews if overview["name"] in names]
     before = "".join(f"{overview['name']}\n" for overview in found)
-    deleted = [str(overview["name"]) for overview in found] if module.check_mode else _zone_api.delete(client, params["mesh"], found)
+    deleted = [str(overview["name"]) for overview in found] if module.check_mode else api.delete(client, params["mesh"], found)
     return {"changed": bool(deleted), "deleted": deleted, "last": last, "diff": {"before": before, "after": ""}}
 
 
@@ -147,7 +149,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["absent"], "default": "absent"},
             "allow_last": {"type": "bool", "default": False},
         },
-        names={"names[]": _names.NAME, "mesh": _names.LOOSE},
+        names={"names[]": naming.NAME, "mesh": naming.LOOSE},
     )
 
 

@@ -137,21 +137,24 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names, _overview, _roll_view, _zone, _zone_api
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import ItemsFailed, run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client, ConnectionFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, ConnectionFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api, resource
 
 
 def describe(overview: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     given = overview.get("zoneProxy")
     return {
         "name": overview["name"],
-        "kinds": [given["kind"]] if given else _zone.listeners(overview["dataplane"]),
-        "groups": _zone.groups_of(overview),
-        "online": _overview.online(overview),
-        "version": _roll_view.proxy(overview)["version"],
-        "reasons": _overview.ready(overview)[1],
-        "resource": _overview.dataplane(overview),
+        "kinds": [given["kind"]] if given else resource.listeners(overview["dataplane"]),
+        "groups": resource.groups_of(overview),
+        "online": status.online(overview),
+        "version": status.version(overview),
+        "reasons": status.ready(overview)[1],
+        "resource": status.dataplane(overview),
         "insight": overview.get("dataplaneInsight") or {},
     }
 
@@ -159,7 +162,7 @@ def describe(overview: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
     names, wait = params["names"], params["wait"]
-    overviews, pending = _zone_api.wait_for(
+    overviews, pending = api.wait_for(
         client, params["mesh"], names, "none" if module.check_mode else wait, params["wait_timeout"], params["poll_interval"]
     )
     found = {overview["name"] for overview in overviews}
@@ -182,11 +185,11 @@ def main() -> None:
         {
             "mesh": {"type": "str", "default": "default"},
             "names": {"type": "list", "elements": "str", "default": []},
-            "wait": {"type": "str", "choices": list(_zone_api.WAITS), "default": "none"},
+            "wait": {"type": "str", "choices": list(api.WAITS), "default": "none"},
             "wait_timeout": {"type": "float", "default": 120.0},
             "poll_interval": {"type": "float", "default": 1.0},
         },
-        names={"names[]": _names.NAME, "mesh": _names.LOOSE},
+        names={"names[]": naming.NAME, "mesh": naming.LOOSE},
     )
 
 

@@ -179,15 +179,17 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _issue, _names, _zone, _zone_tokens
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api_module import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue, zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource
 
 
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
-    wishes = _issue.plan(params["tokens"], params["valid_for"], params["renew_before"], time.time(), lambda: False, sort=_zone_tokens.ZONE)
-    return _issue.carry_out(client, wishes, module.check_mode)
+    wishes = issue.plan(params["tokens"], params["valid_for"], params["renew_before"], time.time(), lambda: False, sort=zone.ZONE)
+    return issue.carry_out(client, wishes, module.check_mode)
 
 
 def main() -> None:
@@ -202,7 +204,7 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "zone": {"type": "str", "required": True},
-                    "scope": {"type": "list", "elements": "str", "choices": list(_zone.KINDS), "required": True},
+                    "scope": {"type": "list", "elements": "str", "choices": list(resource.KINDS), "required": True},
                     "valid_for": {"type": "str"},
                     "current": {"type": "dict"},
                 },
@@ -210,7 +212,7 @@ def main() -> None:
             "valid_for": {"type": "str", "default": "720h"},
             "renew_before": {"type": "str", "default": "168h"},
         },
-        names={"tokens[].name": _names.NAME, "tokens[].zone": _names.LOOSE},
+        names={"tokens[].name": naming.NAME, "tokens[].zone": naming.LOOSE},
     )
 
 

@@ -11,9 +11,9 @@ import re
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_report
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import document as _roll_report
 from tests.browser.chromium import Chromium, Page
-from tests.unit.roll_journals import journal
+from tests.unit.roll.report.journals import journal
 
 FAILURES = {"failed": (7,), "unreachable": (5,), "drained": (3, 6), "stop_after": 9}
 HOSTILE = '<script>document.title="owned"</script><img src="http://127.0.0.1:8/x" onerror="document.title=1">"\'>&amp;'

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_cover
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as _roll_cover
 from tests.fleet.fleet import Fleet, service
 from tests.lab.load import Load, Profile, http2, keepalive, load, new, pooled, slow, slow_http2, tcp
 from tests.lab.processes import wait_until

@@ -17,9 +17,9 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_journal
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
 from tests.unit import return_docs
-from tests.unit.roll_mesh import Mesh, restarted
+from tests.unit.roll.mesh import Mesh, restarted
 
 PLAY = """\
 - name: Plan

@@ -17,13 +17,9 @@ import threading
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from tests.unit.http_server import Answer, Server
-from tests.unit.roll_controller import _short_waits, make_mesh, rolling
-from tests.unit.template_renderer import Renderer
-
-# Fixtures of the tests of rolls.
-__all__ = ["_short_waits", "make_mesh", "rolling"]
+from tests.unit.roles.template_renderer import Renderer
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _names
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.variables import PREFIXES, Verdict, Vocabulary
 
 # The value of a variable of one host, or the default that is given when it is not set. Raises NotYet.
@@ -67,13 +68,13 @@ class Findings:
             mesh = _text(value("kuma_dp_mesh", "default"))
         except NotYet:
             return
-        if not _names.is_loose_name(mesh):
-            self._note(host, "kuma_dp_mesh", mesh, _names.EXPECTED_LOOSE)
+        if not naming.is_loose_name(mesh):
+            self._note(host, "kuma_dp_mesh", mesh, naming.EXPECTED_LOOSE)
 
     def problems(self) -> t.List[str]:
         """Every problem, a sentence each: misspelt options, and values that no proxy or mesh can have as its name."""
         refused = [
-            "%s: %s is set and is no option, expected %s. Correct the name" % (few(hosts), name, _either(verdict.options))
+            "%s: %s is set and is no option, expected %s. Correct the name" % (some(hosts, _HOSTS), name, _either(verdict.options))
             for name, hosts, verdict in self._verdicted()
             if verdict.refused
         ]
@@ -84,7 +85,7 @@ class Findings:
         return [
             "%s: %s is set and is no option of any role%s, %s. What does not begin with %s is not warned of."
             % (
-                few(hosts),
+                some(hosts, _HOSTS),
                 name,
                 " (the nearest is %s)" % _either(verdict.options) if verdict.options else "",
                 "but a name that the roles give to a value of their own"
@@ -104,19 +105,13 @@ class Findings:
 
     def _take(self, host: str, label: str, value: t.Any) -> None:
         name = _text(value)
-        if not _names.is_name(name):
-            self._note(host, label, name, _names.EXPECTED)
+        if not naming.is_name(name):
+            self._note(host, label, name, naming.EXPECTED)
 
     def _note(self, host: str, label: str, value: t.Any, expected: str) -> None:
-        hosts = self._misnamed.setdefault((label, expected), {}).setdefault(_names.shown(value), [])
+        hosts = self._misnamed.setdefault((label, expected), {}).setdefault(naming.shown(value), [])
         if host not in hosts[-1:]:
             hosts.append(host)
-
-
-def few(hosts: t.Sequence[str]) -> str:
-    """The first of ``hosts``, and how many there are besides."""
-    rest = len(hosts) - _HOSTS
-    return ", ".join(hosts[:_HOSTS]) + (" and %d more" % rest if rest > 0 else "")
 
 
 def _text(value: t.Any) -> t.Any:
@@ -127,8 +122,8 @@ def _text(value: t.Any) -> t.Any:
 def _misnamed(label: str, expected: str, values: t.Mapping[str, t.Sequence[str]]) -> str:
     if len(values) == 1:
         value, hosts = next(iter(values.items()))
-        return "%s: %s is %s, expected %s" % (few(hosts), label, value, expected)
-    said = ["%s (%s)" % (value, few(hosts)) for value, hosts in list(values.items())[:_VALUES]]
+        return "%s: %s is %s, expected %s" % (some(hosts, _HOSTS), label, value, expected)
+    said = ["%s (%s)" % (value, some(hosts, _HOSTS)) for value, hosts in list(values.items())[:_VALUES]]
     rest = sum(map(len, list(values.values())[_VALUES:]))
     return "%s is %s%s, expected %s" % (label, ", ".join(said), " and something else on %d more" % rest if rest else "", expected)
 

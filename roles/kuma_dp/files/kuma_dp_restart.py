@@ -20,8 +20,8 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _restart_files
-from ansible_collections.meshfleet.kuma.plugins.module_utils._host import Processes
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes
 
 # The unit does not start it again after this one: it has ended, and the journal says how.
 FAILED = 3
@@ -43,10 +43,11 @@ def say(text):
 
 
 def restart(paths, user):
-    from ansible_collections.meshfleet.kuma.plugins.module_utils._restart_machine import Machine
-    from ansible_collections.meshfleet.kuma.plugins.module_utils._restart_vm import Vm
+    # Only a restart needs these, and it imports nothing later: a join may replace the files while it goes on.
+    from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.machine import Machine
+    from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.vm import Vm
 
-    _restart_files.make_directories(paths)
+    files.make_directories(paths)
     with open(paths.own("lock"), "w", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,12 +68,12 @@ def main():
     parser.add_argument("--user", default="kuma-dp")
     given = parser.parse_args()
     try:
-        paths = _restart_files.Paths(given.name, given.config_dir, given.install_dir)
+        paths = files.Paths(given.name, given.config_dir, given.install_dir)
     except ValueError as error:
         parser.error(str(error))
     if given.verb == "started":
         # The start of the first process is the boot, also of a container.
-        _restart_files.remember_start(paths, Processes().started(1) or 0.0)
+        files.remember_start(paths, Processes().started(1) or 0.0)
         return 0
     return restart(paths, given.user)
 

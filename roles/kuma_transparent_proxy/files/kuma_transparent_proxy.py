@@ -20,7 +20,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _transparent_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent.vm import Failed, Vm
 
 
 def command(arguments):
@@ -41,10 +41,10 @@ def say(text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verb", choices=["apply", "remove", "rollback"])
-    vm = _transparent_vm.Vm(command, say)
+    vm = Vm(command, say)
     try:
         getattr(vm, parser.parse_args().verb)()
-    except _transparent_vm.Failed as error:
+    except Failed as error:
         say(str(error))
         return 1
     return 0

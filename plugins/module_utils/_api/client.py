@@ -1,0 +1,389 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""HTTP client of the control plane API: session, TLS, retries, paging, typed errors, capabilities.
+
+The only file of the collection that imports requests.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+import traceback
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import (
+    AccessDenied,
+    ApiError,
+    AuthenticationFailed,
+    Conflict,
+    ConnectionFailed,
+    Invalid,
+    NotFound,
+    ProtocolFailed,
+    ServerError,
+    Unavailable,
+    from_answer,
+)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.path import api_path, check_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.transport import (
+    check_ca_file,
+    checked_token,
+    checked_url,
+    failure_of,
+    first_json,
+    is_retryable,
+    retry_after,
+)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
+
+REQUESTS_IMPORT_ERROR: t.Optional[str]
+try:
+    from requests import PreparedRequest, Session
+    from requests import Response as Answer
+    from requests.adapters import HTTPAdapter
+    from requests.utils import get_environ_proxies
+    from urllib3 import disable_warnings
+    from urllib3.exceptions import InsecureRequestWarning
+except ImportError:
+    REQUESTS_IMPORT_ERROR = traceback.format_exc()
+else:
+    REQUESTS_IMPORT_ERROR = None
+
+__all__ = [
+    "REQUESTS_IMPORT_ERROR",
+    "AccessDenied",
+    "ApiError",
+    "AuthenticationFailed",
+    "Capabilities",
+    "Client",
+    "Conflict",
+    "ConnectionFailed",
+    "Invalid",
+    "NotFound",
+    "ProtocolFailed",
+    "Response",
+    "ServerError",
+    "Unavailable",
+    "api_path",
+]
+
+PAGE_SIZE = 1000  # the largest that a control plane serves
+LISTINGS = 4  # the first one, and up to three more when items moved between its pages
+BACKOFF_BASE = 0.25
+BACKOFF_CAP = 8.0
+RETRY_AFTER_CAP = 60.0
+RETRY_STATUS = frozenset((429, 502, 503, 504))
+USER_AGENT = "meshfleet.kuma"
+
+Params = t.Optional[t.Mapping[str, t.Any]]
+Item = t.Dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer with a status below 300. ``body`` is parsed JSON, text, or None when it was empty."""
+
+    status: int
+    body: t.Any = None
+    warnings: t.List[str] = field(default_factory=list)
+
+
+class Client:
+    """A client of one control plane, safe to use from up to ``pool`` threads.
+
+    ``timeout`` and ``connect_timeout`` are seconds, ``retries`` is how often one request is sent again after a
+    connection error, a 429 or a 502 to 504. Raises ApiError when ``url``, ``token`` or ``ca_path`` cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: t.Optional[str] = None,
+        ca_path: t.Optional[str] = None,
+        validate_certs: bool = True,
+        connect_timeout: float = 5.0,
+        timeout: float = 30.0,
+        retries: int = 4,
+        pool: int = 8,
+        sleep: t.Callable[[float], t.Any] = time.sleep,
+        jitter: t.Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.url = checked_url(url)
+        self._token = checked_token(token)
+        self._ca_path = ca_path or None
+        self._timeout = (connect_timeout, timeout)
+        self._retries = max(0, retries)
+        self._sleep = sleep
+        self._jitter = jitter
+        self._lock = threading.Lock()
+        self._requests = 0
+        self._warnings: t.List[str] = []
+        self._capabilities: t.Optional[Capabilities] = None
+        self._control_plane: t.Optional[t.Dict[str, t.Any]] = None
+        self._verify: t.Union[bool, str] = validate_certs
+        secure = self.url.startswith("https:")
+        if secure and validate_certs and self._ca_path:
+            check_ca_file(self._ca_path, self.url)
+            self._verify = self._ca_path
+        if self._token and not secure:
+            self._warn(f"The token is sent unencrypted to {self.url}: use the HTTPS port of the control plane (5682).")
+        if secure and not validate_certs:
+            self._warn(
+                f"The certificate of {self.url} is not verified (validate_certs is false): "
+                "anyone on the way can read the token. Set ca_path instead."
+            )
+        self._headers = {"Accept": "application/json, text/plain, */*", "User-Agent": USER_AGENT}
+        if self._token:
+            self._headers["Authorization"] = f"Bearer {self._token}"
+        self._proxies = get_environ_proxies(self.url)
+        self._session = self._new_session(pool, secure)
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r})"
+
+    def _new_session(self, pool: int, secure: bool) -> Session:
+        session = Session()
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=max(1, pool), max_retries=0, pool_block=True)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        if secure and self._verify is False:
+            # Said once as a warning of the module; urllib3 would say it on standard error for every request.
+            disable_warnings(InsecureRequestWarning)
+        return session
+
+    @property
+    def requests(self) -> int:
+        """How many HTTP requests were sent, retries included."""
+        with self._lock:
+            return self._requests
+
+    @property
+    def warnings(self) -> t.List[str]:
+        """Warnings of the transport and of the control plane, each once."""
+        with self._lock:
+            return list(self._warnings)
+
+    def get(self, path: str, params: Params = None) -> Response:
+        """Read. Raises ApiError for a status of 400 and more, here and in the methods below; Invalid for a path that may be another's."""
+        return self._request("GET", path, params=params)
+
+    def put(self, path: str, body: t.Any) -> Response:
+        """Create (status 201) or replace (status 200) a resource."""
+        return self._request("PUT", path, body=body)
+
+    def delete(self, path: str) -> Response:
+        """Delete a resource. Raises NotFound when there was none."""
+        return self._request("DELETE", path)
+
+    def post_text(self, path: str, body: t.Any) -> str:
+        """Ask for a text, such as a token."""
+        answer = self._request("POST", path, body=body, secret=True).body
+        if not isinstance(answer, str) or not answer.strip():
+            raise ProtocolFailed("expected a text as the answer", method="POST", url=self.url + path)
+        return answer.strip()
+
+    def list(self, path: str, params: Params = None, page_size: int = PAGE_SIZE) -> t.List[Item]:
+        """All items of a collection, without duplicates.
+
+        Pages are asked for by an offset of our own: ``next`` may name a host or scheme that only a proxy knows (trap 21).
+        Items move between pages when others write meanwhile; then it is listed again.
+        """
+        items: t.List[Item] = []
+        for _attempt in range(LISTINGS):
+            items, steady = self._list_once(path, params, page_size)
+            if steady:
+                return items
+        self._warn(f"{self.url}{path} changed while it was listed, {LISTINGS} times in a row: an item may be missing.")
+        return items
+
+    def _list_once(self, path: str, params: Params, page_size: int) -> t.Tuple[t.List[Item], bool]:
+        found: t.Dict[t.Tuple[str, str, str], Item] = {}
+        totals: t.Set[int] = set()
+        offset = 0
+        while True:
+            query = dict(params or {}, size=str(page_size))
+            if offset:
+                query["offset"] = str(offset)
+            body = self.get(path, query).body
+            page = body.get("items") if isinstance(body, dict) else None
+            if not isinstance(body, dict) or not (page is None or isinstance(page, list)) or "total" not in body:
+                raise ProtocolFailed(
+                    "expected a list of resources as the answer",
+                    method="GET",
+                    url=self.url + path,
+                    remedy="Check that url is the API of a control plane (port 5681 or 5682).",
+                )
+            page = page or []
+            totals.add(int(body["total"]))
+            for item in page:
+                found[(str(item.get("type")), str(item.get("mesh")), str(item.get("name")))] = item
+            offset += len(page)
+            if body.get("next") is None or not page:
+                return list(found.values()), totals == {len(found)}
+
+    def capabilities(self) -> Capabilities:
+        """What the control plane says about itself on ``GET /``; asked for once."""
+        if self._capabilities is None:
+            body = self.get("/").body
+            version = body.get("version") if isinstance(body, dict) else None
+            if not isinstance(body, dict) or not isinstance(version, str):
+                raise ProtocolFailed(
+                    "expected product and version as the answer",
+                    method="GET",
+                    url=f"{self.url}/",
+                    remedy="Check that url is the API of a control plane (port 5681 or 5682).",
+                )
+            kuma = str(body.get("basedOnKuma") or version)
+            self._capabilities = Capabilities(
+                product=str(body.get("product") or "Kuma"),
+                version=version,
+                kuma_version=kuma.strip().lstrip("v"),
+                release=parse_release(kuma),
+            )
+        return self._capabilities
+
+    def control_plane(self) -> t.Dict[str, t.Any]:
+        """``mode``, ``store``, ``hds_enabled``, ``envoy_admin_unix_socket``, ``reloadable_tokens``, ``inbound_tags_disabled``, ``dp_token_users``
+        and ``dp_token_groups`` (who may issue dataplane tokens), ``zone_token_users`` and ``zone_token_groups``, and ``zone`` (its name) from
+        ``GET /config``, asked for once. A value the control
+        plane does not name is left out; empty when the token may not read them."""
+        if self._control_plane is None:
+            try:
+                body = self.get("/config").body
+            except (AccessDenied, NotFound):
+                body = None
+            if isinstance(body, str):
+                body = first_json(body)
+            places = {
+                "mode": ("mode",),
+                "store": ("store", "type"),
+                "hds_enabled": ("dpServer", "hds", "enabled"),
+                "envoy_admin_unix_socket": ("bootstrapServer", "params", "envoyAdminUnixSocket"),
+                "reloadable_tokens": ("dpServer", "authn", "enableReloadableTokens"),
+                "inbound_tags_disabled": ("experimental", "inboundTagsDisabled"),
+                "zone": ("multizone", "zone", "name"),
+                "zone_token_users": ("access", "static", "generateZoneToken", "users"),
+                "zone_token_groups": ("access", "static", "generateZoneToken", "groups"),
+                "dp_token_users": ("access", "static", "generateDpToken", "users"),
+                "dp_token_groups": ("access", "static", "generateDpToken", "groups"),
+            }
+            values = {name: _dig(body, place) for name, place in places.items()}
+            self._control_plane = {name: value for name, value in values.items() if value is not None}
+        return dict(self._control_plane)
+
+    def _request(self, method: str, path: str, params: Params = None, body: t.Any = None, secret: bool = False) -> Response:
+        check_path(method, self.url, path)
+        sent = 0
+        lost = False  # whether an earlier try may have been carried out
+        while True:
+            wait: t.Optional[float] = None
+            try:
+                answer = self._send(method, path, params, body)
+            except Exception as exc:
+                error = failure_of(exc, method, self.url + path, self._ca_path, self._timeout)
+                if error is None:
+                    raise
+                # `from None`: the causes of requests name the request, whose headers hold the token.
+                if not is_retryable(exc) or sent >= self._retries:
+                    raise error from None
+                lost = True
+            else:
+                if answer.status_code not in RETRY_STATUS or sent >= self._retries:
+                    if method == "DELETE" and lost and answer.status_code == 404:
+                        return Response(status=200)
+                    return self._result(method, path, answer, secret)
+                wait = retry_after(answer.headers.get("Retry-After"), time.time())
+            backoff = self._jitter(0.0, min(BACKOFF_CAP, BACKOFF_BASE * 2**sent))
+            self._sleep(backoff if wait is None else min(wait, RETRY_AFTER_CAP) + backoff)
+            sent += 1
+
+    def _send(self, method: str, path: str, params: Params, body: t.Any) -> Answer:
+        with self._lock:
+            self._requests += 1
+        request = PreparedRequest()
+        request.prepare(
+            method=method,
+            url=self.url + path,
+            params=dict(params) if params else None,
+            data=None if body is None else json.dumps(body).encode("utf-8"),
+            # Without a content type even an empty write is a 415 (trap 22).
+            headers={**self._headers, "Content-Type": "application/json"} if method in ("PUT", "POST") else self._headers,
+        )
+        # Prepared here and sent with the proxies found once: Session.request reads the whole environment for each
+        # request, which costs more than the request itself, and lets REQUESTS_CA_BUNDLE and .netrc replace our settings.
+        return self._session.send(request, timeout=self._timeout, verify=self._verify, proxies=self._proxies, allow_redirects=False)
+
+    def _result(self, method: str, path: str, answer: Answer, secret: bool) -> Response:
+        url, status = self.url + path, answer.status_code
+        text = answer.content.decode("utf-8", errors="replace")
+        is_json = "json" in (answer.headers.get("Content-Type") or "").lower()
+        if 300 <= status < 400:
+            location = _without_query(answer.headers.get("Location") or "")
+            raise ProtocolFailed(
+                f"redirected to {self._redact(location) or 'nowhere'}",
+                method=method,
+                url=url,
+                status=status,
+                remedy="The token is not sent on to another address: set url to that of the control plane itself.",
+            )
+        if status >= 400:
+            problem = (first_json(text) if is_json else None) or text
+            reason = answer.reason or ""
+            raise from_answer(method, url, status, self._redacted(problem), reason, self._token)
+        if not text.strip():
+            return Response(status=status)
+        if not is_json:
+            return Response(status=status, body=text)
+        body = first_json(text)
+        if body is None and text.strip() != "null":
+            excerpt = "" if secret else f": {self._redact(text.strip()[:80])!r}"
+            raise ProtocolFailed(f"JSON that cannot be read{excerpt}", method=method, url=url, status=status)
+        warnings = _strings(body.get("warnings")) if isinstance(body, dict) and method == "PUT" else []
+        for warning in warnings:
+            self._warn(warning)
+        return Response(status=status, body=body, warnings=warnings)
+
+    def _warn(self, text: str) -> None:
+        with self._lock:
+            if text not in self._warnings:
+                self._warnings.append(text)
+
+    def _redact(self, text: str) -> str:
+        return text.replace(self._token, "********") if self._token else text
+
+    def _redacted(self, value: t.Any) -> t.Any:
+        """A problem document without our token, should a server quote it."""
+        if isinstance(value, str):
+            return self._redact(value)
+        if isinstance(value, list):
+            return [self._redacted(entry) for entry in value]
+        if isinstance(value, dict):
+            return {key: self._redacted(entry) for key, entry in value.items()}
+        return value
+
+
+def _dig(value: t.Any, place: t.Sequence[str]) -> t.Any:
+    for key in place:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _strings(value: t.Any) -> t.List[str]:
+    return [str(entry) for entry in value] if isinstance(value, list) else []
+
+
+def _without_query(url: str) -> str:
+    return url.partition("?")[0].partition("#")[0]

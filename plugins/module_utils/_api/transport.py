@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""What the client needs below HTTP: its options checked, headers and JSON read, and why a request had no answer."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import os
+import re
+import ssl
+import typing as t
+from urllib.parse import urlsplit
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ConnectionFailed, Invalid
+
+_PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
+
+def checked_url(url: str) -> str:
+    """The address without a slash at its end. Raises Invalid when it is not one of an API."""
+    cleaned = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(cleaned)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable, parts = False, urlsplit("")
+    if parts.username is not None or parts.password is not None:
+        raise Invalid("url holds a user name or a password", remedy="Remove it and set token instead.")
+    if not usable or parts.query or parts.fragment:
+        raise Invalid(f"url is {url!r}, expected something like https://control-plane.example.com:5682", remedy="Correct url.")
+    return cleaned
+
+
+def checked_token(token: t.Optional[str]) -> t.Optional[str]:
+    """The token without blanks around it, None when it is empty. Raises Invalid, never quoting it, when it cannot be sent."""
+    value = (token or "").strip()
+    if not re.fullmatch(r"[\x21-\x7e]*", value):
+        raise Invalid(
+            "token holds a blank, a line break or a character that no token has",
+            remedy="Set token to the token alone, for example with the lookup ansible.builtin.file.",
+        )
+    return value or None
+
+
+def first_json(text: str) -> t.Any:
+    """The first JSON document of a text, or None. Old versions answer some errors with two of them (kuma 2.7 to 2.13)."""
+    try:
+        return json.JSONDecoder().raw_decode(text.lstrip("\ufeff \t\r\n"))[0]
+    except (ValueError, RecursionError):
+        return None
+
+
+def retry_after(value: t.Optional[str], now: float) -> t.Optional[float]:
+    """Seconds to wait by a Retry-After header, given in seconds or as a date."""
+    if not value:
+        return None
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def check_ca_file(path: str, url: str) -> None:
+    """Raise ConnectionFailed of kind tls, naming the file, when ``path`` holds no certificate authority in PEM form."""
+    problem = ""
+    try:
+        if os.path.isdir(path):
+            return
+        with open(path, "rb") as file:
+            text = file.read()
+        if _PEM_BEGIN not in text:
+            problem = "it holds no certificate in PEM form"
+        else:
+            ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        problem = "its certificate cannot be read"
+    except OSError as exc:
+        problem = exc.strerror or "it cannot be read"
+    if problem:
+        raise ConnectionFailed(
+            f"ca_path {path}: {problem}",
+            url=url,
+            kind="tls",
+            remedy="Set ca_path (or KUMA_CA) to the PEM file of the authority that signed the certificate of the control plane.",
+        )
+
+
+def is_retryable(exc: BaseException) -> bool:
+    """Whether the same request may succeed when sent again: refused, reset, cut, not yet resolvable or not reachable in time.
+
+    Not after a read timeout: the control plane is there but slow, and asking again makes it slower.
+    """
+    return _classify(exc) == "connection"
+
+
+def failure_of(
+    exc: BaseException, method: str, url: str, ca_path: t.Optional[str], timeout: t.Tuple[float, float]
+) -> t.Optional[ConnectionFailed]:
+    """The error for an exception of the HTTP library, or None when it is not one of the network."""
+    kind = _classify(exc)
+    if kind is None:
+        return None
+    reason = _reason(exc)
+    if kind == "timeout":
+        return ConnectionFailed(
+            f"no answer within {timeout[1]:g} s",
+            method=method,
+            url=url,
+            kind="timeout",
+            remedy="Raise timeout, or look at the load of the control plane.",
+        )
+    if kind == "tls":
+        return ConnectionFailed("no secure connection", reason, method=method, url=url, kind="tls", remedy=_tls_remedy(reason, ca_path))
+    if "ProxyError" in _names(exc):
+        return ConnectionFailed(
+            "the HTTP proxy of the environment did not connect",
+            reason,
+            method=method,
+            url=url,
+            remedy="Check HTTP_PROXY and HTTPS_PROXY, or name the control plane in NO_PROXY.",
+        )
+    return ConnectionFailed(
+        "cannot reach the control plane" if "ConnectTimeout" not in _names(exc) else f"no connection within {timeout[0]:g} s",
+        reason,
+        method=method,
+        url=url,
+        remedy="Check url, its port (5681 for http, 5682 for https), firewalls between here and there, and that the control plane runs.",
+    )
+
+
+def _tls_remedy(reason: str, ca_path: t.Optional[str]) -> str:
+    trusted = f"the CA file {ca_path}" if ca_path else "the authorities of this system (ca_path is not set)"
+    lowered = reason.lower()
+    if "hostname mismatch" in lowered or "ip address mismatch" in lowered or "doesn't match" in lowered:
+        return (
+            f"The certificate is trusted by {trusted}, but it is for other names: "
+            "set url to a name or address that the certificate holds, or give the control plane a certificate for this one."
+        )
+    if "expired" in lowered or "not yet valid" in lowered:
+        return f"Checked with {trusted}. Renew the certificate, or correct the clock of this machine."
+    if "wrong version number" in lowered or "wrong_version_number" in lowered:
+        return "The port does not speak HTTPS: the port of the API for https is 5682."
+    if "certificate verify failed" in lowered or "certificate_verify_failed" in lowered:
+        return (
+            f"Checked with {trusted}, which did not sign the certificate of the control plane: "
+            "set ca_path (or KUMA_CA) to the PEM file of the authority that did."
+        )
+    return f"Checked with {trusted}. Check that url is that of the HTTPS API (port 5682)."
+
+
+def _classify(exc: BaseException) -> t.Optional[str]:
+    """connection, tls, timeout, or None for what is no failure of the network. By name: this file does not import requests."""
+    names = _names(exc)
+    if "RequestException" not in names:
+        return None
+    if "SSLError" in names:
+        # A connection that is cut while TLS starts is an SSL error too.
+        cut = ("UNEXPECTED_EOF", "EOF occurred", "ConnectionResetError", "Connection reset", "Broken pipe")
+        return "connection" if any(mark in str(exc) for mark in cut) else "tls"
+    if "ReadTimeout" in names or "Read timed out" in str(exc):
+        return "timeout"
+    if names & {"ConnectionError", "ConnectTimeout", "ChunkedEncodingError", "ContentDecodingError"}:
+        return "connection"
+    return None
+
+
+def _names(exc: BaseException) -> t.Set[str]:
+    return {cls.__name__ for cls in type(exc).__mro__}
+
+
+def _reason(exc: BaseException) -> str:
+    """The innermost cause in words: ``Connection refused`` instead of four classes around it."""
+    best = ""
+    seen: t.Set[int] = set()
+    queue: t.List[t.Any] = [exc]
+    while queue:
+        current = queue.pop(0)
+        if not isinstance(current, BaseException) or id(current) in seen:
+            continue
+        seen.add(id(current))
+        if isinstance(current, ssl.SSLCertVerificationError):
+            return f"certificate verify failed: {current.verify_message}"
+        if isinstance(current, OSError) and current.strerror:
+            best = current.strerror
+        elif "RemoteDisconnected" in _names(current) or "IncompleteRead" in _names(current):
+            best = "the connection was closed without a complete response"
+        queue.extend([*current.args, getattr(current, "reason", None), current.__cause__, current.__context__])
+    return best

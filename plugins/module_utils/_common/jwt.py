@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""What can be read from a token without its key."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import typing as t
+
+Claims = t.Dict[str, t.Any]
+
+
+def decode_claims(jwt: str) -> Claims:
+    """The claims of a token, without checking its signature. Raises ValueError (never quoting the token) when it is not a JWT."""
+    parts = jwt.strip().split(".")
+    if len(parts) != 3:
+        raise ValueError(f"not a JWT: found {len(parts)} parts divided by dots, expected 3")
+    payload = parts[1]
+    try:
+        claims = json.loads(base64.b64decode(payload + "=" * (-len(payload) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, UnicodeError, ValueError, RecursionError):
+        # `from None`: the causes hold a part of the token.
+        raise ValueError("not a JWT: its second part is not base64url-encoded JSON") from None
+    if not isinstance(claims, dict):
+        raise ValueError("not a JWT: its claims are not an object")
+    return claims

@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""Is this control plane fit for a join, and does this user have the rights? The fixed reads of a preflight."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Capabilities, Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import AccessDenied, ApiError, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import OLDEST, Release
+
+
+class Preflight(t.NamedTuple):
+    """What was found: facts about the control plane, what forbids a join, and what only deserves a warning."""
+
+    capabilities: Capabilities
+    control_plane: t.Dict[str, t.Any]
+    problems: t.List[str]
+    warnings: t.List[str]
+    mesh: t.Mapping[str, t.Any]
+
+
+def look(client: Client, mesh: str, wanted: t.Mapping[str, str], initial_state: str) -> Preflight:
+    """Four reads: the index, the user, the configuration and the mesh. Raises ApiError when there is no answer.
+
+    ``wanted`` maps the kuma-dp versions that are about to run to a host that wants them.
+    """
+    capabilities = client.capabilities()
+    who = client.get("/who-am-i").body or {}
+    config = client.control_plane()
+    problems, warnings = _rights(who, config)
+    problems.extend(_unfit(capabilities, config))
+    if config.get("hds_enabled") is False and initial_state == "NotReady":
+        problems.append(
+            "the control plane has its health checks (HDS) switched off, so nothing would ever make a proxy Ready: set "
+            "KUMA_DP_SERVER_HDS_ENABLED=true there, or kuma_dp_initial_state: Ready"
+        )
+    if config.get("store") == "memory":
+        warnings.append("The control plane keeps everything in memory: when it restarts, Indirect Dataplanes and signing keys are lost.")
+    held, missing = _mesh(client, mesh)
+    problems.extend(missing)
+    warnings.extend(_skew(capabilities, config, wanted))
+    return Preflight(capabilities, config, problems, warnings, held)
+
+
+def versions(hosts: t.Iterable[t.Mapping[str, t.Any]]) -> t.Dict[str, str]:
+    """The versions of kuma-dp that are about to run, each with a host that wants it."""
+    found: t.Dict[str, str] = {}
+    for host in hosts:
+        version = (host.get("variables") or {}).get("version")
+        if host["in_play"] and version:
+            found.setdefault(str(version), host["host"])
+    return found
+
+
+def variable(error: ApiError) -> str:
+    """Where the role takes the option from that the error is about: its user knows only the variable."""
+    variables = {
+        "connection": "The role takes url from kuma_dp_control_plane_url.",
+        "timeout": "The role takes url from kuma_dp_control_plane_url.",
+        "tls": "The role takes ca_path from kuma_dp_api_ca, or else from kuma_dp_control_plane_ca.",
+        "authentication": "The role takes token from kuma_dp_api_token.",
+        "authorization": "The role takes token from kuma_dp_api_token.",
+    }
+    return " " + variables[error.kind] if error.kind in variables else ""
+
+
+def message(problems: t.Sequence[str]) -> str:
+    """The failure of a plan that has these problems."""
+    lines = "\n".join("  %d. %s" % (number, problem) for number, problem in enumerate(problems, 1))
+    return "The join was not begun, nothing was written. %d problem%s found:\n%s" % (
+        len(problems),
+        " was" if len(problems) == 1 else "s were",
+        lines,
+    )
+
+
+def _rights(who: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any], sort: str = "dp") -> t.Tuple[t.List[str], t.List[str]]:
+    groups = set(who.get("groups") or [])
+    allowed_users = set(config.get(sort + "_token_users") or [naming.ADMIN])
+    allowed_groups = set(config.get(sort + "_token_groups") or [naming.ADMIN])
+    if who.get("name") in allowed_users or groups & allowed_groups:
+        return [], []
+    found = "kuma_dp_api_token belongs to %s (%s)" % (who.get("name"), ", ".join(sorted(groups)) or "no group")
+    what = "dataplane" if sort == "dp" else sort
+    remedy = "which may not issue %s tokens: use a token of %s" % (what, ", ".join(sorted(allowed_users | allowed_groups)))
+    return ["%s, %s" % (found, remedy)], []
+
+
+def look_for_zone(client: Client, mesh: str, wanted: t.Mapping[str, str]) -> Preflight:
+    """The same for zone proxies, which up to 2.x have no mesh and no health checks. Raises ApiError when there is no answer."""
+    capabilities = client.capabilities()
+    who = client.get("/who-am-i").body or {}
+    config = client.control_plane()
+    problems, warnings = _rights(who, config, "dp" if capabilities.model == "v3" else "zone")
+    problems.extend(_unfit(capabilities, config))
+    held: t.Mapping[str, t.Any] = {}
+    if capabilities.model == "v3":
+        held, missing = _mesh(client, mesh)
+        problems.extend(missing)
+    warnings.extend(_skew(capabilities, config, wanted))
+    return Preflight(capabilities, config, problems, warnings, held)
+
+
+def _unfit(capabilities: Capabilities, config: t.Mapping[str, t.Any]) -> t.List[str]:
+    problems = []
+    if not capabilities.release.supported:
+        problems.append("the control plane runs Kuma %s, expected %d.%d or later" % (capabilities.kuma_version, OLDEST.major, OLDEST.minor))
+    if config.get("mode") == "global":
+        problems.append("the control plane is a global one, which registers no Dataplanes: use the URL of a zone's")
+    return problems
+
+
+def _mesh(client: Client, mesh: str) -> t.Tuple[t.Mapping[str, t.Any], t.List[str]]:
+    try:
+        body = client.get(api_path("meshes", mesh)).body
+    except NotFound:
+        return {}, ["kuma_dp_mesh is %s, which this control plane does not have: create the Mesh or correct the name" % mesh]
+    except AccessDenied as error:
+        return {}, ["kuma_dp_mesh %s cannot be read: %s" % (mesh, error.detail)]
+    return (body if isinstance(body, t.Mapping) else {}), []
+
+
+def _skew(capabilities: Capabilities, config: t.Mapping[str, t.Any], versions: t.Mapping[str, str]) -> t.List[str]:
+    warnings = []
+    for version, host in sorted(versions.items()):
+        try:
+            minor = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
+        except ValueError:
+            continue
+        if minor == (0, 0):
+            continue
+        if minor > capabilities.release[:2]:
+            warnings.append(
+                "kuma_dp_version %s (%s) is newer than the control plane (%s): upgrade the control plane first."
+                % (version, host, capabilities.kuma_version)
+            )
+        socket = capabilities.release.admin_on_socket and config.get("envoy_admin_unix_socket") is not False
+        if socket and not Release(*(*minor, 0, 0)[:3]).drains_over_socket:
+            warnings.append(
+                "kuma_dp_version %s (%s) cannot drain under a control plane of 2.14 or later, because Envoy's admin is a unix "
+                "socket there: use the control plane's version, or set KUMA_BOOTSTRAP_SERVER_PARAMS_ENVOY_ADMIN_UNIX_SOCKET=false "
+                "on it." % (version, host)
+            )
+    return warnings

@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""The files of a restart on a VM: state, request, the cover's own, and what a proxy was started with. Standard library only."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import stat
+import tempfile
+import time
+import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+
+STATE_DIR = "/var/lib/kuma-dp"
+RUN_DIR = "/run/kuma-dp"
+UNIT_PATH = "/etc/systemd/system/kuma-dp@.service"
+
+
+class _Fields(t.NamedTuple):
+    name: str
+    config_dir: str = "/etc/kuma"
+    install_dir: str = "/opt/kuma"
+    state_dir: str = STATE_DIR
+    run_dir: str = RUN_DIR
+    unit: str = UNIT_PATH
+
+
+class Paths(_Fields):
+    """Where everything of one proxy is. Raises ValueError for what is no name of one: it would be the path of something else."""
+
+    __slots__ = ()
+
+    def __new__(cls, name: str, *others: str, **named: str) -> Paths:
+        return super().__new__(cls, naming.checked(name), *others, **named)
+
+    @property
+    def directory(self) -> str:
+        return os.path.join(self.state_dir, self.name)
+
+    def own(self, *names: str) -> str:
+        return os.path.join(self.directory, *names)
+
+    @property
+    def environment(self) -> str:
+        return os.path.join(self.config_dir, "env", self.name + ".env")
+
+    @property
+    def dataplane(self) -> str:
+        return os.path.join(self.config_dir, "dataplanes", self.name + ".yaml")
+
+    @property
+    def token(self) -> str:
+        return os.path.join(self.config_dir, "tokens", self.name)
+
+    @property
+    def cover_token(self) -> str:
+        return os.path.join(self.config_dir, "tokens", ".%s.cover" % self.name)
+
+    def kept_token(self, snapshot: str) -> str:
+        """Where the token of a snapshot (``started``, ``good``) is: beside the proxy's own, for a token is nowhere but there."""
+        return os.path.join(self.config_dir, "tokens", ".%s.%s" % (self.name, snapshot))
+
+    @property
+    def current(self) -> str:
+        return os.path.join(self.install_dir, "current")
+
+    def started_with(self) -> t.List[str]:
+        """The files that a start uses."""
+        return [self.environment, self.token, os.path.join(self.config_dir, "control-plane-ca.pem"), self.dataplane, self.unit]
+
+
+def write(path: str, content: bytes, mode: int = 0o600, uid: int = -1, gid: int = -1) -> None:
+    """Replace a file so that it is always either the old or the new one, also after a crash of the VM."""
+    directory, name = os.path.split(path)
+    descriptor, temporary = tempfile.mkstemp(prefix=".%s." % name, suffix=".tmp", dir=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            if (uid, gid) != (-1, -1):
+                os.fchown(handle.fileno(), uid, gid)
+            os.fchmod(handle.fileno(), mode)
+            os.fsync(handle.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def read_json(path: str) -> t.Optional[t.Dict[str, t.Any]]:
+    """The object in a file; None when there is none."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            value = json.load(handle)
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def write_json(path: str, value: t.Mapping[str, t.Any]) -> None:
+    write(path, json.dumps(value, sort_keys=True).encode("utf-8"))
+
+
+def read_text(path: str) -> str:
+    """The text of a file; empty when there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return ""
+
+
+def make_directories(paths: Paths) -> int:
+    """The proxy's directory under /var/lib, closed to all but root and the proxies' group; returns that group."""
+    try:
+        gid = os.stat(os.path.dirname(paths.environment)).st_gid
+    except OSError:
+        gid = 0
+    for directory, mode in ((paths.state_dir, 0o755), (paths.directory, 0o750), (paths.own("cover"), 0o750)):
+        if not os.path.isdir(directory):
+            os.mkdir(directory, 0o700)
+            os.chown(directory, 0, 0 if directory == paths.state_dir else gid)
+            os.chmod(directory, mode)
+    return gid
+
+
+def snapshot(paths: Paths, name: str) -> t.Dict[str, t.Any]:
+    """What a start of the proxy uses now: contents, owners, modes, and the version that ``current`` points to.
+
+    It is for the file ``<name>.json``; the content of the token goes to a file of its own.
+    """
+    files = []
+    for path in paths.started_with():
+        with contextlib.suppress(OSError), open(path, "rb") as handle:
+            status = os.fstat(handle.fileno())
+            item = {"path": path, "mode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid}
+            content = handle.read()
+            if path == paths.token:
+                write(paths.kept_token(name), content, 0o600)
+            else:
+                item["content"] = base64.b64encode(content).decode("ascii")
+            files.append(item)
+    links = []
+    with contextlib.suppress(OSError):
+        links.append({"path": paths.current, "target": os.readlink(paths.current)})
+    return {"time": time.time(), "files": files, "links": links}
+
+
+def restore(paths: Paths, taken: t.Mapping[str, t.Any]) -> None:
+    """Put back what ``good.json`` holds. Files that are as they were are left alone. Raises OSError."""
+    for item in taken["files"]:
+        content = _content(paths, item, "good")
+        if content is not None and _bytes(item["path"]) != content:
+            write(item["path"], content, item["mode"], item["uid"], item["gid"])
+    for link in taken["links"]:
+        try:
+            same = os.readlink(link["path"]) == link["target"]
+        except OSError:
+            same = False
+        if not same:
+            temporary = "%s.%d.tmp" % (link["path"], os.getpid())
+            os.symlink(link["target"], temporary)
+            os.rename(temporary, link["path"])
+
+
+def _content(paths: Paths, item: t.Mapping[str, t.Any], name: str) -> t.Optional[bytes]:
+    """What a file of the snapshot ``<name>.json`` held; None for a token that was not kept."""
+    # Snapshots of 0.1.0 hold the token, too.
+    return base64.b64decode(item["content"]) if "content" in item else _bytes(paths.kept_token(name))
+
+
+def _bytes(path: str) -> t.Optional[bytes]:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read()
+    except OSError:
+        return None
+
+
+def newest(paths: Paths) -> float:
+    """When the newest file that a start uses was changed, in seconds since 1970."""
+    times = [0.0]
+    for path in paths.started_with():
+        with contextlib.suppress(OSError):
+            times.append(os.stat(path).st_mtime)
+    with contextlib.suppress(OSError):
+        times.append(os.lstat(paths.current).st_mtime)
+    return max(times)
+
+
+def remember_start(paths: Paths, booted: float = 0.0) -> None:
+    """Called by the unit before each start. ``booted``: seconds since 1970; the token of a cover from before that is nobody's any more."""
+    make_directories(paths)
+    with contextlib.suppress(OSError):
+        if os.stat(paths.cover_token).st_mtime < booted:
+            forget_cover(paths)
+    write_json(paths.own("started.json"), snapshot(paths, "started"))
+
+
+def remember_good(paths: Paths, started: float) -> bool:
+    """Keep what the running process was started with, in seconds since 1970; False when that is not known."""
+    make_directories(paths)
+    taken = read_json(paths.own("started.json"))
+    if taken is not None:
+        taken = _renamed(paths, taken, "started", "good")
+    elif newest(paths) < started:
+        taken = snapshot(paths, "good")
+    if taken is None:
+        for path in (paths.own("good.json"), paths.kept_token("good")):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        return False
+    write_json(paths.own("good.json"), taken)
+    return True
+
+
+def _renamed(paths: Paths, taken: t.Mapping[str, t.Any], old: str, new: str) -> t.Dict[str, t.Any]:
+    """The snapshot ``<old>.json`` as ``<new>.json`` holds it."""
+    files = []
+    for item in taken["files"]:
+        if item["path"] == paths.token:
+            content = _content(paths, item, old)
+            if content is None:
+                continue
+            write(paths.kept_token(new), content, 0o600)
+            item = {key: value for key, value in item.items() if key != "content"}
+        files.append(item)
+    return {**taken, "files": files}
+
+
+def forget_cover(paths: Paths) -> None:
+    """Delete the token of the cover: whoever has it can receive the traffic of the service."""
+    # The latter is where 0.1.0 had it.
+    for path in (paths.cover_token, paths.own("cover", "token")):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""What the cover of a proxy needs from the control plane: its Dataplane, its token, and whether there can be one at all."""
+
+from __future__ import annotations
+
+import copy
+import math
+import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import (
+    COMPUTED_LABELS,
+    SERVICE_TAG,
+    WORKLOAD_LABEL,
+    ZONE_TAG,
+)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.plan import Abilities
+
+# How much longer than the longest restart its token is valid: clocks differ, and the control plane may be slow to take the cover.
+MARGIN = 900.0
+_ANSWER_ONLY = ("creationTime", "modificationTime", "kri", "status")
+
+
+def dataplane(live: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """The Dataplane of the cover of ``live``: the same but for its name.
+
+    A cover starts in traffic, for nobody presets the health of a Direct proxy. So what is fenced or Ignored on the main proxy is Ignored.
+    """
+    result = copy.deepcopy({key: value for key, value in live.items() if key not in _ANSWER_ONLY})
+    result["name"] = naming.cover_name(str(live["name"]))
+    labels = {
+        key: value
+        for key, value in (result.pop("labels", None) or {}).items()
+        if key not in COMPUTED_LABELS and key not in (fence.REASON_LABEL, fence.UNTIL_LABEL)
+    }
+    if labels:
+        result["labels"] = labels
+    networking = result.get("networking") or {}
+    for inbound in networking.get("inbound") or []:
+        held_back = fence.is_fenced(inbound) or inbound.get("state") == "Ignored"
+        inbound.pop("health", None)
+        inbound.pop("state", None)
+        if held_back:
+            inbound["state"] = "Ignored"
+            # A probed inbound is made NotReady when it is created, whatever it says, and Ready as soon as its probe succeeds.
+            inbound.pop("serviceProbe", None)
+    for holder in [*(networking.get("inbound") or []), networking.get("gateway") or {}]:
+        (holder.get("tags") or {}).pop(ZONE_TAG, None)  # the control plane injects it
+    return result
+
+
+def valid_for(longest: float) -> str:
+    """How long the token of a cover is valid, as a duration: ``longest`` seconds for the restart, and a margin."""
+    return format_duration(math.ceil(longest + MARGIN))
+
+
+def token_request(cover: t.Mapping[str, t.Any], release: Numbers, validity: str) -> t.Dict[str, t.Any]:
+    """The request for the token of ``cover``, bound to its name and to all it claims to be, and valid for the duration ``validity``."""
+    body: t.Dict[str, t.Any] = {"name": str(cover["name"]), "mesh": str(cover["mesh"]), "validFor": validity}
+    workload = (cover.get("labels") or {}).get(WORKLOAD_LABEL)
+    if workload and Release(*release).workload_tokens:
+        body["workload"] = str(workload)
+    networking = cover.get("networking") or {}
+    holders = [networking["gateway"]] if networking.get("gateway") else networking.get("inbound") or []
+    services = {str((holder.get("tags") or {}).get(SERVICE_TAG) or "") for holder in holders} - {""}
+    if services and Release(*release).has_tags:
+        body["tags"] = {SERVICE_TAG: sorted(services)}
+    return body
+
+
+def material(client: Client, mesh: str, name: str, validity: str) -> t.Dict[str, t.Any]:
+    """``{dataplane, token}`` for the cover of ``name``, from its Dataplane as it is now. ``validity`` is the token's. Raises ApiError."""
+    live = client.get(api_path("meshes", mesh, "dataplanes", name)).body
+    cover = dataplane(live)
+    body = token_request(cover, client.capabilities().release, validity)
+    wish = issue.Wish(body["name"], body["mesh"], body, None, "a cover")
+    results, tokens = issue.issue(client, [wish], connections=1)
+    if wish.name not in tokens:
+        raise ApiError(
+            f"no token for the cover of {name}",
+            str(results[0]["reason"]),
+            kind=str(results[0]["failure"]["kind"]),
+            status=results[0]["failure"]["status"],
+        )
+    return {"dataplane": cover, "token": tokens[wish.name]}
+
+
+def abilities(client: Client, mesh: str) -> Abilities:
+    """Whether tokens can be had for covers, and which proxies are named by policies. Raises ApiError."""
+    who = client.get("/who-am-i").body or {}
+    config = client.control_plane()
+    users = set(config.get("dp_token_users") or [naming.ADMIN])
+    groups = set(config.get("dp_token_groups") or [naming.ADMIN])
+    no_token = ""
+    if who.get("name") not in users and not groups & set(who.get("groups") or []):
+        no_token = f"{who.get('name')} may not issue the token of a cover, {', '.join(sorted(users | groups))} may"
+    return Abilities(no_token, named(client, mesh))
+
+
+def named(client: Client, mesh: str) -> t.Dict[str, str]:
+    """``{Dataplane: policy}`` of the policies that choose a Dataplane by its name, which would not apply to its cover."""
+    found: t.Dict[str, str] = {}
+    resources = (client.get("/_resources").body or {}).get("resources") or []
+    for resource in resources:
+        if not resource.get("policy") or resource.get("scope") != "Mesh":
+            continue
+        try:
+            policies = client.list(api_path("meshes", mesh, str(resource["path"])))
+        except (AccessDenied, NotFound):
+            continue
+        for policy in policies:
+            name = _target((policy.get("spec") or {}).get("targetRef") or {})
+            if name:
+                found.setdefault(name, f"{policy.get('type')} {policy.get('name')}")
+    return found
+
+
+def _target(reference: t.Mapping[str, t.Any]) -> str:
+    if reference.get("kind") != "Dataplane":
+        return ""
+    return str(reference.get("name") or (reference.get("labels") or {}).get("kuma.io/display-name") or "")

@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Claims of tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
+
+
+def jwt(claims):
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJSUzI1NiJ9.{part}.c2lnbmF0dXJl"
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.lists(st.text()))))
+def test_claims_are_decoded_whatever_their_padding(claims):
+    assert decode_claims(f" {jwt(claims)}\n") == claims
+
+
+def refusal(text):
+    try:
+        return None if isinstance(decode_claims(text), dict) else "no claims"
+    except ValueError as exc:
+        return exc
+
+
+@given(st.one_of(st.text(), st.text().map("a.{}.c".format), st.binary().map(lambda part: f"a.{base64.urlsafe_b64encode(part).decode()}.c")))
+def test_text_that_is_no_token_is_refused_without_its_causes(text):
+    """A cause would hold a part of the text, and a traceback would show it."""
+    refused = refusal(text)
+    if refused is not None:
+        assert str(refused).startswith("not a JWT: ")
+        assert refused.__suppress_context__ or refused.__context__ is None
+
+
+@pytest.mark.parametrize("text", ["", "a.b", "a.b.c.d", "a.!!!.c", "a.eyJ9.c", jwt([1]), "a.\xff.c"])
+def test_what_is_no_token(text):
+    with pytest.raises(ValueError, match="not a JWT"):
+        decode_claims(text)
