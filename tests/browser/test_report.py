@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import document as _roll_report
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import document
 from tests.browser.chromium import Chromium, Page
 from tests.unit.roll.report.journals import journal
 
@@ -53,7 +53,7 @@ def show(chromium, tmp_path):
 
     def start(content, **options):
         path = tmp_path / f"{len(pages)}.html"
-        path.write_text(content if isinstance(content, str) else _roll_report.html(content), encoding="utf-8")
+        path.write_text(content if isinstance(content, str) else document.html(content), encoding="utf-8")
         pages.append(Page(chromium, path, **options))
         return pages[-1]
 

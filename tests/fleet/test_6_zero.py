@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as _roll_cover
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover
 from tests.fleet.fleet import Fleet, service
 from tests.lab.load import Load, Profile, http2, keepalive, load, new, pooled, slow, slow_http2, tcp
 from tests.lab.processes import wait_until
@@ -84,7 +84,7 @@ def restart_as_documented(fleet: Fleet, name: str) -> Load:
 
 def cover_of(fleet: Fleet, name: str) -> dict[str, Any]:
     """Its Dataplane, from the live one, and its token."""
-    dataplane = _roll_cover.dataplane(fleet.dataplanes()[name])
+    dataplane = cover.dataplane(fleet.dataplanes()[name])
     return {"dataplane": dataplane, "token": fleet.stage.control_plane.token("/tokens/dataplane", name=dataplane["name"], mesh="default")}
 
 

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
 from tests.unit import return_docs
 from tests.unit.roll.mesh import Mesh, restarted
 
@@ -195,7 +195,7 @@ class Fleet:
         return json.loads((self.directory / "finished.json").read_text())
 
     def journals(self):
-        return [_roll_journal.Journal(str(path.parent)) for path in (self.directory / "runs").glob("*/*/head.json")]
+        return [roll_journal.Journal(str(path.parent)) for path in (self.directory / "runs").glob("*/*/head.json")]
 
     def close(self):
         self.stop.set()
@@ -227,7 +227,7 @@ def test_a_fleet_is_rolled_with_any_number_of_forks(fleet, forks):
     assert made.most <= min(2, forks)
     assert len(re.findall(r"^\[\d/6\] web-\d done in .* under cover", run.stdout, re.MULTILINE)) == 6, run.stdout
     assert "about " in run.stdout
-    journal = _roll_journal.read_json(found["journal"])
+    journal = roll_journal.read_json(found["journal"])
     secrets = [made.mesh.control_plane.token, *made.mesh.tokens.values()]
     assert not any(secret in run.stdout + run.stderr + json.dumps(journal) for secret in secrets)
     assert "eyJ" not in run.stdout + run.stderr, "a token was printed"

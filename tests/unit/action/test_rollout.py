@@ -13,8 +13,8 @@ import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.action.rollout import ActionModule
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as _roll_host
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run as _roll_run
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as roll_host
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run as roll_run
 
 SECRET = "the token of a cover"
 
@@ -71,7 +71,7 @@ def restart():
         host = Host(calls, *names)
         host.refuses = refuses
         given = {"restart": {"drain_time": "30s", "ready_timeout": 60.0}, "names": [], "request": None, "run": "r", **params}
-        with mock.patch.object(_roll_run, "open_run"), mock.patch.object(_roll_host, "Host", return_value=host):
+        with mock.patch.object(roll_run, "open_run"), mock.patch.object(roll_host, "Host", return_value=host):
             return action._restart(None, given), calls
 
     return run

@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client
 from tests.unit.http_server import answer_json
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.c2VjcmV0LXBhcnQ.c2lnbmF0dXJl"
@@ -17,7 +17,7 @@ OK = answer_json({"ok": True})
 
 
 def failure(call, *args):
-    with pytest.raises(_client.ApiError) as caught:
+    with pytest.raises(client.ApiError) as caught:
         call(*args)
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.as_failure()) + repr(caught.value)
     assert TOKEN not in shown

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as api_client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
 from tests.unit.api.failures import OK, TOKEN, failure
 from tests.unit.http_server import Answer, answer_json, problem
@@ -64,16 +64,16 @@ def test_json_that_cannot_be_read_is_a_protocol_error(serve, connect):
 @pytest.mark.parametrize(
     ("status", "kind", "cls"),
     [
-        (400, "invalid", _client.Invalid),
-        (401, "authentication", _client.AuthenticationFailed),
-        (403, "authorization", _client.AccessDenied),
-        (404, "not_found", _client.NotFound),
-        (405, "invalid", _client.Invalid),
-        (409, "conflict", _client.Conflict),
-        (415, "protocol", _client.ProtocolFailed),
-        (422, "invalid", _client.Invalid),
-        (500, "server", _client.ServerError),
-        (501, "server", _client.ServerError),
+        (400, "invalid", api_client.Invalid),
+        (401, "authentication", api_client.AuthenticationFailed),
+        (403, "authorization", api_client.AccessDenied),
+        (404, "not_found", api_client.NotFound),
+        (405, "invalid", api_client.Invalid),
+        (409, "conflict", api_client.Conflict),
+        (415, "protocol", api_client.ProtocolFailed),
+        (422, "invalid", api_client.Invalid),
+        (500, "server", api_client.ServerError),
+        (501, "server", api_client.ServerError),
     ],
 )
 def test_an_error_is_typed_and_never_tried_again(serve, connect, status, kind, cls):
@@ -258,4 +258,4 @@ def test_eight_threads_share_a_client(serve, connect):
 
 
 def test_names_are_escaped_in_paths():
-    assert _client.api_path("meshes", "default", "dataplanes", "a b?c") == "/meshes/default/dataplanes/a%20b%3Fc"
+    assert api_client.api_path("meshes", "default", "dataplanes", "a b?c") == "/meshes/default/dataplanes/a%20b%3Fc"

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as api_client
 from tests.unit.api.failures import OK, TOKEN, failure
 from tests.unit.http_server import CUT, Answer, make_certificate, problem
 
@@ -117,7 +117,7 @@ def test_a_url_that_cannot_be_used(connect, url, reason):
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "tôken"])
 def test_a_token_that_cannot_be_sent_is_not_quoted(connect, token):
-    with pytest.raises(_client.Invalid) as caught:
+    with pytest.raises(api_client.Invalid) as caught:
         connect("http://control-plane", token=token)
     assert token not in str(caught.value)
 
@@ -167,7 +167,7 @@ def test_a_ca_file_that_cannot_be_used_is_named(connect, tmp_path):
     text.write_text("hello")
     broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     for path, reason in ((missing, "No such file"), (text, "no certificate in PEM form"), (broken, "cannot be read")):
-        with pytest.raises(_client.ConnectionFailed) as caught:
+        with pytest.raises(api_client.ConnectionFailed) as caught:
             connect("https://control-plane", ca_path=str(path))
         assert caught.value.kind == "tls"
         assert f"ca_path {path}: " in str(caught.value)

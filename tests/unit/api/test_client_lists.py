@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as api_client
 from tests.unit.api.failures import failure
 from tests.unit.http_server import Answer, answer_json
 
@@ -86,7 +86,7 @@ def test_a_list_that_never_rests_is_returned_with_a_warning(serve, connect):
     client = connect(server.url)
     found = names(client.list("/dataplanes", page_size=10))
     assert len(found) == len(set(found))
-    assert sum("offset" not in request.query for request in server.requests) == _client.LISTINGS
+    assert sum("offset" not in request.query for request in server.requests) == api_client.LISTINGS
     assert "changed while it was listed" in client.warnings[0]
 
 

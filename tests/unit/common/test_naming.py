@@ -21,11 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.action import rollout
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming as _names
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.reader import Reader
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as _host
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host, proxy
 from tests.unit import module_runner
 from tests.unit.http_server import answer_json
 
@@ -150,7 +149,7 @@ def closed(monkeypatch, serve):
         raise AssertionError(f"a command was run: {arguments[1:]}")
 
     monkeypatch.setattr(basic.AnsibleModule, "run_command", refuse)
-    monkeypatch.setattr(_restart_files, "make_directories", refuse)
+    monkeypatch.setattr(files, "make_directories", refuse)
     server = serve(answer_json({}))
     yield server
     assert server.requests == []
@@ -168,7 +167,7 @@ def test_whatever_is_no_name_is_refused_before_anything(closed, module, place):
         assert result.get("failed"), (place, value)
         # One form for all: "resources[0]: name is" and "tokens[0].name: is".
         message = result["msg"].replace(": is ", " is ").replace("]: ", "].")
-        assert f"{place.replace('[]', '[0]')} is {_names.shown(value)}, expected a" in message, (place, value)
+        assert f"{place.replace('[]', '[0]')} is {naming.shown(value)}, expected a" in message, (place, value)
         if api:
             assert result["requests"] == 0
             assert result.get("problems") or result["failure"]["kind"] == "invalid"
@@ -202,25 +201,25 @@ def test_documents_of_files_are_checked_too(closed, tmp_path):
     (tmp_path / "a.yml").write_text("type: Mesh\nname: ..\n---\ntype: MeshTimeout\nname: a\nmesh: x/y\n---\ntype: 5\n")
     result, _api = result_of("resources", {"path": str(tmp_path), "state": "absent"}, closed)
     assert result["problems"] == [
-        f"a.yml, document 1: name is '..', expected {_names.EXPECTED_LOOSE}",
-        f"a.yml, document 2: mesh is 'x/y', expected {_names.EXPECTED_LOOSE}",
+        f"a.yml, document 1: name is '..', expected {naming.EXPECTED_LOOSE}",
+        f"a.yml, document 2: mesh is 'x/y', expected {naming.EXPECTED_LOOSE}",
     ]
 
 
 def test_what_is_not_given_is_not_refused():
     assert (
-        _names.faults(
+        naming.faults(
             {"names": None, "mesh": None, "tokens": [{"name": None}]}, {"names[]": "name", "mesh": "loose", "tokens[].name": "name"}
         )
         == []
     )
-    assert _names.faults({}, {"dataplane.name": "name"}) == []
-    assert _names.faults({"dataplane": "x"}, {"dataplane.name": "name"}) == []
+    assert naming.faults({}, {"dataplane.name": "name"}) == []
+    assert naming.faults({"dataplane": "x"}, {"dataplane.name": "name"}) == []
 
 
 @pytest.mark.parametrize("name", ["web-1-cover", "web-1", "a", "a.b", "1"])
 def test_names_of_covers_are_reserved_in_inventories_alone(name):
-    assert _names.is_name(name)
+    assert naming.is_name(name)
     reader = Reader("web-1", "v2")
     reader.name(name, "kuma_dp_name")
     assert bool(reader.problems) == name.endswith("-cover")
@@ -236,7 +235,7 @@ def test_inventories_name_no_other_path(value):
 
 @given(st.text(max_size=8) | st.text("ab1.-_/", max_size=8))
 def test_a_name_is_one_part_of_a_path(text):
-    for check in (_names.is_name, _names.is_loose_name, _names.is_type, _names.is_run):
+    for check in (naming.is_name, naming.is_loose_name, naming.is_type, naming.is_run):
         if check(text):
             assert os.path.normpath("/d/" + text) == "/d/" + text
             assert os.path.dirname("/d/" + text) == "/d"
@@ -246,7 +245,7 @@ def test_a_name_is_one_part_of_a_path(text):
 
 @given(st.text("ab1.-_A", max_size=6))
 def test_every_name_of_a_proxy_is_one_of_a_resource(text):
-    assert not _names.is_name(text) or _names.is_loose_name(text)
+    assert not naming.is_name(text) or naming.is_loose_name(text)
 
 
 # -- on the VM
@@ -254,8 +253,8 @@ def test_every_name_of_a_proxy_is_one_of_a_resource(text):
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_there_is_no_path_for_what_is_no_name(value, tmp_path):
-    observer = _proxy.Observer(str(tmp_path), str(tmp_path), _host.Processes(), lambda _command: (0, "", ""))
-    for make in (_restart_files.Paths, observer.paths):
+    observer = proxy.Observer(str(tmp_path), str(tmp_path), host.Processes(), lambda _command: (0, "", ""))
+    for make in (files.Paths, observer.paths):
         with pytest.raises(ValueError, match="the name of a proxy is"):
             make(value)
 
@@ -265,7 +264,7 @@ def test_files_that_no_proxy_can_have_are_not_taken_for_one(tmp_path):
         for directory, suffix in (("tokens", ""), ("env", ".env"), ("dataplanes", ".yaml")):
             (tmp_path / directory).mkdir(exist_ok=True)
             (tmp_path / directory / (name + suffix)).write_text("x")
-    observer = _proxy.Observer(str(tmp_path), str(tmp_path), _host.Processes(), lambda _command: (0, "", ""))
+    observer = proxy.Observer(str(tmp_path), str(tmp_path), host.Processes(), lambda _command: (0, "", ""))
     assert observer.names(["web-2"]) == ["web-1", "web-2"]
 
 
@@ -303,7 +302,7 @@ def test_a_roll_joins_nothing_else_to_its_directory(tmp_path, value):
     for place, options in given:
         result = roll(tmp_path / "rolls", **options)
         assert result["failed"]
-        assert f"{place}: is {_names.shown(value)}, expected" in result["msg"]
+        assert f"{place}: is {naming.shown(value)}, expected" in result["msg"]
         assert result["failure"]["kind"] == "invalid"
     assert list(tmp_path.iterdir()) == []
 

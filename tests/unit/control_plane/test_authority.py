@@ -16,8 +16,7 @@ from unittest import mock
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import authority as _authority
-from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import tls as _tls
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import authority, tls
 from tests.lab import certificates
 from tests.unit import module_runner
 
@@ -30,18 +29,18 @@ def run_command(command):
 
 
 def sign(directory, names=NAMES, days=825, run=run_command):
-    paths = _authority.paths_in(str(directory))
-    found = _authority.examine(paths, names, 60, time.time())
+    paths = authority.paths_in(str(directory))
+    found = authority.examine(paths, names, 60, time.time())
     if found.reasons:
-        _authority.Authority(paths, run, lambda path, for_server: None).sign("kuma-cp", names, days, found.new_ca)
+        authority.Authority(paths, run, lambda path, for_server: None).sign("kuma-cp", names, days, found.new_ca)
     return found.reasons
 
 
 def test_clients_accept_it_under_every_name_and_a_second_look_finds_nothing(tmp_path):
     assert sign(tmp_path) == ["there is no CA"]
-    paths = _authority.paths_in(str(tmp_path))
-    assert _tls.accepted(paths.certificate, paths.key, paths.ca).names == set(NAMES)
-    assert _tls.problems(paths.certificate, paths.key, paths.ca, NAMES) == []
+    paths = authority.paths_in(str(tmp_path))
+    assert tls.accepted(paths.certificate, paths.key, paths.ca).names == set(NAMES)
+    assert tls.problems(paths.certificate, paths.key, paths.ca, NAMES) == []
     assert sign(tmp_path) == []
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
         "ca.pem": 0o644, "ca-key.pem": 0o600, "server.pem": 0o644, "server-key.pem": 0o640
@@ -73,9 +72,9 @@ def test_the_key_of_another_certificate_is_told(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     sign(other)
-    paths = _authority.paths_in(str(tmp_path))
-    assert _tls.problems(paths.certificate, str(other / "server-key.pem"), paths.ca, []) == ["the key is not that of the certificate"]
-    (problem,) = _tls.problems(paths.certificate, paths.key, str(other / "ca.pem"), [])
+    paths = authority.paths_in(str(tmp_path))
+    assert tls.problems(paths.certificate, str(other / "server-key.pem"), paths.ca, []) == ["the key is not that of the certificate"]
+    (problem,) = tls.problems(paths.certificate, paths.key, str(other / "ca.pem"), [])
     assert "issuer" in problem or "signature" in problem or "self" in problem
 
 
@@ -106,11 +105,11 @@ def test_wherever_openssl_fails_the_old_certificate_stays(tmp_path, number):
 
 def test_a_certificate_that_ended_or_ends_at_once_is_a_problem(tmp_path):
     certificate, key = certificates.self_signed(tmp_path, "kuma", "10.0.0.5")
-    end = _tls.accepted(str(certificate), str(key), str(certificate)).not_after
+    end = tls.accepted(str(certificate), str(key), str(certificate)).not_after
     files = [str(path) for path in (certificate, key, certificate)]
-    assert _tls.problems(*files, ["10.0.0.5"]) == []
-    assert _tls.problems(*files, ["10.0.0.5"], clock=lambda: end - 3600) == ["it ends within a day"]
-    (problem,) = _tls.problems(*files, ["10.0.0.6"])
+    assert tls.problems(*files, ["10.0.0.5"]) == []
+    assert tls.problems(*files, ["10.0.0.5"], clock=lambda: end - 3600) == ["it ends within a day"]
+    (problem,) = tls.problems(*files, ["10.0.0.6"])
     assert problem.startswith("it is not for 10.0.0.6 (it is for 10.0.0.5)")
 
 

@@ -17,9 +17,9 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import service as _control_plane
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as _host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import service as control_plane_service
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as module_host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
 from tests.unit import module_runner
 from tests.unit.http_server import Answer
 
@@ -87,11 +87,11 @@ def _json(document, status=200):
 def world(tmp_path, serve, monkeypatch):
     found = World(tmp_path)
     found.server = serve(found.answer)
-    monkeypatch.setattr(_control_plane, "OPENING", found.opening)
-    monkeypatch.setattr(_control_plane.Service.__init__, "__defaults__", (found.opening,))
-    monkeypatch.setattr(_module, "runner_of", lambda module: found.run)
-    monkeypatch.setattr(_host.Processes, "started", lambda self, pid: STARTED if pid else None)
-    monkeypatch.setattr(_control_plane, "_POLL", 0.001)
+    monkeypatch.setattr(control_plane_service, "OPENING", found.opening)
+    monkeypatch.setattr(control_plane_service.Service.__init__, "__defaults__", (found.opening,))
+    monkeypatch.setattr(module_host, "runner_of", lambda module: found.run)
+    monkeypatch.setattr(vm_host.Processes, "started", lambda self, pid: STARTED if pid else None)
+    monkeypatch.setattr(control_plane_service, "_POLL", 0.001)
     return found
 
 
@@ -232,8 +232,8 @@ def test_in_check_mode_before_the_first_start_there_is_no_token(world, tmp_path)
 
 
 def test_what_opens_the_api_listens_on_loopback_alone(world):
-    with mock.patch.object(_control_plane.Service, "restart"):
-        service = _control_plane.Service(_control_plane.Api("0.0.0.0", 1), world.run, lambda pid: None)
+    with mock.patch.object(control_plane_service.Service, "restart"):
+        service = control_plane_service.Service(control_plane_service.Api("0.0.0.0", 1), world.run, lambda pid: None)
         service.open()
     lines = pathlib.Path(world.opening).read_text().splitlines()
     assert "Environment=KUMA_API_SERVER_HTTP_INTERFACE=127.0.0.1" in lines

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence as _fence
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as _overview
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, status
 
 # Recorded: the clusters of a caller behind a control plane 2.14.3, without most of the counters. The last line is made up.
 CLUSTERS = """\
@@ -58,54 +57,54 @@ def meaning(dataplane):
     """A Dataplane in which what means the same is the same: a health that is not there is a ready one."""
     result = copy.deepcopy(dataplane)
     for inbound in result["networking"]["inbound"]:
-        inbound["health"] = not _overview.unhealthy(inbound)
+        inbound["health"] = not status.unhealthy(inbound)
         inbound.setdefault("state", "Ready")
     result["labels"] = result.get("labels") or {}
     return result
 
 
 def without_fence(dataplane):
-    return not any(_fence.is_fenced(inbound) for inbound in dataplane["networking"]["inbound"])
+    return not any(fence.is_fenced(inbound) for inbound in dataplane["networking"]["inbound"])
 
 
 @given(dataplanes().filter(without_fence), REASONS, ENDS)
 def test_lifting_a_fence_restores_what_was_there(dataplane, reason, end):
-    fenced = _fence.fence(dataplane, _fence.Mark(_fence.slug(reason), end))
-    assert meaning(_fence.lift(fenced)) == meaning(dataplane)
+    fenced = fence.fence(dataplane, fence.Mark(fence.slug(reason), end))
+    assert meaning(fence.lift(fenced)) == meaning(dataplane)
 
 
 @given(dataplanes(), REASONS, ENDS)
 def test_a_fence_keeps_all_traffic_away_and_is_made_once(dataplane, reason, end):
-    mark = _fence.Mark(_fence.slug(reason), end)
-    fenced = _fence.fence(dataplane, mark)
-    assert not any(_fence.gets_traffic(inbound) for inbound in fenced["networking"]["inbound"])
-    assert _fence.mark_of(fenced["labels"]) == mark
-    assert _fence.fields(fenced, _fence.fence(fenced, mark)) == []
-    lifted = _fence.lift(fenced)
-    assert _fence.fields(lifted, _fence.lift(lifted)) == []
+    mark = fence.Mark(fence.slug(reason), end)
+    fenced = fence.fence(dataplane, mark)
+    assert not any(fence.gets_traffic(inbound) for inbound in fenced["networking"]["inbound"])
+    assert fence.mark_of(fenced["labels"]) == mark
+    assert fence.fields(fenced, fence.fence(fenced, mark)) == []
+    lifted = fence.lift(fenced)
+    assert fence.fields(lifted, fence.lift(lifted)) == []
 
 
 @given(dataplanes(), st.booleans())
 def test_only_the_health_of_ready_inbounds_is_touched(dataplane, fencing):
     original = copy.deepcopy(dataplane)
-    result = _fence.fence(dataplane, _fence.Mark("x")) if fencing else _fence.lift(dataplane)
+    result = fence.fence(dataplane, fence.Mark("x")) if fencing else fence.lift(dataplane)
     assert dataplane == original
     for before, after in zip(original["networking"]["inbound"], result["networking"]["inbound"], strict=True):
         assert before.get("state") == after.get("state")
         if before.get("state", "Ready") != "Ready":
             assert before == after
-    ours = (_fence.REASON_LABEL, _fence.UNTIL_LABEL)
+    ours = (fence.REASON_LABEL, fence.UNTIL_LABEL)
     assert {key: value for key, value in result["labels"].items() if key not in ours} == original["labels"]
 
 
 @given(REASONS)
 def test_every_reason_becomes_the_value_of_a_label(reason):
-    assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", _fence.slug(reason))
+    assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", fence.slug(reason))
 
 
 def test_reasons_stay_readable():
-    assert _fence.slug("Disk swap: rack 7, #12") == "disk-swap-rack-7-12"
-    assert _fence.slug("¡!") == "maintenance"
+    assert fence.slug("Disk swap: rack 7, #12") == "disk-swap-rack-7-12"
+    assert fence.slug("¡!") == "maintenance"
 
 
 @pytest.mark.parametrize(
@@ -122,23 +121,23 @@ def test_reasons_stay_readable():
     ],
 )
 def test_the_end_of_a_fence_moves_only_when_half_of_it_is_over(held, duration, expected):
-    assert _fence.until(held, 1000, duration) == expected
+    assert fence.until(held, 1000, duration) == expected
 
 
 def test_without_labels_only_the_health_is_written():
-    fenced = _fence.fence({"labels": {"team": "a"}, "networking": {"inbound": [{"port": 1}]}}, None)
+    fenced = fence.fence({"labels": {"team": "a"}, "networking": {"inbound": [{"port": 1}]}}, None)
     assert fenced == {"labels": {"team": "a"}, "networking": {"inbound": [{"port": 1, "health": {"ready": False}}]}}
 
 
-@pytest.mark.parametrize("labels", [None, {}, {_fence.UNTIL_LABEL: "12"}])
+@pytest.mark.parametrize("labels", [None, {}, {fence.UNTIL_LABEL: "12"}])
 def test_no_reason_is_no_mark(labels):
-    assert _fence.mark_of(labels) is None
+    assert fence.mark_of(labels) is None
 
 
 def test_an_end_that_is_no_number_never_comes():
-    (entry,) = _fence.marked([overview("a", labels={_fence.REASON_LABEL: "x", _fence.UNTIL_LABEL: "soon"})])
-    assert entry.mark == _fence.Mark("x", None)
-    assert not _fence.stale(entry, 10**12)
+    (entry,) = fence.marked([overview("a", labels={fence.REASON_LABEL: "x", fence.UNTIL_LABEL: "soon"})])
+    assert entry.mark == fence.Mark("x", None)
+    assert not fence.stale(entry, 10**12)
 
 
 def overview(name, service="web", online=True, calls=(), labels=None, address=None, **inbound):
@@ -153,41 +152,41 @@ def overview(name, service="web", online=True, calls=(), labels=None, address=No
 
 def test_the_last_instance_is_the_last_that_is_connected_and_in_traffic():
     fleet = [overview("web-1"), overview("web-2"), overview("db-3", "db"), overview("web-4", online=False), overview("web-5", health={})]
-    assert _fence.emptied(fleet, {"web-1"}) == {}
-    assert _fence.emptied(fleet, {"web-1", "web-2"}) == {"web": ["web-1", "web-2"]}
-    assert _fence.emptied(fleet, {"web-2", "db-3"}) == {"db": ["db-3"]}
-    assert _fence.emptied(fleet, {"web-5"}) == {}
+    assert fence.emptied(fleet, {"web-1"}) == {}
+    assert fence.emptied(fleet, {"web-1", "web-2"}) == {"web": ["web-1", "web-2"]}
+    assert fence.emptied(fleet, {"web-2", "db-3"}) == {"db": ["db-3"]}
+    assert fence.emptied(fleet, {"web-5"}) == {}
 
 
 def test_a_second_proxy_on_the_same_endpoint_is_no_second_instance():
     fleet = [overview("web-1"), overview("web-1-cover", address="10.0.0.1")]
-    assert _fence.emptied(fleet, {"web-1"}) == {"web": ["web-1"]}
+    assert fence.emptied(fleet, {"web-1"}) == {"web": ["web-1"]}
 
 
 def test_without_tags_the_workload_is_the_service():
     inbound = {"networking": {"address": "10.0.0.1", "inbound": [{"port": 1}]}, "labels": {"kuma.io/workload": "shop"}}
-    assert _fence.endpoints(inbound, _fence.gets_traffic) == {"shop": {("10.0.0.1", 1)}}
+    assert fence.endpoints(inbound, fence.gets_traffic) == {"shop": {("10.0.0.1", 1)}}
 
 
 def test_callers_dial_the_advertised_address():
     dataplane = {"name": "a", "networking": {"address": "10.0.0.1", "advertisedAddress": "192.0.2.1", "inbound": [{"port": 1}]}}
-    assert _fence.endpoints(dataplane, _fence.gets_traffic) == {"a": {("192.0.2.1", 1)}}
+    assert fence.endpoints(dataplane, fence.gets_traffic) == {"a": {("192.0.2.1", 1)}}
 
 
 def test_callers_are_connected_and_strangers_come_first():
     fleet = [overview("a", calls=["web"]), overview("b", calls=["web", "db"]), overview("c", calls=["db"])]
     fleet.append(overview("d", calls=["web"], online=False))
-    assert _fence.callers(fleet, "web", {"a"}) == ["b", "a"]
+    assert fence.callers(fleet, "web", {"a"}) == ["b", "a"]
 
 
 def test_gateways_cannot_be_fenced_and_proxies_without_inbounds_need_not():
-    assert "load balancer" in _fence.cannot_be_fenced({"networking": {"gateway": {}}})
-    assert _fence.cannot_be_fenced({"networking": {"address": "10.0.0.1"}}) is None
-    assert _fence.cannot_be_fenced({"networking": {"inbound": [{"port": 1}]}}) is None
+    assert "load balancer" in fence.cannot_be_fenced({"networking": {"gateway": {}}})
+    assert fence.cannot_be_fenced({"networking": {"address": "10.0.0.1"}}) is None
+    assert fence.cannot_be_fenced({"networking": {"inbound": [{"port": 1}]}}) is None
 
 
 def test_clusters_name_endpoints():
-    assert _fence.cluster_endpoints(CLUSTERS) == {
+    assert fence.cluster_endpoints(CLUSTERS) == {
         ("127.0.0.1", 9909),
         ("::1", 15683),
         ("127.0.0.2", 18080),

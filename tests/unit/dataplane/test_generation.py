@@ -13,9 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation as _generation
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation, resource, schema
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
 from tests.unit.join.test_plan import host, overview
 
@@ -60,7 +58,7 @@ def outbounds(plans, name):
     ],
 )
 def test_a_generation_that_the_control_plane_would_refuse_or_drop_is_refused(wish, release, mode, disabled, model, refused):
-    rules, problems = _generation.choose(wish, release, mode, disabled)
+    rules, problems = generation.choose(wish, release, mode, disabled)
     assert rules.model == model
     assert rules.exclusive == (mode == "Exclusive" and release < V3)
     if refused is None:
@@ -72,11 +70,11 @@ def test_a_generation_that_the_control_plane_would_refuse_or_drop_is_refused(wis
 
 
 def test_one_generation_for_the_fleet():
-    assert _generation.asked([host(1, api="v3"), host(2, in_play=False)]) == ("v3", [])
-    assert _generation.asked([]) == ("auto", [])
-    (problem,) = _generation.asked([host(1, api="v2"), host(2)])[1]
+    assert generation.asked([host(1, api="v3"), host(2, in_play=False)]) == ("v3", [])
+    assert generation.asked([]) == ("auto", [])
+    (problem,) = generation.asked([host(1, api="v2"), host(2)])[1]
     assert "kuma_dp_api differs within the fleet (auto on web-2, v2 on web-1), expected one" in problem
-    assert _generation.asked([host(1, api="v1")])[1] == ["web-1: kuma_dp_api is 'v1', expected one of auto, v2, v3"]
+    assert generation.asked([host(1, api="v1")])[1] == ["web-1: kuma_dp_api is 'v1', expected one of auto, v2, v3"]
 
 
 CALLED = host(2, services=[WEB, ADMIN], upstreams=[])
@@ -85,12 +83,12 @@ CALLER = host(1, services=[], upstreams=["web", "admin"])
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_same_inventory_has_a_form_for_every_release(release):
-    rules, _problems = _generation.choose("auto", release, "Disabled", False)
+    rules, _problems = generation.choose("auto", release, "Disabled", False)
     caller = host(1, services=[{"name": "shop", "port": 9000}], upstreams=["web", "admin"])
     plans, problems = plan(caller, CALLED, model=rules.model, release=release)
     assert problems == []
     for dataplane in dataplanes(plans).values():
-        assert _schema.dropped_fields(dataplane, release) == []
+        assert schema.dropped_fields(dataplane, release) == []
         assert ("labels" in dataplane) == (release >= V213)
     ports = [item["port"] for item in plans["web-1"]["proxies"][0]["outbounds"]]
     assert ports == [item["port"] for item in plan(caller, CALLED)[0]["web-1"]["proxies"][0]["outbounds"]]
@@ -263,8 +261,8 @@ def test_trap_16_labels_that_a_control_plane_lost_are_told_from_labels_that_are_
         ({"kuma.io/workload": "web"}, False),
         (wanted["labels"], False),
     ):
-        assert _dataplane.labels_lost(wanted, {**wanted, "labels": labels}) is lost
-    assert not _dataplane.labels_lost({**wanted, "labels": {}}, wanted)
+        assert resource.labels_lost(wanted, {**wanted, "labels": labels}) is lost
+    assert not resource.labels_lost({**wanted, "labels": {}}, wanted)
     plans, _problems = plan(host(1, labels={"team": "a"}), live=[{**wanted, "labels": {}}])
     (proxy,) = plans["web-1"]["proxies"]
     assert (proxy["labels_lost"], proxy["differs"]) == (True, True)

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.filter.dataplane import dataplane
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import go_seconds
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource, schema
 
 RECORDINGS = pathlib.Path(__file__).parents[2] / "contract"
 V214, V3, V213, V212 = (2, 14, 3), (3, 0, 0), (2, 13, 10), (2, 12, 14)
@@ -79,7 +78,7 @@ def test_v3_has_labels_protocol_and_backend_ref():
     assert built["networking"]["inbound"][0]["protocol"] == "http"
     assert "tags" not in json.dumps(built)
     assert built["networking"]["outbound"][0]["backendRef"] == {"port": 80, "kind": "MeshService", "name": "backend"}
-    assert _schema.dropped_fields(built, V3) == []
+    assert schema.dropped_fields(built, V3) == []
 
 
 def test_a_probe_always_has_interval_and_timeout():
@@ -110,8 +109,8 @@ def test_the_filter_says_what_is_wrong(proxy, model, message):
 def test_exactly_the_dropped_fields_are_missing_from_what_a_control_plane_answers(sent, answered, release):
     # The recorder kept one object for several requests on rec-2, so the labels recorded as sent are not the ones sent.
     labels = sent["name"] != "rec-2"
-    dropped = _schema.dropped_fields(sent, release)
-    assert bool(_dataplane.difference(sent, answered, release, labels)) == bool(dropped)
+    dropped = schema.dropped_fields(sent, release)
+    assert bool(resource.difference(sent, answered, release, labels)) == bool(dropped)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ def test_exactly_the_dropped_fields_are_missing_from_what_a_control_plane_answer
 def test_a_difference_is_named(change, field):
     live = copy.deepcopy(dataplane(WEB))
     change(live)
-    assert _dataplane.difference(dataplane(WEB), live, V214) == [field]
+    assert resource.difference(dataplane(WEB), live, V214) == [field]
 
 
 @pytest.mark.parametrize(
@@ -144,27 +143,27 @@ def test_a_difference_is_named(change, field):
 def test_what_the_control_plane_adds_or_drops_is_no_difference(change):
     live = copy.deepcopy(dataplane(WEB))
     change(live)
-    assert _dataplane.difference(dataplane(WEB), live, V214) == []
+    assert resource.difference(dataplane(WEB), live, V214) == []
 
 
 def test_labels_are_not_compared_where_they_do_not_survive():
     live = copy.deepcopy(dataplane(WEB))
     del live["labels"]
-    assert _dataplane.difference(dataplane(WEB), live, V212, labels=False) == []
-    assert "labels" not in _dataplane.body_for_update(dataplane(WEB), live, "NotReady", labels=False)
+    assert resource.difference(dataplane(WEB), live, V212, labels=False) == []
+    assert "labels" not in resource.body_for_update(dataplane(WEB), live, "NotReady", labels=False)
 
 
 def test_a_label_with_null_is_removed_and_others_stay():
     desired = {**dataplane(WEB), "labels": {"team": None}}
     live = {**dataplane(WEB), "labels": {"team": "a", "somebody": "else", "kuma.io/zone": "default"}}
-    assert _dataplane.difference(desired, live, V214) == ['labels["team"]']
-    assert _dataplane.body_for_update(desired, live, "NotReady")["labels"] == {"somebody": "else"}
+    assert resource.difference(desired, live, V214) == ['labels["team"]']
+    assert resource.body_for_update(desired, live, "NotReady")["labels"] == {"somebody": "else"}
 
 
 def test_both_spellings_of_a_field_are_the_same():
     snake = json.loads(json.dumps(dataplane(WEB)).replace("servicePort", "service_port"))
-    assert _dataplane.difference(snake, dataplane(WEB), V214) == []
-    assert _schema.dropped_fields(_schema.canonical(snake, _schema.known_fields(V214)), V214) == []
+    assert resource.difference(snake, dataplane(WEB), V214) == []
+    assert schema.dropped_fields(schema.canonical(snake, schema.known_fields(V214)), V214) == []
 
 
 @pytest.mark.parametrize(("left", "right"), [("60s", "1m"), ("1m30s", "90s"), ("1500ms", "1.5s")])
@@ -174,13 +173,13 @@ def test_durations_compare_by_length(left, right):
 
 
 def test_a_new_inbound_starts_not_ready_and_a_users_state_is_kept():
-    body = _dataplane.body_for_create(dataplane(WEB), "NotReady")
+    body = resource.body_for_create(dataplane(WEB), "NotReady")
     assert body["networking"]["inbound"][0]["state"] == "NotReady"
     assert body["networking"]["inbound"][0]["health"] == {"ready": False}
-    assert "state" not in _dataplane.body_for_create(dataplane(WEB), "Ready")["networking"]["inbound"][0]
+    assert "state" not in resource.body_for_create(dataplane(WEB), "Ready")["networking"]["inbound"][0]
     ignored = dataplane(WEB)
     ignored["networking"]["inbound"][0]["state"] = "Ignored"
-    assert _dataplane.body_for_create(ignored, "NotReady")["networking"]["inbound"][0]["state"] == "Ignored"
+    assert resource.body_for_create(ignored, "NotReady")["networking"]["inbound"][0]["state"] == "Ignored"
 
 
 HEALTH = st.fixed_dictionaries({}, optional={"ready": st.booleans()})
@@ -194,7 +193,7 @@ def test_an_update_never_changes_state_or_health(live_inbound, claimed, service_
     live["networking"]["inbound"][0].update(copy.deepcopy(live_inbound))
     desired = dataplane(WEB)
     desired["networking"]["inbound"][0].update(claimed, servicePort=service_port)
-    sent = _dataplane.body_for_update(desired, live, "NotReady")["networking"]["inbound"][0]
+    sent = resource.body_for_update(desired, live, "NotReady")["networking"]["inbound"][0]
     assert {key: sent[key] for key in ("state", "health") if key in sent} == live_inbound
     assert sent["servicePort"] == service_port
 
@@ -202,7 +201,7 @@ def test_an_update_never_changes_state_or_health(live_inbound, claimed, service_
 def test_an_inbound_that_moved_starts_not_ready():
     desired = dataplane(WEB)
     desired["networking"]["inbound"][0]["port"] = 8081
-    assert _dataplane.body_for_update(desired, dataplane(WEB), "NotReady")["networking"]["inbound"][0]["state"] == "NotReady"
+    assert resource.body_for_update(desired, dataplane(WEB), "NotReady")["networking"]["inbound"][0]["state"] == "NotReady"
 
 
 @pytest.mark.parametrize(
@@ -240,7 +239,7 @@ def test_an_inbound_that_moved_starts_not_ready():
 def test_a_field_that_would_be_dropped_is_named_with_advice(change, release, field, advice):
     built = dataplane(WEB)
     change(built)
-    problems = {problem["field"]: problem for problem in _schema.dropped_fields(built, release)}
+    problems = {problem["field"]: problem for problem in schema.dropped_fields(built, release)}
     assert advice in problems[field]["expected"]
 
 
@@ -256,6 +255,6 @@ def test_a_field_that_would_be_dropped_is_named_with_advice(change, release, fie
 )
 def test_nothing_makes_the_schema_walk_fail(value):
     document = value if isinstance(value, dict) else {"networking": value}
-    _schema.dropped_fields(document, V214)
-    _schema.misread_probes(document)
-    _schema.canonical(document, _schema.known_fields(V214))
+    schema.dropped_fields(document, V214)
+    schema.misread_probes(document)
+    schema.canonical(document, schema.known_fields(V214))

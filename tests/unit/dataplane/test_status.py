@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ConnectionFailed, NotFound
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as _overview
-from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import waiting as _wait
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as dataplane_status
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import waiting
 
 ONLINE = [{"id": "1", "connectTime": "2026-11-23T10:00:00Z"}]
 ENDED = [{"id": "1", "connectTime": "2026-11-23T10:00:00Z", "disconnectTime": "2026-11-23T11:00:00Z"}]
@@ -53,15 +53,15 @@ IGNORED = {"port": 8080, "state": "Ignored"}
     ],
 )
 def test_status_and_readiness(item, status, ready, fenced, reasons):
-    assert _overview.status(item) == status
-    assert _overview.ready(item) == (ready, reasons)
-    assert _overview.fenced(item) is fenced
+    assert dataplane_status.status(item) == status
+    assert dataplane_status.ready(item) == (ready, reasons)
+    assert dataplane_status.fenced(item) is fenced
 
 
 def test_rejected_configurations_are_named_with_the_reasons():
     subscription = [{"connectTime": "x", "status": {"total": {"responsesSent": "9", "responsesRejected": "3"}}}]
-    assert _overview.ready(overview(NOT_READY, subscriptions=subscription))[1][-1] == "Envoy rejected 3 configurations"
-    assert _overview.ready(overview(READY, subscriptions=subscription)) == (True, [])
+    assert dataplane_status.ready(overview(NOT_READY, subscriptions=subscription))[1][-1] == "Envoy rejected 3 configurations"
+    assert dataplane_status.ready(overview(READY, subscriptions=subscription)) == (True, [])
 
 
 class Client:
@@ -84,7 +84,7 @@ class Client:
         def sleep(seconds):
             self.now += seconds
 
-        return _wait.wait_for(self, "default", list(names), dict(labels), wait, timeout, 1.0, sleep, lambda: self.now)
+        return waiting.wait_for(self, "default", list(names), dict(labels), wait, timeout, 1.0, sleep, lambda: self.now)
 
 
 def test_each_poll_is_one_listing_however_many_are_waited_for():

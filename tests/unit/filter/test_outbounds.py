@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.filter.outbounds import outbounds
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import outbound_ports as _outbounds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import outbound_ports
 
 NAMES = st.text("abcdefghijklmnop-_.", min_size=1, max_size=8)
 SERVICES = st.lists(NAMES, max_size=30)
@@ -30,7 +30,7 @@ def situations(draw):
     """Services with existing ports and pins that do not contradict each other."""
     pins = draw(st.dictionaries(NAMES, PORTS, max_size=5))
     pins = {service: port for port, service in {port: service for service, port in pins.items()}.items()}
-    free = {service: port for service, port in pins.items() if port not in _outbounds.RESERVED_PORTS}
+    free = {service: port for service, port in pins.items() if port not in outbound_ports.RESERVED_PORTS}
     return draw(SERVICES), draw(st.dictionaries(NAMES, st.integers(1, 65535), max_size=20)), free
 
 
@@ -43,7 +43,7 @@ def test_ports_are_distinct_in_range_and_off_reserved_ports(situation, reserved)
     found = [item["port"] for item in result]
     assert len(set(found)) == len(found)
     assert all(10001 <= port <= 10099 for port in found)
-    assert not set(found) & (reserved | _outbounds.RESERVED_PORTS)
+    assert not set(found) & (reserved | outbound_ports.RESERVED_PORTS)
     assert all(set(item) == {"service", "address", "port"} and item["address"] == "127.0.0.1" for item in result)
 
 
@@ -77,7 +77,7 @@ def test_pins_come_first_and_existing_ports_second(situation):
         if service in pins:
             assert port == pins[service]
         elif list(existing.values()).count(existing.get(service)) == 1 and existing[service] not in pins.values():
-            usable = 10001 <= existing[service] <= 10099 and existing[service] not in _outbounds.RESERVED_PORTS
+            usable = 10001 <= existing[service] <= 10099 and existing[service] not in outbound_ports.RESERVED_PORTS
             assert not usable or port == existing[service]
 
 
@@ -94,7 +94,7 @@ def test_two_pins_on_one_port_name_both_services():
         outbounds(["a"], pins={"b": 10005, "a": 10005})
 
 
-@pytest.mark.parametrize("port", sorted(port for port in _outbounds.RESERVED_PORTS if 10001 <= port <= 19999))
+@pytest.mark.parametrize("port", sorted(port for port in outbound_ports.RESERVED_PORTS if 10001 <= port <= 19999))
 def test_a_pin_on_a_reserved_port_is_refused(port):
     with pytest.raises(AnsibleFilterError, match="pinned to port %d, which is reserved" % port):
         outbounds(["a"], pins={"a": port})
@@ -136,7 +136,7 @@ def test_contradicting_mappings_are_all_reported():
 
 
 def test_the_majority_decides_and_the_lower_port_breaks_a_tie():
-    assert _outbounds.majority([{"a": 2, "b": 9}, {"a": 1, "b": 9}, {"b": 3}]) == {"a": 1, "b": 9}
+    assert outbound_ports.majority([{"a": 2, "b": 9}, {"a": 1, "b": 9}, {"b": 3}]) == {"a": 1, "b": 9}
 
 
 def test_ports_are_the_same_in_every_release():

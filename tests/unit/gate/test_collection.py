@@ -13,7 +13,7 @@ import subprocess
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory
 
 ROOT = pathlib.Path(__file__).parents[3]
 MODULES = sorted(path for path in (ROOT / "plugins/modules").glob("*.py") if path.name != "__init__.py")
@@ -114,8 +114,8 @@ def test_the_readme_of_a_role_says_of_every_option_what_its_documentation_says(r
 def test_the_readme_tells_every_key_of_services_and_proxies():
     readme = (ROOT / "roles/kuma_dp/README.md").read_text()
     for heading, option, keys in (
-        ("### A service\n", "kuma_dp_services", _intent._SERVICE_KEYS),
-        ("### A proxy\n", "kuma_dp_proxies", _intent._PROXY_KEYS),
+        ("### A service\n", "kuma_dp_services", inventory._SERVICE_KEYS),
+        ("### A proxy\n", "kuma_dp_proxies", inventory._PROXY_KEYS),
     ):
         section = readme.split(heading)[1].split("\n#")[0]
         assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == keys

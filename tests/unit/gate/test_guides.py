@@ -14,9 +14,9 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshfleet.kuma.plugins.doc_fragments import api
-from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check as _control_plane_check
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as join_inventory
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
 from tests.unit.gate.test_collection import FILTERS, MODULES, ROLES, ROOT, documents, named
 from tests.unit.join.test_plan import host, problems_of
@@ -94,19 +94,19 @@ def test_printed_inventories_are_sound(page):
     for scope in told(page):
         offered = of_role(scope, "kuma_dp")
         if {"services", "upstreams", "gateway", "proxies"} & set(offered):
-            assert _intent.read("web-1", {"name": "web-1", "address": "10.0.0.11", **offered}, "v2")[1] == []
-            assert _intent.read("web-1", {"name": "web-1", "address": "10.0.0.11", **offered}, "v3")[1] == []
+            assert join_inventory.read("web-1", {"name": "web-1", "address": "10.0.0.11", **offered}, "v2")[1] == []
+            assert join_inventory.read("web-1", {"name": "web-1", "address": "10.0.0.11", **offered}, "v3")[1] == []
         redirected = of_role(scope, "kuma_transparent_proxy")
         if redirected:
             wanted = {**defaults_of("kuma_transparent_proxy"), "version": "2.14.3", "dns_enabled": False, **redirected}
-            assert _transparent.problems({name: as_given(value) for name, value in wanted.items()}) == []
+            assert redirection.problems({name: as_given(value) for name, value in wanted.items()}) == []
         zone = of_role(scope, "kuma_zone_proxy")
         if zone:
             assert inventory.read("gate-1", {"name": "gate-1", "address": "10.0.0.21", **zone}, "v2")[1] == []
         control_plane = of_role(scope, "kuma_cp")
         if control_plane:
             given = {"postgres_password_given": True, "postgres_ca_given": True, "names": ["kuma-1"], **control_plane}
-            assert _control_plane_check.problems("kuma-1", _control_plane_check.completed(given)) == []
+            assert check.problems("kuma-1", check.completed(given)) == []
 
 
 def as_given(value):

@@ -12,7 +12,7 @@ import tarfile
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive as _archive
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive as join_archive
 
 
 def elf(machine):
@@ -33,8 +33,8 @@ GOOD = {"kuma-2.14.3/bin/kuma-dp": elf(62), "kuma-2.14.3/bin/envoy": elf(62)}
 
 def problems(path, checksum, architecture="amd64", **variables):
     values = {"version": "2.14.3", "archive": path, "archive_checksum": checksum, **variables}
-    archive, faults = _archive.wanted("web-1", values, architecture)
-    return faults or _archive.inspect(archive)
+    archive, faults = join_archive.wanted("web-1", values, architecture)
+    return faults or join_archive.inspect(archive)
 
 
 @pytest.mark.parametrize("wrap", [str, "sha256:{}".format, str.upper, lambda value: {"amd64": value}])
@@ -95,7 +95,7 @@ def test_a_version_must_be_a_version(tmp_path, version):
 
 
 def test_elf_headers_are_read_in_both_byte_orders():
-    assert _archive.elf_machine(elf(62)) == "amd64"
-    assert _archive.elf_machine(b"\x7fELF\x02\x02" + bytes(12) + (183).to_bytes(2, "big")) == "arm64"
-    assert _archive.elf_machine(elf(8)) == "machine 8"
-    assert _archive.elf_machine(b"#!/usr/bin/env python3") is None
+    assert join_archive.elf_machine(elf(62)) == "amd64"
+    assert join_archive.elf_machine(b"\x7fELF\x02\x02" + bytes(12) + (183).to_bytes(2, "big")) == "arm64"
+    assert join_archive.elf_machine(elf(8)) == "machine 8"
+    assert join_archive.elf_machine(b"#!/usr/bin/env python3") is None

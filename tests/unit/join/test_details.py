@@ -10,12 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence as _fence
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as _overview
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as _intent
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as _roll_cover
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, resource, schema, status
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as roll_cover
 from tests.unit.join.test_plan import V3, V214, host, overview, plan, problems_of
 
 V212 = (2, 12, 14)
@@ -38,7 +35,7 @@ def test_trap_39_a_gateway_has_its_service_tag_in_every_generation(model, releas
     assert networking["gateway"]["tags"]["tier"] == "front"
     assert "inbound" not in networking
     assert len(networking["outbound"]) == 1
-    assert _schema.dropped_fields(proxy["dataplane"], release) == []
+    assert schema.dropped_fields(proxy["dataplane"], release) == []
     labels = proxy["dataplane"].get("labels", {})
     assert labels["kuma.io/workload"] == "edge"
     assert ("tier" in labels) == (model == "v3")
@@ -48,7 +45,7 @@ def test_a_gateway_that_the_control_plane_holds_differs_from_nothing():
     desired = edge()["dataplane"]
     held = {**desired, "networking": {**desired["networking"], "gateway": {"tags": {**desired["networking"]["gateway"]["tags"]}}}}
     held["networking"]["gateway"]["tags"]["kuma.io/zone"] = "default"
-    assert _dataplane.difference(desired, held, V214) == []
+    assert resource.difference(desired, held, V214) == []
     (proxy,) = plan([host(1, **EDGE), WEB], [overview(held)])[0]["web-1"]["proxies"]
     assert not proxy["differs"]
 
@@ -56,13 +53,13 @@ def test_a_gateway_that_the_control_plane_holds_differs_from_nothing():
 def test_a_connected_gateway_is_ready_cannot_be_fenced_and_has_a_cover_with_a_token_for_its_service():
     desired = edge()["dataplane"]
     connected = overview(desired, dataplaneInsight={"subscriptions": [{"connectTime": "x"}]})
-    assert _overview.ready(connected) == (True, [])
-    assert _overview.status(connected) == "Online"
-    assert _overview.ready(overview(desired))[0] is False
-    assert "load balancer" in _fence.cannot_be_fenced(desired)
-    cover = _roll_cover.dataplane(desired)
+    assert status.ready(connected) == (True, [])
+    assert status.status(connected) == "Online"
+    assert status.ready(overview(desired))[0] is False
+    assert "load balancer" in fence.cannot_be_fenced(desired)
+    cover = roll_cover.dataplane(desired)
     assert cover["networking"] == desired["networking"]
-    assert _roll_cover.token_request(cover, V214, "30m").items() >= {"tags": {"kuma.io/service": ["edge"]}, "validFor": "30m"}.items()
+    assert roll_cover.token_request(cover, V214, "30m").items() >= {"tags": {"kuma.io/service": ["edge"]}, "validFor": "30m"}.items()
 
 
 def test_one_proxy_of_a_vm_may_be_a_gateway():
@@ -147,7 +144,7 @@ def test_a_probe_is_sent_with_interval_and_timeout():
 def test_a_probe_with_half_of_its_times_is_refused_in_any_dataplane(probe):
     written = {"networking": {"inbound": [{"port": 1}, {"port": 2, "serviceProbe": probe}]}}
     missing = {f"networking.inbound[1].serviceProbe.{key}" for key in ("interval", "timeout") if key not in probe}
-    assert {problem["field"] for problem in _schema.misread_probes(written)} == missing
+    assert {problem["field"] for problem in schema.misread_probes(written)} == missing
 
 
 ANYTHING = st.recursive(
@@ -171,7 +168,7 @@ def test_nothing_that_an_inventory_may_hold_makes_reading_it_fail(gateway, gate,
         "gateway": gateway,
         "upstreams": [{"service": "x", "tags": tags, "backend_ref": reference}],
     }
-    proxies, problems = _intent.read("h", variables, model)
+    proxies, problems = inventory.read("h", variables, model)
     assert len(proxies) == 1
     assert all(problem.startswith("h: kuma_dp_") for problem in problems)
     plan([{"host": "h", "in_play": True, "observed": None, "variables": variables}], model=model)

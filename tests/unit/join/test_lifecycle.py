@@ -13,8 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import lifecycle as _lifecycle
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import mustache as _mustache
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import lifecycle, mustache
 from tests.unit.join.test_plan import host, overview, plan, problems_of
 
 PATH = "direct.yaml.mustache"
@@ -88,8 +87,8 @@ def test_a_direct_proxy_that_does_not_run_keeps_the_ports_that_its_applications_
 
 def test_services_whose_variables_have_one_name_are_not_mistaken_for_each_other():
     told = {"outbounds": {"KUMA_OUTBOUND_A_B_PORT": "15555", "KUMA_OUTBOUND_C_PORT": "none"}}
-    assert _lifecycle.laid_ports(["a.b", "a-b", "c"], told) == {}
-    assert _lifecycle.laid_ports(["a.b", "c"], told) == {"a.b": 15555}
+    assert lifecycle.laid_ports(["a.b", "a-b", "c"], told) == {}
+    assert lifecycle.laid_ports(["a.b", "c"], told) == {"a.b": 15555}
 
 
 def test_a_template_is_laid_down_as_it_is_with_the_values_that_it_uses():
@@ -144,12 +143,12 @@ def test_bad_options_are_named(variables, message):
 def test_a_file_that_kuma_dp_would_fill_in_is_refused():
     proxy = {"host": "web-1", "name": "web-1", "field": "kuma_dp_", "template": ""}
     desired = {"networking": {"inbound": [{"tags": {"a": "{{b}}"}}]}}
-    _planned, problems = _lifecycle.plan(proxy, desired, None, (2, 14, 3), True)
+    _planned, problems = lifecycle.plan(proxy, desired, None, (2, 14, 3), True)
     assert problems == ["web-1: the Dataplane of web-1 has {{ in it, expected none: kuma-dp fills its file in as a template"]
 
 
 def test_trap_25_variables_that_contradict_a_dataplane_file_are_refused():
-    for name in _lifecycle.CONTRADICTIONS:
+    for name in lifecycle.CONTRADICTIONS:
         assert any(name in problem for problem in problems_of(direct(environment=[name])))
         assert problems_of(host(1, environment=[name])) == []
 
@@ -206,12 +205,12 @@ def test_a_value_that_is_accepted_arrives_at_kuma_dp_as_it_was_given(value):
     assert own["arguments"].split() == [own["arguments"]]
     pairs = dict(pair.partition("=")[::2] for pair in own["arguments"][len("--dataplane-var=") :].split(","))
     assert pairs["team"] == value
-    assert f"# {value}" in _mustache.render(_mustache.parse(template), pairs)
+    assert f"# {value}" in mustache.render(mustache.parse(template), pairs)
 
 
 def test_the_file_of_the_play_holds_nothing_that_kuma_dp_fills_in():
     text = yaml.safe_dump(planned(direct())["file"])
-    assert _mustache.parse(text).parts == [text]
+    assert mustache.parse(text).parts == [text]
 
 
 def fenced(**labels):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import mustache as _mustache
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import mustache
 from tests.double.kuma_dp import inputs
 
 VALUES = {"name": "web-1", "path": "a&b", "port": "8080"}
@@ -35,9 +35,9 @@ def test_the_stand_in_fills_in_as_kuma_dp_does(text, expected):
     assert inputs.render(text, VALUES) == expected
 
 
-@pytest.mark.parametrize(("text", "expected"), [item for item in MEASURED if not _mustache.parse(item[0]).faults])
+@pytest.mark.parametrize(("text", "expected"), [item for item in MEASURED if not mustache.parse(item[0]).faults])
 def test_what_is_understood_is_filled_in_as_kuma_dp_does(text, expected):
-    assert _mustache.render(_mustache.parse(text), VALUES) == expected
+    assert mustache.render(mustache.parse(text), VALUES) == expected
 
 
 FAULTS = [
@@ -58,13 +58,13 @@ FAULTS = [
 
 @pytest.mark.parametrize(("text", "message"), FAULTS)
 def test_trap_33_what_kuma_dp_would_leave_out_or_change_is_said(text, message):
-    found = _mustache.problems(_mustache.parse(text), VALUES)
+    found = mustache.problems(mustache.parse(text), VALUES)
     assert any(message in fault for fault in found), found
 
 
 def test_every_fault_is_found_at_once_and_lines_are_counted():
     text = "{{! of\ntwo lines }}\n{{a}}\n{{{ b }}}\n{{{path}}} {{path}}"
-    assert [fault.split(":")[0] for fault in sorted(_mustache.problems(_mustache.parse(text), VALUES))] == ["line 3", "line 4", "line 5"]
+    assert [fault.split(":")[0] for fault in sorted(mustache.problems(mustache.parse(text), VALUES))] == ["line 3", "line 4", "line 5"]
 
 
 PIECES = st.sampled_from(["{", "}", "{{", "}}", "{{{", "}}}", "name", " ", "&", "!", "path", "x: ", "\n", "<", "port", "#", "."])
@@ -72,14 +72,14 @@ PIECES = st.sampled_from(["{", "}", "{{", "}}", "{{{", "}}}", "name", " ", "&", 
 
 @given(st.lists(PIECES, max_size=20).map("".join))
 def test_any_template_is_filled_in_like_the_stand_in_does_or_has_a_fault(text):
-    template = _mustache.parse(text)
-    if not _mustache.problems(template, VALUES):
-        assert _mustache.render(template, VALUES) == inputs.render(text, VALUES)
+    template = mustache.parse(text)
+    if not mustache.problems(template, VALUES):
+        assert mustache.render(template, VALUES) == inputs.render(text, VALUES)
 
 
-@given(st.dictionaries(st.from_regex(_mustache.NAME, fullmatch=True), st.text(st.characters(exclude_characters="\0")), min_size=1))
+@given(st.dictionaries(st.from_regex(mustache.NAME, fullmatch=True), st.text(st.characters(exclude_characters="\0")), min_size=1))
 def test_three_braces_keep_any_value(values):
     text = "|".join("{{{%s}}}" % name for name in values)
-    template = _mustache.parse(text)
-    assert _mustache.problems(template, values) == []
-    assert _mustache.render(template, values) == "|".join(values.values())
+    template = mustache.parse(text)
+    assert mustache.problems(template, values) == []
+    assert mustache.render(template, values) == "|".join(values.values())

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports as _ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
 
 V214, V3 = (2, 14, 3), (3, 0, 0)
@@ -57,7 +57,7 @@ def test_a_sound_fleet_has_one_plan_per_host_and_no_problem():
     assert proxy["dataplane"]["networking"]["address"] == "10.0.0.1"
     assert proxy["token"] == {"name": "web-1", "mesh": "default", "workload": "web", "current": None}
     assert (proxy["registered"], proxy["differs"], proxy["ready"]) == (False, True, False)
-    assert proxy["ports"] == _ports.DEFAULT_PORTS
+    assert proxy["ports"] == proxy_ports.DEFAULT_PORTS
     assert proxy["outbounds"] == plans["web-2"]["proxies"][0]["outbounds"]
 
 
@@ -290,7 +290,7 @@ def test_an_upstream_with_two_settings_is_refused():
 
 def test_the_owner_label_is_part_of_the_dataplane():
     plans, _problems = plan([host(1, owner="ansible")])
-    assert plans["web-1"]["proxies"][0]["dataplane"]["labels"][_dataplane.OWNER_LABEL] == "ansible"
+    assert plans["web-1"]["proxies"][0]["dataplane"]["labels"][resource.OWNER_LABEL] == "ansible"
 
 
 @given(
@@ -338,9 +338,9 @@ def test_labels_follow_kubernetes_rules(key, value):
 
 @given(st.lists(st.sampled_from("abcdef"), unique=True, min_size=1), st.sets(st.integers(9900, 9999)))
 def test_internal_ports_never_collide_and_do_not_depend_on_the_order(names, taken):
-    allocated = _ports.allocate([{"name": name} for name in names], taken)
+    allocated = proxy_ports.allocate([{"name": name} for name in names], taken)
     used = [port for proxy in allocated.values() for port in proxy.values()]
     assert len(set(used)) == len(used)
     assert not set(used) & taken
-    again = _ports.allocate([{"name": name, "current": allocated[name]} for name in reversed(names)], taken)
+    again = proxy_ports.allocate([{"name": name, "current": allocated[name]} for name in reversed(names)], taken)
     assert again == allocated

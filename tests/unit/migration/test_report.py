@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
-from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import report as _migration_report
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource, schema
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import report as migration_report
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.findings import CHANGES, INFO, LOUD, SILENT
 
 WORKLOAD = "kuma.io/workload"
@@ -38,9 +37,9 @@ def overview(name, *inbounds, labels=None, version=None, root=None, **networking
 
 def examine(*overviews, hosts=(), release=NOW, mesh=None, strangers=True, **lists):
     mesh = {"name": "m", "meshServices": {"mode": "Exclusive"}, **(mesh or {})}
-    world = _migration_report.World(release=release, mesh=mesh, overviews=overviews, **lists)
+    world = migration_report.World(release=release, mesh=mesh, overviews=overviews, **lists)
     invisible = {"signing-keys", "token-claims", "zone-tokens", "program-options"}
-    return [finding for finding in _migration_report.examine(world, hosts, strangers) if finding.code not in invisible]
+    return [finding for finding in migration_report.examine(world, hosts, strangers) if finding.code not in invisible]
 
 
 def codes(*overviews, **options):
@@ -275,14 +274,14 @@ def test_only_hosts_in_the_play_are_reported():
 
 def test_the_report_and_its_text():
     hosts = [host(f"web-{index}", services=[{"name": "web", "port": 8080}]) for index in range(8)]
-    world = _migration_report.World(NOW, {"name": "m"}, [overview(f"web-{index}", inbound(protocol="http")) for index in range(8)])
-    findings = _migration_report.examine(world, hosts)
+    world = migration_report.World(NOW, {"name": "m"}, [overview(f"web-{index}", inbound(protocol="http")) for index in range(8)])
+    findings = migration_report.examine(world, hosts)
     control_plane = {"product": "Kuma", "version": "2.14.3"}
-    report = _migration_report.report(findings, control_plane, "m")
+    report = migration_report.report(findings, control_plane, "m")
     assert report["counts"] == {"silent": 8, "loud": 0, "changes": 1, "info": 4}
     assert report["hosts"]["host-web-0"] == {"silent": 1, "loud": 0, "changes": 0, "info": 0}
     assert json.loads(json.dumps(report)) == report
-    lines = _migration_report.text(findings, control_plane, "m", 8)
+    lines = migration_report.text(findings, control_plane, "m", 8)
     assert lines[0] == "Mesh m on Kuma 2.14.3 with 8 Dataplanes. With Kuma 3.0: breaks silently 8, changes 1, info 4"
     assert "[breaks silently] protocol (8)" in lines
     assert "  and 3 more at host-web-5, host-web-6, host-web-7" in lines
@@ -292,16 +291,16 @@ def test_the_report_and_its_text():
 
 def test_the_text_of_a_large_fleet_stays_readable():
     overviews = [call(tags={"kuma.io/service": f"s{index}"}) | {"name": f"job-{index}"} for index in range(50)]
-    world = _migration_report.World(NOW, {"name": "m"}, overviews)
-    lines = _migration_report.text(_migration_report.examine(world, []), {}, "m", 50)
+    world = migration_report.World(NOW, {"name": "m"}, overviews)
+    lines = migration_report.text(migration_report.examine(world, []), {}, "m", 50)
     assert "  and 30 more, each with its remedy in the report as JSON" in lines
     assert len(lines) < 120
 
 
 @pytest.mark.parametrize(("fail_on", "count"), [("none", 0), ("silent", 1), ("any", 2)])
 def test_what_fails(fail_on, count):
-    world = _migration_report.World(NOW, {"name": "m"}, [overview("web-1", inbound(protocol="http"))])
-    assert len(_migration_report.failing(_migration_report.examine(world, []), fail_on)) == count
+    world = migration_report.World(NOW, {"name": "m"}, [overview("web-1", inbound(protocol="http"))])
+    assert len(migration_report.failing(migration_report.examine(world, []), fail_on)) == count
 
 
 NAMES = st.sampled_from(["web", "api", "db"])
@@ -333,7 +332,7 @@ def fleets(draw):
 
 
 def registered(proxies, model, labels=True):
-    built = [_dataplane.build(proxy, model, labels) for proxy in proxies]
+    built = [resource.build(proxy, model, labels) for proxy in proxies]
     return [
         {"name": item["name"], "mesh": "m", "labels": item.get("labels", {}), "dataplane": {"networking": item["networking"]}}
         for item in built
@@ -356,7 +355,7 @@ def test_everything_that_3_0_drops_is_found(proxies, labels):
     for finding in examine(*overviews):
         by_name.setdefault(finding.name, set()).add(finding.code)
     for item, proxy in zip(overviews, proxies, strict=True):
-        dropped = {problem["field"] for problem in _schema.dropped_fields(item["dataplane"], (3, 0, 0))}
+        dropped = {problem["field"] for problem in schema.dropped_fields(item["dataplane"], (3, 0, 0))}
         codes = by_name.get(item["name"], set())
         assert ("outbound-tags" in codes) is any("outbound" in field for field in dropped)
         assert ("protocol" in codes) is any(service["protocol"] == "http" for service in proxy["services"])
@@ -375,9 +374,9 @@ def test_every_finding_is_complete_and_the_report_is_json(tags, labels, spec):
     item = overview(
         "a", *[inbound(8080 + index, **extra) for index, extra in enumerate(tags)], labels=labels, outbound=[{"port": 1, "tags": {}}]
     )
-    world = _migration_report.World(NOW, {"name": "m"}, [item], policies=[{"type": "MeshTimeout", "name": "p", "spec": {"to": spec}}])
-    findings = _migration_report.examine(world, [])
-    assert findings == _migration_report.examine(world, [])
+    world = migration_report.World(NOW, {"name": "m"}, [item], policies=[{"type": "MeshTimeout", "name": "p", "spec": {"to": spec}}])
+    findings = migration_report.examine(world, [])
+    assert findings == migration_report.examine(world, [])
     for finding in findings:
         assert all(getattr(finding, part) for part in ("severity", "code", "type", "found", "then", "remedy")), finding
-    json.dumps(_migration_report.report(findings, {}, "m"), allow_nan=False)
+    json.dumps(migration_report.report(findings, {}, "m"), allow_nan=False)

@@ -11,7 +11,7 @@ import pathlib
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check as _control_plane_check
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check
 from tests.lab import certificates
 from tests.unit import module_runner
 from tests.unit.control_plane.test_check import GOOD, PEM
@@ -37,14 +37,14 @@ def test_a_good_archive_has_to_be_installed_once(tmp_path):
 def test_what_is_missing_has_the_default_of_the_role():
     role = yaml.safe_load((pathlib.Path(__file__).parents[3] / "roles/kuma_cp/defaults/main.yml").read_text())
     computed = {"names", "localhost_is_admin"}
-    for name, value in _control_plane_check.completed({}).items():
+    for name, value in check.completed({}).items():
         if name.endswith("_given"):
             assert (role["kuma_cp_" + name[: -len("_given")]] == "") is not value, name
         elif name not in computed and "printable" not in name:
             assert role["kuma_cp_" + name] == value, name
-    assert _control_plane_check.completed({"store": "postgres"})["localhost_is_admin"] is False
-    assert _control_plane_check.problems("kuma-1", _control_plane_check.completed({"names": ["kuma"]})) == []
-    assert _control_plane_check.completed(GOOD) == GOOD
+    assert check.completed({"store": "postgres"})["localhost_is_admin"] is False
+    assert check.problems("kuma-1", check.completed({"names": ["kuma"]})) == []
+    assert check.completed(GOOD) == GOOD
 
 
 def test_an_archive_without_kuma_cp_is_refused(tmp_path):

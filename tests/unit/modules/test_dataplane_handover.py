@@ -13,9 +13,7 @@ import pytest
 import requests
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ConnectionFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import handover as _handover
-from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync as _sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import waiting as _wait
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import handover, sync, waiting
 from tests.unit.module_runner import run
 
 WEB = {
@@ -46,12 +44,12 @@ def overview(number=1, online=False, **inbound):
 
 
 class Held:
-    """Stands for _sync.Dataplanes: each look finds the next of ``answers``, the last one for good."""
+    """Stands for sync.Dataplanes: each look finds the next of ``answers``, the last one for good."""
 
     def __init__(self, monkeypatch, *answers):
         self.answers, self.written, self.slept = list(answers), [], 0.0
-        self.client, self.labels, self.settings = self, True, _sync.Settings("default")
-        monkeypatch.setattr(_wait, "select", lambda client, mesh, names, labels: self.look())
+        self.client, self.labels, self.settings = self, True, sync.Settings("default")
+        monkeypatch.setattr(waiting, "select", lambda client, mesh, names, labels: self.look())
 
     def look(self):
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -65,7 +63,7 @@ class Held:
         return body is not None
 
     def hand_over(self, timeout=30.0):
-        return _handover.hand_over(self, WEB, timeout, self.sleep, lambda: self.slept)
+        return handover.hand_over(self, WEB, timeout, self.sleep, lambda: self.slept)
 
     def sleep(self, seconds):
         self.slept += seconds
@@ -104,7 +102,7 @@ def test_a_control_plane_that_is_away_for_a_moment_is_waited_for(monkeypatch):
 
 
 def test_one_that_is_never_deleted_is_a_failure_unless_its_proxy_is_connected(monkeypatch):
-    with pytest.raises(_handover.StillThere, match="Dataplane handed-1 is still registered 30 s after"):
+    with pytest.raises(handover.StillThere, match="Dataplane handed-1 is still registered 30 s after"):
         Held(monkeypatch, overview()).hand_over()
     assert Held(monkeypatch, overview(online=True)).hand_over() == "kept"
     with pytest.raises(ConnectionFailed):

@@ -15,9 +15,8 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import order as _restart_run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, order
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.machine import Machine
 from tests.unit import module_runner
 from tests.unit.restart import world as restart_world
@@ -71,33 +70,33 @@ class Systemd:
         return 0, "", ""
 
     def machine(self, name):
-        paths = _restart_files.Paths(name, state_dir=self.state_dir)
+        paths = files.Paths(name, state_dir=self.state_dir)
         vm = self.vm(name)
-        vm.disk["request"] = json.dumps(_restart_files.read_json(paths.own("request.json")))
+        vm.disk["request"] = json.dumps(files.read_json(paths.own("request.json")))
         vm.limit, vm.token = 300, True
         try:
             Machine(restart_world._World(vm)).run(self.until)
         except restart_world.Hangs:
             self.active = True
         os.unlink(paths.own("request.json"))
-        _restart_files.write_json(paths.own("restart.json"), vm.load())
+        files.write_json(paths.own("restart.json"), vm.load())
 
 
 @pytest.fixture
 def systemd(tmp_path):
     fake = Systemd(str(tmp_path / "lib"))
     (tmp_path / "etc/tokens").mkdir(parents=True)
-    paths = _restart_files.Paths.__new__
+    paths = files.Paths.__new__
     with (
-        mock.patch.object(_module, "runner_of", return_value=fake.run),
+        mock.patch.object(host, "runner_of", return_value=fake.run),
         mock.patch.object(
-            _restart_files.Paths,
+            files.Paths,
             "__new__",
             lambda cls, name, config="", install="/opt/kuma", **more: paths(cls, name, str(tmp_path / "etc"), install, fake.state_dir),
         ),
         mock.patch.object(os, "chown"),
         mock.patch.object(os, "fchown"),
-        mock.patch.object(_restart_run, "_POLL", 0),
+        mock.patch.object(order, "_POLL", 0),
     ):
         yield fake
 
@@ -148,10 +147,10 @@ def test_a_cover_is_not_prepared_into_a_restart_that_is_under_way(systemd, tmp_p
     state = systemd.vm("web-1").restart()
     (tmp_path / "lib/web-1").mkdir(parents=True)
     path = str(tmp_path / "lib/web-1/restart.json")
-    _restart_files.write_json(path, {**state, "stage": "cover", "outcome": None})
+    files.write_json(path, {**state, "stage": "cover", "outcome": None})
     assert run({"name": "web-1"}, until="free")["results"][0]["outcome"] == "busy"
     # Decided: it only retires its cover, and ends.
-    _restart_files.write_json(path, {**state, "stage": "retire"})
+    files.write_json(path, {**state, "stage": "retire"})
     assert run({"name": "web-1"}, until="free")["results"][0]["outcome"] == "untouched"
     systemd.busy = False
     assert run(wish(), until="prepared")["changed"]
@@ -216,7 +215,7 @@ def test_a_restart_is_left_when_the_old_process_is_gone_and_waited_for_later(sys
     began = len([command for command in systemd.commands if command[1] == "start"])
     vm = systemd.vm("web-1")
     Machine(restart_world._World(vm)).run()
-    _restart_files.write_json(str(tmp_path / "lib/web-1/restart.json"), vm.load())
+    files.write_json(str(tmp_path / "lib/web-1/restart.json"), vm.load())
     (second,) = run(wish(request=first["request"]))["results"]
     assert (second["outcome"], second["request"], second["notes"]) == ("restarted", first["request"], [])
     assert len([command for command in systemd.commands if command[1] == "start"]) == began, "no other restart is begun"
@@ -239,7 +238,7 @@ def test_a_proxy_is_named_once(systemd):
 
 
 def test_the_start_of_a_proxy_is_remembered_and_can_be_put_back(tmp_path):
-    paths = _restart_files.Paths(
+    paths = files.Paths(
         "web-1", str(tmp_path / "etc"), str(tmp_path / "opt"), str(tmp_path / "lib"), str(tmp_path / "run"), str(tmp_path / "unit")
     )
     for directory in ("etc/env", "etc/tokens", "opt"):
@@ -251,15 +250,15 @@ def test_the_start_of_a_proxy_is_remembered_and_can_be_put_back(tmp_path):
     (tmp_path / "unit").write_text("[Unit]\n")
     (tmp_path / "opt/current").symlink_to("2.13.10")
     with mock.patch.object(os, "chown"):
-        _restart_files.remember_start(paths)
+        files.remember_start(paths)
     token.write_text("new")
     (tmp_path / "opt/current").unlink()
     (tmp_path / "opt/current").symlink_to("2.14.3")
     (tmp_path / "unit").unlink()
     kept = environment.stat()
     with mock.patch.object(os, "chown"):
-        assert _restart_files.remember_good(paths, time.time())
-    _restart_files.restore(paths, _restart_files.read_json(paths.own("good.json")))
+        assert files.remember_good(paths, time.time())
+    files.restore(paths, files.read_json(paths.own("good.json")))
     assert (token.read_text(), stat.S_IMODE(token.stat().st_mode)) == ("old", 0o600)
     assert os.readlink(tmp_path / "opt/current") == "2.13.10"
     assert (tmp_path / "unit").read_text() == "[Unit]\n"
@@ -269,10 +268,10 @@ def test_the_start_of_a_proxy_is_remembered_and_can_be_put_back(tmp_path):
 
 
 def test_without_a_remembered_start_only_old_files_count(tmp_path):
-    paths = _restart_files.Paths("web-1", str(tmp_path), str(tmp_path), str(tmp_path / "lib"), unit=str(tmp_path / "unit"))
+    paths = files.Paths("web-1", str(tmp_path), str(tmp_path), str(tmp_path / "lib"), unit=str(tmp_path / "unit"))
     (tmp_path / "env").mkdir()
     (tmp_path / "env/web-1.env").write_text("A=1\n")
     with mock.patch.object(os, "chown"):
-        assert not _restart_files.remember_good(paths, time.time() - 3600)
+        assert not files.remember_good(paths, time.time() - 3600)
         assert not os.path.exists(paths.own("good.json"))
-        assert _restart_files.remember_good(paths, time.time() + 3600)
+        assert files.remember_good(paths, time.time() + 3600)

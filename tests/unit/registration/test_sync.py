@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Capabilities, Response
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import Conflict, Invalid, NotFound
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
-from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync as _sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 
 
 class ControlPlane:
@@ -88,8 +88,8 @@ def desired(name, port=8080, **extra):
 
 
 def apply(cp, items, **options):
-    dataplanes = _sync.Dataplanes(cp, _sync.Settings("default", **options))
-    return _sync.present(dataplanes, items)
+    dataplanes = sync.Dataplanes(cp, sync.Settings("default", **options))
+    return sync.present(dataplanes, items)
 
 
 def actions(changes):
@@ -131,12 +131,12 @@ def test_one_rejected_dataplane_stops_no_other():
     assert actions(changes) == {"bad": "failed", "good": "created"}
     failure = next(change for change in changes if change.name == "bad").failure
     assert failure["status"] == 400
-    assert "networking.address: address can't be empty" in _sync.describe_failures([change for change in changes if change.failure])
+    assert "networking.address: address can't be empty" in sync.describe_failures([change for change in changes if change.failure])
 
 
 def test_a_field_that_would_be_dropped_stops_everything_before_the_first_write():
     cp = ControlPlane()
-    with pytest.raises(_sync.Refused, match="servisePort") as refusal:
+    with pytest.raises(sync.Refused, match="servisePort") as refusal:
         apply(cp, [desired("good"), {**desired("bad"), "networking": {"address": "x", "inbound": [{"servisePort": 1}]}}])
     assert actions(refusal.value.changes) == {"bad": "failed", "good": "skipped"}
     assert cp.writes() == []
@@ -153,7 +153,7 @@ def test_a_field_that_would_be_dropped_stops_everything_before_the_first_write()
 )
 def test_faulty_items_are_refused(items, message):
     cp = ControlPlane()
-    with pytest.raises(_sync.Refused, match=message):
+    with pytest.raises(sync.Refused, match=message):
         apply(cp, items)
     assert cp.writes() == []
 
@@ -220,7 +220,7 @@ def test_a_purge_that_goes_too_far_writes_nothing(options, version, message):
     apply(cp, [desired("a"), desired("b")], owner="ansible")
     cp.release = version
     cp.journal.clear()
-    with pytest.raises(_sync.Refused, match=message):
+    with pytest.raises(sync.Refused, match=message):
         apply(cp, [desired("new")], purge=True, **options)
     assert cp.writes() == []
 
@@ -228,18 +228,18 @@ def test_a_purge_that_goes_too_far_writes_nothing(options, version, message):
 def test_absent_is_done_once():
     cp = ControlPlane()
     apply(cp, [desired("a"), desired("b")])
-    dataplanes = _sync.Dataplanes(cp, _sync.Settings("default"))
-    assert actions(_sync.absent(dataplanes, ["a", "zz"])) == {"a": "deleted", "zz": "unchanged"}
+    dataplanes = sync.Dataplanes(cp, sync.Settings("default"))
+    assert actions(sync.absent(dataplanes, ["a", "zz"])) == {"a": "deleted", "zz": "unchanged"}
     cp.journal.clear()
-    assert actions(_sync.absent(dataplanes, ["a", "zz"])) == {"a": "unchanged", "zz": "unchanged"}
+    assert actions(sync.absent(dataplanes, ["a", "zz"])) == {"a": "unchanged", "zz": "unchanged"}
     assert cp.writes() == []
 
 
 def test_the_diff_shows_what_changes_and_nothing_else():
     cp = ControlPlane()
     apply(cp, [desired("a"), desired("b")])
-    dataplanes = _sync.Dataplanes(cp, _sync.Settings("default", check=True))
-    (entry,) = _sync.diff(_sync.present(dataplanes, [desired("a"), desired("b", port=9)]), dataplanes)
+    dataplanes = sync.Dataplanes(cp, sync.Settings("default", check=True))
+    (entry,) = sync.diff(sync.present(dataplanes, [desired("a"), desired("b", port=9)]), dataplanes)
     assert entry["before_header"] == "Dataplane default/b"
     assert entry["before"]["networking"]["inbound"][0]["port"] == 8080
     assert entry["after"]["networking"]["inbound"][0]["port"] == 9
@@ -322,4 +322,4 @@ def test_the_owner_label_is_not_sent_where_labels_do_not_survive():
     cp = ControlPlane((2, 12, 14))
     apply(cp, [desired("a", labels={"team": "x"})], owner="ansible")
     assert "labels" not in cp.held["a"]
-    assert _dataplane.OWNER_LABEL not in str(cp.held)
+    assert resource.OWNER_LABEL not in str(cp.held)

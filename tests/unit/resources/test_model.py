@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model as _resource
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model
 
 CONTRACT = pathlib.Path(__file__).parents[2] / "contract"
 VALUES = st.recursive(
@@ -30,20 +30,20 @@ def served(resource):
 
 
 def fields(wanted, live):
-    return [entry["field"] for entry in _resource.differences(wanted, live)]
+    return [entry["field"] for entry in model.differences(wanted, live)]
 
 
 @given(RESOURCES)
 def test_a_resource_does_not_differ_from_what_is_served_for_it(resource):
     assert fields(resource, served(resource)) == []
-    assert _resource.dropped(resource, served(resource)) == []
-    assert _resource.added(resource, served(resource)) == []
+    assert model.dropped(resource, served(resource)) == []
+    assert model.added(resource, served(resource)) == []
 
 
 @given(RESOURCES)
 def test_a_body_that_was_read_can_be_written_back(resource):
     live = served(resource)
-    assert fields(_resource.desired(live, live), live) == []
+    assert fields(model.desired(live, live), live) == []
 
 
 @given(RESOURCES, st.sampled_from(["mtls", "spec"]), VALUES.filter(bool))
@@ -91,7 +91,7 @@ def test_zero_values_are_left_out_of_old_resources_only():
         assert fields({"conf": {"x": zero}}, {"conf": {}}) == []
         assert fields({"conf": {}}, {"conf": {"x": zero}}) == []
         assert fields({"spec": {"x": zero}}, {"spec": {}}) == ["spec.x"]
-        assert _resource.dropped({"spec": {"x": zero}}, {"spec": {}}) == []
+        assert model.dropped({"spec": {"x": zero}}, {"spec": {}}) == []
 
 
 def test_snake_case_is_answered_in_camel_case():
@@ -105,13 +105,13 @@ def test_known_defaults_are_no_difference():
     assert fields(wanted, live) == []
     live["spec"]["ports"][0]["appProtocol"] = "http"
     assert fields(wanted, live) == ["spec.ports[0].appProtocol"]
-    assert _resource.added(wanted, live) == ["spec.ports[0].appProtocol"]
+    assert model.added(wanted, live) == ["spec.ports[0].appProtocol"]
 
 
 def test_labels():
     live = {"labels": {"team": "a", "kuma.io/zone": "z", "kuma.io/effect": "shadow"}}
-    assert _resource.desired({"type": "X"}, live) == {"type": "X", "labels": {"team": "a"}}
-    assert _resource.desired({"type": "X", "labels": {}}, live) == {"type": "X", "labels": {}}
+    assert model.desired({"type": "X"}, live) == {"type": "X", "labels": {"team": "a"}}
+    assert model.desired({"type": "X", "labels": {}}, live) == {"type": "X", "labels": {}}
     assert fields({"labels": {}}, live) == ["labels.team"]
     assert fields({"labels": {"team": "a"}}, live) == []
     assert fields({"labels": {"team": "a", "kuma.io/effect": "shadow"}}, live) == []
@@ -148,18 +148,18 @@ def test_every_recorded_resource_is_unchanged_by_what_made_it():
     ],
 )
 def test_paths_without_a_listing(name, path, in_mesh):
-    assert _resource.kind_of(name, None) == (name, path, in_mesh)
+    assert model.kind_of(name, None) == (name, path, in_mesh)
 
 
 def test_paths_by_the_listing_of_the_control_plane():
     listing = {
         "resources": [{"name": "Odd", "path": "oddities", "scope": "Global"}, {"name": "MeshTimeout", "path": "mt", "scope": "Mesh"}]
     }
-    assert _resource.kind_of("Odd", listing) == ("Odd", "oddities", False)
-    kind = _resource.kind_of("MeshTimeout", listing)
+    assert model.kind_of("Odd", listing) == ("Odd", "oddities", False)
+    kind = model.kind_of("MeshTimeout", listing)
     assert kind.segments("default", "slow") == ["meshes", "default", "mt", "slow"]
     assert kind.segments(None) == ["mt"]
-    assert _resource.similar("meshtimeouts", listing) == ["MeshTimeout"]
+    assert model.similar("meshtimeouts", listing) == ["MeshTimeout"]
 
 
 def test_recorded_listings_agree_with_the_rule():
@@ -167,16 +167,16 @@ def test_recorded_listings_agree_with_the_rule():
         listing = next(case for case in json.loads(path.read_text())["cases"] if case["case"] == "resources")["response"]["body"]
         for entry in listing["resources"]:
             if not entry["name"].endswith("Insight"):
-                assert _resource.kind_of(entry["name"], None) == _resource.kind_of(entry["name"], listing)
+                assert model.kind_of(entry["name"], None) == model.kind_of(entry["name"], listing)
 
 
 def test_what_is_secret_is_replaced_by_its_size():
     secret = {"type": "Secret", "name": "x", "data": "c2VjcmV0"}
-    assert _resource.masked(secret)["data"] == "(secret, 8 characters)"
-    assert _resource.masked(secret, {"data": "b2xkb25l"})["data"] == "(secret, 8 characters, new value)"
-    assert _resource.masked(secret, secret)["data"] == "(secret, 8 characters)"
-    assert _resource.secrets_of(secret) == ["c2VjcmV0"]
+    assert model.masked(secret)["data"] == "(secret, 8 characters)"
+    assert model.masked(secret, {"data": "b2xkb25l"})["data"] == "(secret, 8 characters, new value)"
+    assert model.masked(secret, secret)["data"] == "(secret, 8 characters)"
+    assert model.secrets_of(secret) == ["c2VjcmV0"]
     mesh = {"type": "Mesh", "data": "plain", "mtls": {"backends": [{"conf": {"key": {"inlineString": "PRIVATE"}}}]}}
-    assert "PRIVATE" not in str(_resource.masked(mesh))
-    assert _resource.masked(mesh)["data"] == "plain"
-    assert _resource.secrets_of(mesh) == ["PRIVATE"]
+    assert "PRIVATE" not in str(model.masked(mesh))
+    assert model.masked(mesh)["data"] == "plain"
+    assert model.secrets_of(mesh) == ["PRIVATE"]

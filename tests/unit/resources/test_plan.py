@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model as _resource
-from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import plan
+from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model, plan
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources.documents import Document
 
 RELEASE = (2, 14, 3)
@@ -24,7 +23,7 @@ KEYS = st.one_of(st.tuples(st.sampled_from(GLOBAL), st.just(""), NAMES), st.tupl
 
 
 def kind_of(name):
-    return _resource.kind_of(name, LISTING)
+    return model.kind_of(name, LISTING)
 
 
 def document(key, index=0, **fields):

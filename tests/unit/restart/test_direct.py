@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import facts as _restart
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import steps as _restart_steps
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as _restart_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import facts as restart_facts
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, steps
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as restart_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.envoy import Certificates
 from tests.unit.restart.world import BOUND, ENDPOINTS, NEVER, REQUEST, Vm
 
@@ -109,7 +108,7 @@ def test_without_another_dataplane_a_proxy_that_lacks_something_is_not_trusted()
 
 
 def side(**changes):
-    found = _restart.Side("active", 7, 1.0, live=True, bound=BOUND, owned=BOUND, endpoints=ENDPOINTS)
+    found = restart_facts.Side("active", 7, 1.0, live=True, bound=BOUND, owned=BOUND, endpoints=ENDPOINTS)
     return found._replace(certificates=Certificates(frozenset({"spiffe://default/web"}), 0))._replace(**changes)
 
 
@@ -127,17 +126,17 @@ LACKS = [
 
 @pytest.mark.parametrize(("changes", "expected"), LACKS)
 def test_of_two_dataplanes_only_what_both_have_is_compared(changes, expected):
-    assert _restart.lacks(side(**changes), side(), reshaped=True) == ([expected] if expected else [])
+    assert restart_facts.lacks(side(**changes), side(), reshaped=True) == ([expected] if expected else [])
 
 
 @pytest.fixture
 def machine(tmp_path):
     for directory in ("env", "dataplanes"):
         (tmp_path / directory).mkdir()
-    paths = _restart_files.Paths("web-1", config_dir=str(tmp_path))
+    paths = files.Paths("web-1", config_dir=str(tmp_path))
     (tmp_path / "dataplanes/web-1.yaml").write_text("type: Dataplane")
     os.utime(tmp_path / "dataplanes/web-1.yaml", (500, 500))
-    return _restart_vm.Vm(paths, "nobody", lambda command: (0, "", ""))
+    return restart_vm.Vm(paths, "nobody", lambda command: (0, "", ""))
 
 
 @pytest.mark.parametrize(
@@ -156,4 +155,4 @@ def test_the_vm_tells_whether_a_proxy_comes_back_with_another_dataplane(machine,
 
 
 def test_the_waiting_time_is_longer_than_what_the_control_plane_takes():
-    assert DELAY < _restart_steps.NAME_FREE < _restart_steps.NAME_BUSY
+    assert DELAY < steps.NAME_FREE < steps.NAME_BUSY

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import facts as _restart
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import facts as restart_facts
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.envoy import Certificates
 from tests.unit.restart.world import BOUND, CERTIFICATES, ENDPOINTS
 
-SERVING = _restart.Side(
+SERVING = restart_facts.Side(
     state="active",
     pid=10,
     started=5.0,
@@ -23,15 +23,15 @@ SERVING = _restart.Side(
     certificates=CERTIFICATES,
     resident=100 << 20,
 )
-FACTS = _restart.Facts(SERVING, _restart.Side(), memory_available=1 << 30)
+FACTS = restart_facts.Facts(SERVING, restart_facts.Side(), memory_available=1 << 30)
 
 
 def facts(material="", memory=1 << 30, **changes):
-    return _restart.Facts(SERVING._replace(**changes), _restart.Side(), memory, material)
+    return restart_facts.Facts(SERVING._replace(**changes), restart_facts.Side(), memory, material)
 
 
 def test_a_side_that_is_like_the_other_lacks_nothing():
-    assert _restart.lacks(SERVING, SERVING._replace(pid=11)) == []
+    assert restart_facts.lacks(SERVING, SERVING._replace(pid=11)) == []
     assert SERVING.serves
 
 
@@ -42,7 +42,7 @@ def test_more_than_the_other_has_is_fine():
         endpoints={**ENDPOINTS, "new": frozenset({"10.0.0.9:80"})},
         certificates=Certificates(CERTIFICATES.identities | {"spiffe://default/other"}, 0),
     )
-    assert _restart.lacks(more, SERVING) == []
+    assert restart_facts.lacks(more, SERVING) == []
 
 
 @pytest.mark.parametrize(
@@ -61,18 +61,18 @@ def test_more_than_the_other_has_is_fine():
     ],
 )
 def test_what_a_side_lacks_is_said(changes, expected):
-    assert expected in _restart.lacks(SERVING._replace(**changes), SERVING)
+    assert expected in restart_facts.lacks(SERVING._replace(**changes), SERVING)
 
 
 def test_without_another_side_its_own_configuration_counts():
-    assert _restart.lacks(SERVING._replace(endpoints={}, certificates=Certificates(frozenset(), 0))) == []
-    assert _restart.lacks(SERVING._replace(owned=frozenset())) == ["it does not listen on 10.0.0.11:8080, 127.0.0.1:10001"]
+    assert restart_facts.lacks(SERVING._replace(endpoints={}, certificates=Certificates(frozenset(), 0))) == []
+    assert restart_facts.lacks(SERVING._replace(owned=frozenset())) == ["it does not listen on 10.0.0.11:8080, 127.0.0.1:10001"]
 
 
 def test_whether_a_side_still_accepts_is_asked_of_the_kernel_alone():
-    assert _restart.holds(SERVING._replace(problem="the admin did not answer", live=False), BOUND)
-    assert not _restart.holds(SERVING._replace(owned=frozenset()), BOUND)
-    assert not _restart.holds(_restart.Side(), frozenset())
+    assert restart_facts.holds(SERVING._replace(problem="the admin did not answer", live=False), BOUND)
+    assert not restart_facts.holds(SERVING._replace(owned=frozenset()), BOUND)
+    assert not restart_facts.holds(restart_facts.Side(), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -87,22 +87,22 @@ def test_whether_a_side_still_accepts_is_asked_of_the_kernel_alone():
     ],
 )
 def test_why_there_can_be_no_cover(found, reason):
-    (only,) = _restart.why_no_cover(found)
+    (only,) = restart_facts.why_no_cover(found)
     assert reason in only
-    strategy, reasons, problem = _restart.choose("auto", ["given"], found)
+    strategy, reasons, problem = restart_facts.choose("auto", ["given"], found)
     assert (strategy, reasons, problem) == ("drained", ["given", only], "")
-    strategy, reasons, problem = _restart.choose("cover", [], found)
+    strategy, reasons, problem = restart_facts.choose("cover", [], found)
     assert (strategy, reasons) == ("cover", [only])
     assert only in problem
 
 
 def test_a_cover_is_chosen_where_it_is_possible():
-    assert _restart.why_no_cover(FACTS) == []
-    assert _restart.choose("auto", [], FACTS) == ("cover", [], "")
-    assert _restart.choose("drained", ["asked for"], FACTS) == ("drained", ["asked for"], "")
+    assert restart_facts.why_no_cover(FACTS) == []
+    assert restart_facts.choose("auto", [], FACTS) == ("cover", [], "")
+    assert restart_facts.choose("drained", ["asked for"], FACTS) == ("drained", ["asked for"], "")
     # Where the memory is not known, nothing is said about it.
-    assert _restart.why_no_cover(facts(memory=None)) == []
+    assert restart_facts.why_no_cover(facts(memory=None)) == []
 
 
 def test_without_its_material_the_running_proxy_alone_counts():
-    assert _restart.why_no_cover(facts(material="there is no token"), material=False) == []
+    assert restart_facts.why_no_cover(facts(material="there is no token"), material=False) == []

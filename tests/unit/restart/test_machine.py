@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import machine as _restart_machine
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import steps as _restart_steps
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import stop as _restart_stop
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import machine, steps, stop
 from tests.unit.restart.world import NEVER, REQUEST, Hangs, Vm, _World
 
 KILLS = st.frozensets(st.integers(1, 250), max_size=6)
@@ -36,8 +34,8 @@ def test_a_restart_under_cover_leaves_no_moment_without_service():
     assert (vm.gaps, served_at_the_end(vm), vm.starts) == (0, ["main"], {"main": 1, "cover": 1})
     assert (vm.main.files, state["version"]) == ("target", {"before": "good", "after": "target"})
     assert state["started"] == vm.main.started
-    assert set(state["phases"]) == set(_restart_steps.PHASES)
-    assert min(state["phases"][phase] for phase in ("settle", "ready")) >= _restart_steps.SETTLE
+    assert set(state["phases"]) == set(steps.PHASES)
+    assert min(state["phases"][phase] for phase in ("settle", "ready")) >= steps.SETTLE
     assert "request" not in vm.disk
 
 
@@ -219,7 +217,7 @@ def test_a_cover_that_was_left_behind_is_retired_before_another_one():
     state = vm.restart()
     assert (state["outcome"], vm.starts["cover"], vm.gaps) == ("restarted", 2, 0)
     # The control plane keeps its name busy.
-    assert state["phases"]["cover"] >= _restart_steps.NAME_BUSY - 1
+    assert state["phases"]["cover"] >= steps.NAME_BUSY - 1
 
 
 def test_a_cover_that_serves_alone_is_kept_while_the_proxy_is_restarted():
@@ -238,7 +236,7 @@ def test_trap_34_the_same_cover_is_not_started_again_within_15_seconds():
     vm.token = True
     second = vm.restart()
     assert (second["request"]["id"], second["outcome"]) == ("r2", "restarted")
-    assert second["cover_started"] - first["cover_ended"] >= _restart_steps.NAME_BUSY
+    assert second["cover_started"] - first["cover_ended"] >= steps.NAME_BUSY
 
 
 def test_without_a_request_an_operators_start_restarts_the_proxy():
@@ -258,15 +256,15 @@ def test_killed_after_its_last_step_it_restarts_nothing_again():
     ended = vm.restart()
     assert vm.token is False
     vm.was_killed = True
-    assert _restart_machine.Machine(_World(vm)).run() == json.loads(json.dumps(ended))
+    assert machine.Machine(_World(vm)).run() == json.loads(json.dumps(ended))
     assert vm.starts == {"main": 1, "cover": 1}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_state_of_an_earlier_boot_is_void(stage):
     vm = Vm(request=None)
-    state = {**_restart_steps.begin(REQUEST, "boot-0", 5.0, 4.0), "stage": stage}
-    assert _restart_machine.outcome_of(state, vm.boot) == {"stage": "done", "outcome": "restarted", "problem": _restart_machine.BY_REBOOT}
+    state = {**steps.begin(REQUEST, "boot-0", 5.0, 4.0), "stage": stage}
+    assert machine.outcome_of(state, vm.boot) == {"stage": "done", "outcome": "restarted", "problem": machine.BY_REBOOT}
     vm.disk["state"] = json.dumps(state)
     after = vm.restart()
     assert (after["boot"], after["outcome"], after["phases"]["cover"] < 5) == ("boot-1", "restarted", True)
@@ -294,19 +292,19 @@ def test_put_back_the_proxy_runs_with_what_it_ran_with_before(kills, idle_after)
 @pytest.mark.parametrize(("idle_after", "cut"), [(0.3, 0), (NEVER, 2)])
 def test_a_proxy_that_leaves_is_drained_and_not_started_again(idle_after, cut):
     vm = drained(idle_after=idle_after)
-    assert _restart_stop.stop(_Leaving(vm)) == cut
+    assert stop.stop(_Leaving(vm)) == cut
     assert (vm.main.pid, vm.starts, served_at_the_end(vm)) == (0, {"main": 0, "cover": 0}, [])
 
 
 def test_a_proxy_that_does_not_serve_is_stopped_all_the_same():
     vm = drained()
     vm.main.ready_at = NEVER
-    _restart_stop.stop(_Leaving(vm))
+    stop.stop(_Leaving(vm))
     assert (vm.main.pid, vm.starts) == (0, {"main": 0, "cover": 0})
 
 
 class _Leaving:
-    """The simulated VM without a file, as _restart_stop.Leaving has none."""
+    """The simulated VM without a file, as stop.Leaving has none."""
 
     def __init__(self, vm):
         self._vm = vm

@@ -19,9 +19,9 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import facts as _restart
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as _restart_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import facts as restart_facts
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as restart_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import parse_environment
 from tests.unit.vm.test_envoy import listener
 from tests.unit.vm.test_host import HEADER, row
@@ -76,9 +76,7 @@ class Machine:
     def __init__(self, root):
         self.root = root
         self.proc = root / "proc"
-        self.paths = _restart_files.Paths(
-            "web-1", str(root / "etc"), str(root / "opt"), str(root / "lib"), str(root / "run"), str(root / "unit")
-        )
+        self.paths = files.Paths("web-1", str(root / "etc"), str(root / "opt"), str(root / "lib"), str(root / "run"), str(root / "unit"))
         self.work = root / "run/web-1"
         for directory in ("etc/env", "lib/web-1/cover", "run/web-1", "opt", "proc/net", "proc/sys/kernel/random"):
             (root / directory).mkdir(parents=True)
@@ -116,7 +114,7 @@ class Machine:
         return 0, "", ""
 
     def vm(self):
-        return _restart_vm.Vm(self.paths, USER, self.run, str(self.proc))
+        return restart_vm.Vm(self.paths, USER, self.run, str(self.proc))
 
     def main(self, stage="begin"):
         return self.vm().look(stage).main
@@ -151,7 +149,7 @@ def test_a_proxy_is_seen_as_its_own_process_and_the_kernel_tell(machine, admin):
     assert (main.work.requests, main.resident, main.version, main.same_user, main.dns) == (3, 4 << 20, "2.14.3", True, False)
     assert main.serves
     assert (facts.cover.gone, facts.memory_available, facts.good) == (True, 1 << 30, False)
-    assert _restart.why_no_cover(facts, material=False) == []
+    assert restart_facts.why_no_cover(facts, material=False) == []
 
 
 def test_trap_52_a_drained_proxy_does_not_serve_although_it_says_that_it_is_live(machine, admin):
@@ -162,7 +160,7 @@ def test_trap_52_a_drained_proxy_does_not_serve_although_it_says_that_it_is_live
 
 def test_a_missing_socket_is_noticed_whatever_the_configuration_says(machine, admin):
     (machine.proc / str(ENVOY) / "fd/0").unlink()
-    assert _restart.lacks(machine.main()) == ["it does not listen on 10.0.0.11:8080"]
+    assert restart_facts.lacks(machine.main()) == ["it does not listen on 10.0.0.11:8080"]
 
 
 def test_trap_27_a_proxy_without_configuration_is_not_live(machine, admin):
@@ -175,7 +173,7 @@ def test_without_an_envoy_or_its_admin_the_reason_is_given(machine):
     (machine.proc / str(ENVOY) / "exe").unlink()
     assert machine.main().problem == "its Envoy does not run"
     machine.units = {}
-    assert machine.main() == _restart.Side()
+    assert machine.main() == restart_facts.Side()
 
 
 def test_the_admin_port_has_to_belong_to_this_very_envoy(machine):
@@ -233,10 +231,10 @@ def test_without_material_there_is_no_cover(machine):
 
 def test_the_cover_differs_in_what_two_proxies_cannot_share(machine, monkeypatch):
     monkeypatch.setattr(os, "fchown", lambda *arguments: None)
-    monkeypatch.setattr(_restart_vm, "MIGRATE", str(machine.root / "migrate"))
+    monkeypatch.setattr(restart_vm, "MIGRATE", str(machine.root / "migrate"))
     (machine.proc / "net/tcp").write_text(HEADER + row("0.0.0.0", 9989))
     lay(machine)
-    assert machine.vm().prepare_cover() == [_restart_vm.NO_MIGRATION]
+    assert machine.vm().prepare_cover() == [restart_vm.NO_MIGRATION]
     (machine.root / "migrate").write_text("0\n")
     assert machine.vm().prepare_cover() == []
     assert (machine.root / "migrate").read_text() == "1\n"
@@ -268,7 +266,7 @@ def test_a_proxy_that_waits_for_its_bootstrap_has_nothing_to_drain(machine):
 
 
 def test_a_proxy_that_never_says_that_it_drains_is_stopped_all_the_same(machine, monkeypatch):
-    monkeypatch.setattr(_restart_vm, "SAID_WITHIN", 0.1)
+    monkeypatch.setattr(restart_vm, "SAID_WITHIN", 0.1)
     machine.journal = ""
     machine.vm().stop("main")
     assert machine.commands[-2][1] == "stop"
@@ -325,9 +323,9 @@ def test_the_token_of_a_cover_is_gone_when_it_was_forgotten_or_the_vm_rebooted(m
     assert not token.exists()
     assert not earlier.exists()
     lay(machine)
-    _restart_files.remember_start(machine.paths, booted=token.stat().st_mtime - 1)
+    files.remember_start(machine.paths, booted=token.stat().st_mtime - 1)
     assert token.exists(), "this cover serves"
-    _restart_files.remember_start(machine.paths, booted=token.stat().st_mtime + 1)
+    files.remember_start(machine.paths, booted=token.stat().st_mtime + 1)
     assert not token.exists()
 
 
@@ -339,18 +337,18 @@ def test_a_token_is_kept_among_the_tokens_alone_and_put_back_from_there(machine,
     token.write_text(old)
     token.chmod(0o600)
     environment.write_text("A=old\n")
-    _restart_files.remember_start(machine.paths)
+    files.remember_start(machine.paths)
     if from_an_earlier_release:
         taken = json.loads(pathlib.Path(machine.paths.own("started.json")).read_text())
         for item in taken["files"]:
             if item["path"] == str(token):
                 item["content"] = base64.b64encode(old.encode()).decode()
-        _restart_files.write_json(machine.paths.own("started.json"), taken)
+        files.write_json(machine.paths.own("started.json"), taken)
         os.unlink(machine.paths.kept_token("started"))
     token.write_text(new)
     environment.write_text("A=new\n")
-    assert _restart_files.remember_good(machine.paths, 0.0)
-    _restart_files.remember_start(machine.paths)
+    assert files.remember_good(machine.paths, 0.0)
+    files.remember_start(machine.paths)
     assert "eyJ" not in everything(machine)
     kept = [pathlib.Path(machine.paths.kept_token(name)) for name in ("started", "good")]
     assert [path.read_text() for path in kept] == [new, old]
@@ -363,9 +361,9 @@ def test_a_token_that_was_not_kept_stays_as_it_is(machine):
     (machine.root / "etc/tokens").mkdir(exist_ok=True)
     token = pathlib.Path(machine.paths.token)
     token.write_text("old")
-    _restart_files.remember_start(machine.paths)
+    files.remember_start(machine.paths)
     os.unlink(machine.paths.kept_token("started"))
-    assert _restart_files.remember_good(machine.paths, 0.0)
+    assert files.remember_good(machine.paths, 0.0)
     token.write_text("new")
     machine.vm().restore_good()
     assert token.read_text() == "new"

@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check as _control_plane_check
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check
 from tests.unit.roles.template_renderer import Renderer
 from tests.unit.roles.test_kuma_dp import directives
 
@@ -124,7 +124,7 @@ def test_the_same_variables_give_the_same_text_whatever_their_order():
 def test_the_plan_is_not_told_the_values_of_the_environment():
     text = render("variables.json.j2", kuma_cp_environment={"KUMA_A": "geheim", "KUMA_B": "ge\nheim", "KUMA_C": 1})
     assert "geheim" not in text
-    (problem,) = _control_plane_check.problems("cp", json.loads(text))
+    (problem,) = check.problems("cp", json.loads(text))
     assert problem == "cp: kuma_cp_environment has a line break or a control character in KUMA_B, expected one line"
 
 
@@ -182,7 +182,7 @@ def test_what_the_plan_looks_at_has_every_option_and_no_secret():
     for option in {name[len("kuma_cp_") :] for name in SPECS} - unseen:
         assert option in variables or f"{option}_given" in variables, option
     # Nothing that the check reads is missing.
-    assert _control_plane_check.problems("kuma-1", variables)
+    assert check.problems("kuma-1", variables)
 
 
 def test_pem_text_and_files_are_told_apart(tmp_path):

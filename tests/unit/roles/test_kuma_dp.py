@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
 from tests.unit.roles.template_renderer import Renderer
 
 ROLE = pathlib.Path(__file__).parents[3] / "roles/kuma_dp"
@@ -89,7 +89,7 @@ def render(template, **variables):
 
 
 def environment(**variables):
-    return _proxy.parse_environment(render("kuma-dp.env.j2", **variables))
+    return vm_proxy.parse_environment(render("kuma-dp.env.j2", **variables))
 
 
 def directives(text):
@@ -251,7 +251,7 @@ def test_outbounds_are_the_same_in_any_order_and_can_be_sourced(services, random
     text = render("outbounds.env.j2", kuma_dp_planned=[proxy(outbounds=shuffled)])
     assert text == render("outbounds.env.j2", kuma_dp_planned=[proxy(outbounds=outbounds)])
     assert text == render("outbounds.env.j2", kuma_dp_planned=[proxy(outbounds=[outbound]) for outbound in shuffled])
-    found = _proxy.parse_environment(text)
+    found = vm_proxy.parse_environment(text)
     keys = {"KUMA_OUTBOUND_" + re.sub("[^A-Z0-9]", "_", service.upper()) for service, _port in services}
     assert {key for key in found if not key.endswith(("_HOST", "_PORT"))} <= keys
     for key in keys:

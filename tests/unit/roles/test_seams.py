@@ -14,11 +14,11 @@ import yaml
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files as _restart_files
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal as _removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal as vm_removal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as _rollout_plan
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings
 from tests.unit.roles.template_renderer import Renderer
 
@@ -171,14 +171,14 @@ def test_a_purge_takes_what_an_interrupted_join_unpacked(renderer):
 
 
 def test_what_a_leave_removes_is_allowed_to_it(renderer):
-    options = _removal.OPTIONS
+    options = vm_removal.OPTIONS
     for found in (proxies(a=""), proxies(a="", b="")):
         given = {option: removal(renderer, option, found) for option in options}
-        planned, problems = _removal.plan(given)
+        planned, problems = vm_removal.plan(given)
         assert problems == []
         assert {step.path for step in planned} >= set(given["absent"])
     slashes = {"kuma_dp_config_dir": "/etc/kuma/", "kuma_dp_install_dir": "/opt//kuma/"}
-    plans = [_removal.plan({option: removal(renderer, option, variables=given) for option in options}) for given in (slashes, {})]
+    plans = [vm_removal.plan({option: removal(renderer, option, variables=given) for option in options}) for given in (slashes, {})]
     assert plans[0] == plans[1]
     assert plans[0][1] == []
 
@@ -191,7 +191,7 @@ def test_a_join_removes_what_an_older_release_laid_down_in_one_folder_and_nothin
     }
     given = {key: renderer.evaluate(task["meshfleet.kuma.proxy_files"][key], known, task["vars"]) for key in ("absent",)}
     given["below"] = [renderer.evaluate(path, known, {}) for path in task["meshfleet.kuma.proxy_files"]["below"]]
-    planned, problems = _removal.plan(given)
+    planned, problems = vm_removal.plan(given)
     assert problems == []
     package = "/usr/local/lib/kuma-dp-restart/ansible_collections/meshfleet/kuma/plugins/module_utils/"
     paths = {step.path for step in planned}
@@ -201,7 +201,7 @@ def test_a_join_removes_what_an_older_release_laid_down_in_one_folder_and_nothin
 
 @pytest.mark.parametrize("found", [proxies(a=""), proxies(a="", b="")])
 def test_a_leave_takes_all_files_that_a_proxy_has(renderer, found):
-    paths = _restart_files.Paths("a")
+    paths = files.Paths("a")
     absent = removal(renderer, "absent", found, names=["a"])
     own = [path for path in paths.started_with() if path not in (paths.unit, "/etc/kuma/control-plane-ca.pem")]
     assert set(absent) >= {*own, paths.directory, *(paths.kept_token(name) for name in ("started", "good", "cover"))}
@@ -225,8 +225,8 @@ def test_a_leave_takes_all_files_that_a_proxy_has(renderer, found):
     ],
 )
 def test_a_leave_with_a_typing_error_removes_nothing(renderer, names, variables):
-    given = {option: removal(renderer, option, names=names, variables=variables) for option in _removal.OPTIONS}
-    planned, problems = _removal.plan(given)
+    given = {option: removal(renderer, option, names=names, variables=variables) for option in vm_removal.OPTIONS}
+    planned, problems = vm_removal.plan(given)
     assert planned == []
     assert problems != []
 
@@ -234,8 +234,8 @@ def test_a_leave_with_a_typing_error_removes_nothing(renderer, names, variables)
 @pytest.mark.parametrize("directory", ["/etc", "/opt", "/usr/local", "/etc/default", "/usr/share/kuma-test", "/etc/ssl/kuma-test"])
 def test_a_leave_takes_its_own_from_directories_of_others(renderer, directory):
     variables = {"kuma_dp_config_dir": directory, "kuma_dp_install_dir": directory}
-    given = {option: removal(renderer, option, variables=variables) for option in _removal.OPTIONS}
-    planned, problems = _removal.plan(given)
+    given = {option: removal(renderer, option, variables=variables) for option in vm_removal.OPTIONS}
+    planned, problems = vm_removal.plan(given)
     assert problems == []
     assert {step.path for step in planned} == set(given["absent"])
 
@@ -331,7 +331,7 @@ def test_a_roll_knows_that_the_name_of_a_zone_proxy_stays_busy(renderer):
     (proxy,) = json.loads(renderer("roll.json.j2", variables))
     assert proxy["direct"] is True
     plans = [
-        _rollout_plan.make("restart", [{"host": "gate", "proxies": [{**proxy, "pending": ["x"], "direct": direct}]}], Settings(), {})
+        plan.make("restart", [{"host": "gate", "proxies": [{**proxy, "pending": ["x"], "direct": direct}]}], Settings(), {})
         for direct in (False, True)
     ]
     assert plans[0].seconds < plans[1].seconds

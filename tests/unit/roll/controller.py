@@ -10,11 +10,9 @@ import os
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish as _roll_finish
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as _roll_host
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run as _roll_run
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as _rollout_settings
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import start as _roll_start
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, run, start
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as roll_host
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as roll_settings
 from tests.unit.roll.mesh import Mesh, restarted
 
 QUICK = {"soak": 0, "propagation_delay": 0, "gate_timeout": 5, "pause_timeout": 5}
@@ -34,11 +32,11 @@ def make_mesh(control_plane):
 
 @pytest.fixture
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(_roll_run, "POLL", 0.05)
-    monkeypatch.setattr(_roll_run, "LEAST_AGE", 0.1)
-    monkeypatch.setattr(_roll_finish, "COVERS_LEAVE", 0.5)
-    monkeypatch.setattr(_roll_host, "RECOVERY", 0.5)
-    monkeypatch.setattr(_roll_host, "IN_TRAFFIC", 1.0)
+    monkeypatch.setattr(run, "POLL", 0.05)
+    monkeypatch.setattr(run, "LEAST_AGE", 0.1)
+    monkeypatch.setattr(finish, "COVERS_LEAVE", 0.5)
+    monkeypatch.setattr(roll_host, "RECOVERY", 0.5)
+    monkeypatch.setattr(roll_host, "IN_TRAFFIC", 1.0)
 
 
 class Rolling:
@@ -54,20 +52,20 @@ class Rolling:
         return [{"host": name, "reachable": True, "target_version": target, "proxies": [{"name": name, **proxy}]} for name in names]
 
     def start(self, hosts, kind="restart", check=False, resume=True, pid=None):
-        settings = _rollout_settings.read(self.given)
+        settings = roll_settings.read(self.given)
         directory = os.path.join(self.directory, self.mesh.name)
-        wish = _roll_start.Wish(self.mesh.name, kind, hosts, settings, directory, resume, check, pid or os.getppid())
-        starter = _roll_start.Starter(self.mesh.client(), wish)
+        wish = start.Wish(self.mesh.name, kind, hosts, settings, directory, resume, check, pid or os.getppid())
+        starter = start.Starter(self.mesh.client(), wish)
         result = starter.start()
         self.warnings = starter.warnings
         self.run = result["run"]
         return result
 
     def roll(self):
-        return _roll_run.open_run(self.directory, self.run, self.mesh.client())
+        return run.open_run(self.directory, self.run, self.mesh.client())
 
     def host(self, name):
-        return _roll_host.Host(self.roll(), name)
+        return roll_host.Host(self.roll(), name)
 
     def admit(self, name):
         return self.host(name).admit()
@@ -84,7 +82,7 @@ class Rolling:
         return self.host(name).complete(restarted(name) if result is None else result)
 
     def finish(self):
-        return _roll_finish.Finish(self.roll()).finish()
+        return finish.Finish(self.roll()).finish()
 
     def record(self, name):
         return self.roll().journal.record(name)

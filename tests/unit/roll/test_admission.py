@@ -9,35 +9,35 @@ import json
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings
 
 NOW = 100.0
 OPEN = Settings(canaries=0, stages=(), limit="100%")
 
 
-def view(total=4, down=(), kind=_rollout.CALLED, **more):
-    return _rollout.View(at=NOW, services={"web": _rollout.Service(total, set(down), kind)}, **more)
+def view(total=4, down=(), kind=admission.CALLED, **more):
+    return admission.View(at=NOW, services={"web": admission.Service(total, set(down), kind)}, **more)
 
 
 def member(order, *proxies, drained=True, turn=1, group="g"):
     count = {"web": len(proxies)}
-    return _rollout.Member(order, list(proxies), count, count if drained else {}, group, turn, since=NOW - 1)
+    return admission.Member(order, list(proxies), count, count if drained else {}, group, turn, since=NOW - 1)
 
 
 def ask(given, seen, state=None, **members):
-    state = state or _rollout.State(size=10)
+    state = state or admission.State(size=10)
     for host, one in members.items():
-        _rollout.arrive(state, host, one)
-    return {host: verdict.kind for host, verdict in _rollout.decide(state, given, seen, NOW).items()}
+        admission.arrive(state, host, one)
+    return {host: verdict.kind for host, verdict in admission.decide(state, given, seen, NOW).items()}
 
 
 def flying(given, seen, *hosts):
     """A state in which ``hosts`` are in flight."""
-    state = _rollout.State(size=10)
+    state = admission.State(size=10)
     for index, host in enumerate(hosts):
-        _rollout.arrive(state, host, member(index, host))
-        _rollout.admit(state, given, seen, host, NOW - 1)
+        admission.arrive(state, host, member(index, host))
+        admission.admit(state, given, seen, host, NOW - 1)
     return state
 
 
@@ -93,7 +93,7 @@ def test_a_host_waits_for_the_sick_one_before_it():
     assert ask(OPEN, view(4, ["a"]), a=member(1, "a"), b=member(0, "b")) == {"a": "admit", "b": "defer"}
 
 
-@pytest.mark.parametrize("kind", [_rollout.GATEWAY, _rollout.ZONE])
+@pytest.mark.parametrize("kind", [admission.GATEWAY, admission.ZONE])
 def test_gateways_and_zone_proxies_go_one_at_a_time_and_never_the_last(kind):
     seen = view(8, kind=kind)
     assert ask(OPEN, seen, flying(OPEN, seen, "a"), b=member(1, "b", drained=False)) == {"b": "wait"}
@@ -101,7 +101,7 @@ def test_gateways_and_zone_proxies_go_one_at_a_time_and_never_the_last(kind):
 
 
 def test_callers_have_a_limit_and_no_budget():
-    seen = view(1, ["x", "y", "z"], _rollout.CALLER)
+    seen = view(1, ["x", "y", "z"], admission.CALLER)
     assert ask(OPEN, seen, a=member(0, "a")) == {"a": "admit"}
     assert ask(Settings(canaries=0, stages=(), limit="1"), seen, flying(OPEN, seen, "a"), b=member(1, "b")) == {"b": "wait"}
 
@@ -111,42 +111,42 @@ def test_a_stage_ends_before_the_next_begins():
     seen = view(10)
     state = flying(given, seen, "a", "b")
     assert ask(given, seen, state, c=member(2, "c", drained=False)) == {"c": "wait"}
-    _rollout.complete(state, given, "a", True, False, NOW - 0.5)
+    admission.complete(state, given, "a", True, False, NOW - 0.5)
     assert ask(given, seen, state) == {"c": "wait"}
-    _rollout.complete(state, given, "b", True, False, NOW - 0.5)
+    admission.complete(state, given, "b", True, False, NOW - 0.5)
     assert ask(given, seen, state) == {"c": "admit"}
 
 
 def test_what_was_lost_counts_although_the_control_plane_does_not_know_until_it_succeeds():
     given, seen = Settings(canaries=0, stages=(), max_failures="5"), view(4)
     state = flying(given, seen, "a")
-    _rollout.complete(state, given, "a", False, True, NOW - 0.5)
+    admission.complete(state, given, "a", False, True, NOW - 0.5)
     assert ask(given, seen, state, b=member(1, "b")) == {"b": "defer"}
-    state = _rollout.State(size=10, missing={"web": ["a"]})
+    state = admission.State(size=10, missing={"web": ["a"]})
     assert ask(given, seen, state, a=member(0, "a"), b=member(1, "b")) == {"a": "admit", "b": "wait"}
-    _rollout.admit(state, given, seen, "a", NOW - 1)
-    _rollout.complete(state, given, "a", True, False, NOW - 0.5)
+    admission.admit(state, given, seen, "a", NOW - 1)
+    admission.complete(state, given, "a", True, False, NOW - 0.5)
     assert ask(given, seen, state) == {"b": "admit"}
 
 
 def test_nobody_is_admitted_by_an_old_view_or_during_an_outage():
-    old = _rollout.View(at=NOW - 60)
+    old = admission.View(at=NOW - 60)
     assert ask(OPEN, old, host=member(0, "a")) == {"host": "wait"}
     away = view(outage=NOW - 5, error="refused")
     assert ask(OPEN, away, host=member(0, "a")) == {"host": "wait"}
     assert ask(OPEN, view(recovered=NOW - 5), host=member(0, "a")) == {"host": "wait"}
-    assert _rollout.overdue(OPEN, away, NOW) == ""
-    assert "has not answered for 300 s" in _rollout.overdue(OPEN, view(outage=NOW - 300), NOW)
+    assert admission.overdue(OPEN, away, NOW) == ""
+    assert "has not answered for 300 s" in admission.overdue(OPEN, view(outage=NOW - 300), NOW)
 
 
 def test_hosts_nobody_reports_about_are_found():
     state = flying(OPEN, view(), "a")
-    assert _rollout.stuck(state, OPEN, NOW + 3598) == []
-    assert _rollout.stuck(state, OPEN, NOW + 3600) == ["a"]
+    assert admission.stuck(state, OPEN, NOW + 3598) == []
+    assert admission.stuck(state, OPEN, NOW + 3600) == ["a"]
 
 
 def test_the_state_survives_json():
     state = flying(OPEN, view(), "a")
-    _rollout.arrive(state, "b", member(1, "b"))
-    again = _rollout.State.from_json(json.loads(json.dumps(state.as_json())))
+    admission.arrive(state, "b", member(1, "b"))
+    again = admission.State.from_json(json.loads(json.dumps(state.as_json())))
     assert again == state

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import gate as _roll_gate
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import gate
 
 KEY = ":8080"
 
@@ -43,13 +43,13 @@ BEFORE = proxy(ids=("a",))
     ],
 )
 def test_the_gate(before, now, ours, problem):
-    assert _roll_gate.problems(before, now, ours, "2.14.3", "restart") == ([problem] if problem else [])
+    assert gate.problems(before, now, ours, "2.14.3", "restart") == ([problem] if problem else [])
 
 
 def test_a_proxy_that_leaves_has_only_to_be_gone():
-    assert _roll_gate.problems(BEFORE, None, [KEY], "", "leave") == []
-    assert _roll_gate.problems(BEFORE, proxy(online=False), [KEY], "", "leave") == []
-    assert _roll_gate.problems(BEFORE, proxy(), [KEY], "", "leave") == ["it is still connected to the control plane"]
+    assert gate.problems(BEFORE, None, [KEY], "", "leave") == []
+    assert gate.problems(BEFORE, proxy(online=False), [KEY], "", "leave") == []
+    assert gate.problems(BEFORE, proxy(), [KEY], "", "leave") == ["it is still connected to the control plane"]
 
 
 def test_a_result_of_several_proxies():
@@ -62,12 +62,12 @@ def test_a_result_of_several_proxies():
         "problem": "not begun",
         "phases": {"start": 0.5},
     }
-    found = _roll_gate.read({"results": [{"name": "a", **entry}, stopped]}, ["a", "b"], "restart")
+    found = gate.read({"results": [{"name": "a", **entry}, stopped]}, ["a", "b"], "restart")
     assert (found.ok, found.reason) == (False, "b was not restarted (not begun)")
-    kept = _roll_gate.measured(found)
+    kept = gate.measured(found)
     assert kept["phases"] == {"cover": 1.0, "restart": 0.7}
     assert (kept["connections_cut"], kept["served_by"], kept["drained"]) == (2, "cover", ["b"])
-    assert _roll_gate.read({"results": [{"name": "a", **entry}]}, ["a"], "restart").ok
-    assert _roll_gate.read({"changed": True}, ["a"], "leave").ok
-    assert not _roll_gate.read({"changed": True}, ["a"], "restart").ok
-    assert not _roll_gate.read("text", ["a"], "leave").ok
+    assert gate.read({"results": [{"name": "a", **entry}]}, ["a"], "restart").ok
+    assert gate.read({"changed": True}, ["a"], "leave").ok
+    assert not gate.read({"changed": True}, ["a"], "restart").ok
+    assert not gate.read("text", ["a"], "leave").ok

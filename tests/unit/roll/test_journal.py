@@ -13,7 +13,7 @@ import socket
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
 
 HEAD = {
     "run": "r1",
@@ -35,7 +35,7 @@ fork = multiprocessing.get_context("fork")
 @pytest.fixture
 def journal(tmp_path):
     records = {f"web-{index}": {"order": index, "status": "waiting"} for index in range(30)}
-    return _roll_journal.Journal.create(str(tmp_path / "default"), "r1", HEAD, records)
+    return roll_journal.Journal.create(str(tmp_path / "default"), "r1", HEAD, records)
 
 
 def test_what_is_written_is_read_in_the_order_of_the_plan(journal):
@@ -44,7 +44,7 @@ def test_what_is_written_is_read_in_the_order_of_the_plan(journal):
     assert list(journal.records()) == [f"web-{index}" for index in range(30)] + ["left-out"]
     assert journal.record("web-3") == {"order": 3, "status": "done"}
     assert journal.record("nobody") is None
-    whole = _roll_journal.read_json(journal.write_whole())
+    whole = roll_journal.read_json(journal.write_whole())
     assert whole["hosts"]["web-3"]["status"] == "done"
     assert "state" not in whole
     assert oct(os.stat(journal.path).st_mode & 0o777) == "0o700"
@@ -52,7 +52,7 @@ def test_what_is_written_is_read_in_the_order_of_the_plan(journal):
 
 
 def count_up(path, times):
-    journal = _roll_journal.Journal(path)
+    journal = roll_journal.Journal(path)
     for _time in range(times):
         with journal.locked():
             head = journal.head()
@@ -75,13 +75,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(journal):
     with pytest.raises(TypeError):
         journal.save_head({**HEAD, "state": object()})
     with pytest.raises(UnicodeEncodeError):
-        _roll_journal.write_text(os.path.join(journal.path, "head.json"), "\ud800")
+        roll_journal.write_text(os.path.join(journal.path, "head.json"), "\ud800")
     assert journal.head() == before
     assert not [name for name in os.listdir(journal.path) if name.startswith(".new-")]
 
 
 def wait_forever(path, ready):
-    with _roll_journal.Journal(path).waits("web-1"):
+    with roll_journal.Journal(path).waits("web-1"):
         ready.set()
         signal.pause()
 
@@ -102,7 +102,7 @@ def test_a_host_waits_only_as_long_as_its_process_lives(journal):
 def test_one_process_asks_the_control_plane_at_a_time(journal):
     with journal.refreshing() as mine:
         assert mine
-        with _roll_journal.Journal(journal.path).refreshing() as also:
+        with roll_journal.Journal(journal.path).refreshing() as also:
             assert not also
     with journal.refreshing() as again:
         assert again
@@ -116,42 +116,42 @@ def test_the_history_survives_a_line_that_was_cut(journal):
 
 
 def test_runs_are_found_by_their_name_and_never_outside(journal, tmp_path):
-    assert _roll_journal.find(str(tmp_path), "r1").path == journal.path
+    assert roll_journal.find(str(tmp_path), "r1").path == journal.path
     for name in ("r2", "", "../default/r1", "default/r1"):
-        with pytest.raises(_roll_journal.NoRun, match="give the run that state=start returned"):
-            _roll_journal.find(str(tmp_path), name)
+        with pytest.raises(roll_journal.NoRun, match="give the run that state=start returned"):
+            roll_journal.find(str(tmp_path), name)
 
 
 def test_unfinished_runs_of_one_control_plane(journal):
     base = os.path.dirname(journal.path)
-    _roll_journal.Journal.create(base, "r2", {**HEAD, "status": "done"}, {})
-    _roll_journal.Journal.create(base, "r3", {**HEAD, "control_plane": "http://other"}, {})
-    _roll_journal.Journal.create(base, "r4", HEAD, {})
-    assert [found.run for found in _roll_journal.unfinished(base, "http://cp")] == ["r4", "r1"]
-    assert _roll_journal.unfinished(os.path.join(base, "none"), "http://cp") == []
+    roll_journal.Journal.create(base, "r2", {**HEAD, "status": "done"}, {})
+    roll_journal.Journal.create(base, "r3", {**HEAD, "control_plane": "http://other"}, {})
+    roll_journal.Journal.create(base, "r4", HEAD, {})
+    assert [found.run for found in roll_journal.unfinished(base, "http://cp")] == ["r4", "r1"]
+    assert roll_journal.unfinished(os.path.join(base, "none"), "http://cp") == []
 
 
 def test_a_process_is_told_from_a_later_one_with_its_number():
-    own = _roll_journal.identity(os.getpid())
+    own = roll_journal.identity(os.getpid())
     assert own["host"] == socket.gethostname()
-    assert _roll_journal.lives(own) is True
-    assert _roll_journal.lives({**own, "began": "1"}) is False
-    assert _roll_journal.lives({**own, "boot": "another"}) is False
-    assert _roll_journal.lives({**own, "host": "elsewhere"}) is None
+    assert roll_journal.lives(own) is True
+    assert roll_journal.lives({**own, "began": "1"}) is False
+    assert roll_journal.lives({**own, "boot": "another"}) is False
+    assert roll_journal.lives({**own, "host": "elsewhere"}) is None
     pid = os.fork()
     if pid == 0:
         signal.pause()
-    found = _roll_journal.identity(pid)
-    assert _roll_journal.lives(found) is True
+    found = roll_journal.identity(pid)
+    assert roll_journal.lives(found) is True
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert _roll_journal.lives(found) is False, "a zombie has ended"
+    assert roll_journal.lives(found) is False, "a zombie has ended"
     os.waitpid(pid, 0)
-    assert _roll_journal.lives(found) is False
+    assert roll_journal.lives(found) is False
 
 
 def test_a_change_of_one_host_writes_little_in_a_big_fleet(tmp_path):
     records = {f"host-{index:05}": {"order": index, "status": "waiting", "parts": ["x" * 200]} for index in range(5000)}
-    journal = _roll_journal.Journal.create(str(tmp_path), "big", HEAD, records)
+    journal = roll_journal.Journal.create(str(tmp_path), "big", HEAD, records)
     biggest = max(entry.stat().st_size for entry in os.scandir(os.path.join(journal.path, "hosts")))
     assert biggest < len(json.dumps(records)) / 100

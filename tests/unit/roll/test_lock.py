@@ -11,7 +11,7 @@ import json
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import NotFound
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import lock as _roll_lock
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import lock
 
 
 class Secrets:
@@ -21,7 +21,7 @@ class Secrets:
         self.items, self.now, self.writes, self.on_put = {}, now, [], lambda: None
 
     def add(self, run, created, expires=2_000_000_000):
-        name = f"{_roll_lock.PREFIX}{run}-1"
+        name = f"{lock.PREFIX}{run}-1"
         content = json.dumps({"owner": f"root@{run}", "run": run, "expires": expires})
         self.items[name] = {"name": name, "creationTime": created, "data": base64.b64encode(content.encode()).decode()}
 
@@ -39,14 +39,14 @@ class Secrets:
 
 
 def locks(secrets, run="mine"):
-    return _roll_lock.Locks(secrets, "default", run, 1, "root@here", 3600)
+    return lock.Locks(secrets, "default", run, 1, "root@here", 3600)
 
 
 def test_a_lock_that_is_held_is_not_even_competed_for():
     secrets = Secrets()
     # A control plane whose clock is ahead of the one that holds the lock.
     secrets.add("theirs", "2026-11-25T17:59:00Z")
-    with pytest.raises(_roll_lock.Taken, match="root@theirs"):
+    with pytest.raises(lock.Taken, match="root@theirs"):
         locks(secrets).acquire(1_900_000_000)
     assert secrets.writes == []
 
@@ -66,9 +66,9 @@ def test_of_two_that_write_at_the_same_moment_the_earlier_wins(theirs, wins):
     if wins == "mine":
         assert locks(secrets).acquire(1_900_000_000) == 1_900_003_600
     else:
-        with pytest.raises(_roll_lock.Taken, match="root@theirs"):
+        with pytest.raises(lock.Taken, match="root@theirs"):
             locks(secrets).acquire(1_900_000_000)
-    assert (f"{_roll_lock.PREFIX}mine-1" in secrets.items) is (wins == "mine")
+    assert (f"{lock.PREFIX}mine-1" in secrets.items) is (wins == "mine")
 
 
 def test_a_lock_that_is_held_is_renewed_beside_one_that_is_about_to_give_up():

@@ -11,10 +11,9 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish as _roll_finish
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as _roll_host
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run as _roll_run
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, host
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run as roll_run
 from tests.unit.http_server import Answer
 
 
@@ -89,7 +88,7 @@ def test_hosts_that_wait_ask_the_control_plane_together(rolling, make_mesh):
         thread.join()
     assert set(outcomes.values()) == {"done"}
     asked = mesh.way.count("GET", "_overview") - before
-    assert asked <= (time.monotonic() - began) / _roll_run.LEAST_AGE + 2
+    assert asked <= (time.monotonic() - began) / roll_run.LEAST_AGE + 2
     order = sorted(names, key=lambda name: roll.record(name)["admitted"])
     assert order == names, "not in the order of the queue"
 
@@ -98,10 +97,9 @@ def test_a_worker_that_died_holds_up_nobody(rolling):
     roll = rolling(canaries=0)
     roll.start(roll.hosts("web-1", "web-2"))
     with roll.roll().state() as (_head, state):
-        from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
-        from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as _rollout_plan
+        from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, plan
 
-        _rollout.arrive(state, "web-1", _rollout_plan.member(roll.record("web-1"), 1, 0.0))
+        admission.arrive(state, "web-1", plan.member(roll.record("web-1"), 1, 0.0))
     assert roll.admit("web-2").outcome == "admitted"
 
 
@@ -124,20 +122,20 @@ def test_an_abort_by_hand_refuses_whoever_waits(rolling):
     roll = rolling()
     roll.start(roll.hosts("web-1", "web-2"))
     roll.admit("web-1")
-    journal = _roll_journal.find(roll.directory, roll.run)
-    assert _roll_finish.abort(journal, "lunch")
-    assert not _roll_finish.abort(journal, "again")
+    journal = roll_journal.find(roll.directory, roll.run)
+    assert finish.abort(journal, "lunch")
+    assert not finish.abort(journal, "again")
     assert roll.admit("web-2").reason == "the roll was stopped: lunch"
     roll.mesh.restart("web-1")
     assert roll.complete("web-1").outcome == "done"
-    assert _roll_finish.status(journal)["counts"] == {"done": 1, "refused": 1}
+    assert finish.status(journal)["counts"] == {"done": 1, "refused": 1}
     assert roll.finish()["status"] == "aborted"
 
 
 def test_another_process_may_not_use_the_run(rolling):
     roll = rolling()
     roll.start(roll.hosts("web-1"), pid=os.getpid())
-    with pytest.raises(_roll_run.Stopped, match="belongs to another process"):
+    with pytest.raises(roll_run.Stopped, match="belongs to another process"):
         roll.admit("web-1")
 
 
@@ -146,8 +144,8 @@ def test_a_worker_of_a_dead_controller_stops(rolling):
     roll.start(roll.hosts("web-1"))
     alive = roll.roll()
     alive.parent = lambda: 0
-    with pytest.raises(_roll_run.Stopped, match="is gone"):
-        _roll_host.Host(alive, "web-1").admit()
+    with pytest.raises(roll_run.Stopped, match="is gone"):
+        host.Host(alive, "web-1").admit()
     assert roll.mesh.serves("web-1")
 
 
@@ -205,10 +203,10 @@ def test_a_dead_controller_is_continued_with_its_leftovers_first(rolling):
     run = roll.run
     roll.through("web-1")
     roll.admit("web-2")
-    journal = _roll_journal.find(roll.directory, run)
+    journal = roll_journal.find(roll.directory, run)
     with journal.locked():
         head = journal.head()
-        head["process"] = dict(_roll_journal.identity(os.getpid()), pid=dead_pid())
+        head["process"] = dict(roll_journal.identity(os.getpid()), pid=dead_pid())
         journal.save_head(head)
     # web-2 was restarted by its VM all the same, web-3 was not; the first play finds that out.
     roll.mesh.restart("web-2")
@@ -230,10 +228,10 @@ def test_a_leftover_that_is_not_done_goes_first_and_stays_out_until_then(rolling
     roll.start(roll.hosts("web-1", "web-2", "web-3", "web-4", cover=False))
     roll.through("web-1")
     roll.admit("web-2")
-    journal = _roll_journal.find(roll.directory, roll.run)
+    journal = roll_journal.find(roll.directory, roll.run)
     with journal.locked():
         head = journal.head()
-        head["process"] = dict(_roll_journal.identity(os.getpid()), pid=dead_pid())
+        head["process"] = dict(roll_journal.identity(os.getpid()), pid=dead_pid())
         journal.save_head(head)
     hosts = [*roll.hosts("web-1", cover=False, pending=()), *roll.hosts("web-2", "web-3", "web-4", cover=False)]
     again = roll.start(hosts)
@@ -248,11 +246,11 @@ def test_a_leftover_that_is_not_done_goes_first_and_stays_out_until_then(rolling
 def test_a_run_that_is_not_continued_is_closed(rolling):
     roll = rolling()
     roll.start(roll.hosts("web-1", "web-2", cover=False))
-    old = _roll_journal.find(roll.directory, roll.run)
+    old = roll_journal.find(roll.directory, roll.run)
     roll.admit("web-1")
     with old.locked():
         head = old.head()
-        head["process"] = dict(_roll_journal.identity(os.getpid()), pid=dead_pid())
+        head["process"] = dict(roll_journal.identity(os.getpid()), pid=dead_pid())
         old.save_head(head)
     again = roll.start(roll.hosts("web-2"), resume=False)
     assert (again["resumed"], old.head()["status"]) == (False, "aborted")
@@ -286,11 +284,11 @@ def test_hosts_that_are_gone_from_the_inventory_are_not_waited_for(rolling):
     roll.start(roll.hosts("web-1", "web-2", "web-3"))
     roll.admit("web-1")
     roll.complete("web-1", {"failed": True, "msg": "not what this is about"})
-    journal = _roll_journal.find(roll.directory, roll.run)
+    journal = roll_journal.find(roll.directory, roll.run)
     with journal.locked():
         journal.save_record("web-2", dict(journal.record("web-2"), status="admitted"))
         head = journal.head()
-        head["process"] = dict(_roll_journal.identity(os.getpid()), pid=dead_pid())
+        head["process"] = dict(roll_journal.identity(os.getpid()), pid=dead_pid())
         head["abort"], head["state"]["abort"], head["state"]["failed"] = None, "", []
         journal.save_head(head)
     assert roll.start(roll.hosts("web-1"))["resumed"]

@@ -10,12 +10,11 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as _rollout_plan
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as _rollout_settings
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as _roll_view
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, settings
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as roll_plan
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as roll_view
 
-Settings = _rollout_settings.Settings
+Settings = settings.Settings
 
 
 def overview(name, services=("web",), online=True, state=None, health=None, gateway=None, version="2.14.3", **extra):
@@ -39,8 +38,8 @@ def host(name, proxies=None, cover=True, pending=("version",), target="2.14.3", 
 
 
 def make(hosts, overviews, kind="restart", abilities=None, leftovers=(), **given):
-    instances = _roll_view.instances(overviews)
-    return _rollout_plan.make(kind, hosts, _rollout_settings.read(given), instances, abilities or _rollout_plan.Abilities(), leftovers)
+    instances = roll_view.instances(overviews)
+    return roll_plan.make(kind, hosts, settings.read(given), instances, abilities or roll_plan.Abilities(), leftovers)
 
 
 def fleet(number, services=("web",), **options):
@@ -72,7 +71,7 @@ def test_a_direct_proxy_takes_longer_because_its_name_has_to_be_free():
     hosts, overviews = fleet(1)
     before = make(hosts, overviews).seconds
     hosts[0]["proxies"][0]["direct"] = True
-    assert make(hosts, overviews).seconds == before + _rollout_plan.NAME_BUSY
+    assert make(hosts, overviews).seconds == before + roll_plan.NAME_BUSY
 
 
 def test_one_canary_of_each_kind_goes_first_and_gateways_last():
@@ -127,10 +126,10 @@ def test_what_cannot_be_covered_is_drained_with_the_reason(change, reason):
 
 def test_rights_and_policies_of_the_control_plane_count():
     hosts, overviews = fleet(2)
-    abilities = _rollout_plan.Abilities(named={"web-1": "MeshTimeout slow"})
+    abilities = roll_plan.Abilities(named={"web-1": "MeshTimeout slow"})
     plan = make(hosts, overviews, abilities=abilities)
     assert "MeshTimeout slow applies to it by its name" in plan.records["web-1"]["reasons"][0]
-    denied = make(hosts, overviews, abilities=_rollout_plan.Abilities(no_token="the user may not issue tokens"))
+    denied = make(hosts, overviews, abilities=roll_plan.Abilities(no_token="the user may not issue tokens"))
     assert {record["strategy"] for record in denied.records.values()} == {"drained"}
 
 
@@ -166,33 +165,33 @@ def test_unreachable_hosts_have_failed_before_the_roll_begins():
     hosts[2] = host("web-2", reachable=False)
     plan = make(hosts, overviews)
     assert plan.unreachable == ["web-2"]
-    assert _rollout_plan.begin(plan, Settings()).abort == "1 failed (web-2), max_failures is 0"
-    assert _rollout_plan.begin(plan, Settings(max_failures="1")).abort == ""
+    assert roll_plan.begin(plan, Settings()).abort == "1 failed (web-2), max_failures is 0"
+    assert roll_plan.begin(plan, Settings(max_failures="1")).abort == ""
 
 
 def test_nobody_knows_how_a_leftover_is_until_it_was_rolled():
     hosts, overviews = fleet(4, cover=False)
     hosts[3] = host("web-3", pending=())
     plan = make(hosts, overviews, leftovers=["web-1", "web-3"])
-    assert _rollout_plan.begin(plan, Settings(), leftovers=["web-1", "web-3"]).missing == {"web": ["web-1"]}
+    assert roll_plan.begin(plan, Settings(), leftovers=["web-1", "web-3"]).missing == {"web": ["web-1"]}
 
 
 def test_a_cover_is_its_host():
-    found = _roll_view.instances([overview("web-0", online=False), overview("web-0-cover"), overview("-cover")])
+    found = roll_view.instances([overview("web-0", online=False), overview("web-0-cover"), overview("-cover")])
     assert set(found) == {"web-0", "-cover"}
-    services = _roll_view.services(found)
+    services = roll_view.services(found)
     assert (services["web"].total, services["web"].down) == (2, set())
-    fenced = _roll_view.instances([overview("web-0", health={}), overview("web-0-cover", state="Ignored")])
-    assert _roll_view.services(fenced)["web"].down == {"web-0"}
+    fenced = roll_view.instances([overview("web-0", health={}), overview("web-0-cover", state="Ignored")])
+    assert roll_view.services(fenced)["web"].down == {"web-0"}
 
 
 def test_kinds_of_instances():
     zone = dict(overview("zone", (), listeners=[{"type": "ZoneIngress"}]), labels={"kuma.io/zone": "east"})
-    found = _roll_view.services(_roll_view.instances([zone, overview("client", ()), overview("edge", (), gateway="edge")]))
+    found = roll_view.services(roll_view.instances([zone, overview("client", ()), overview("edge", (), gateway="edge")]))
     assert {name: entry.kind for name, entry in found.items()} == {
-        "zone ingress of east": _rollout.ZONE,
-        _roll_view.NOBODY_CALLS: _rollout.CALLER,
-        "edge": _rollout.GATEWAY,
+        "zone ingress of east": admission.ZONE,
+        roll_view.NOBODY_CALLS: admission.CALLER,
+        "edge": admission.GATEWAY,
     }
 
 
@@ -227,16 +226,16 @@ def test_the_plan_says_order_stages_and_length():
 )
 def test_settings_are_checked(given, problem):
     if problem is None:
-        assert _rollout_settings.read(given).budget == "25"
+        assert settings.read(given).budget == "25"
         return
     with pytest.raises(ValueError, match=re.escape(problem)):
-        _rollout_settings.read(given)
+        settings.read(given)
 
 
 @pytest.mark.parametrize(("total", "expected"), [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (7, 1), (8, 2), (100, 25)])
 def test_the_budget_rounds_down_and_spares_one(total, expected):
-    assert _rollout.budget(Settings(), total) == expected
-    assert _rollout.budget(Settings(budget="100%"), total) == max(0, total - 1)
+    assert admission.budget(Settings(), total) == expected
+    assert admission.budget(Settings(budget="100%"), total) == max(0, total - 1)
 
 
 def planning(number):
@@ -249,21 +248,21 @@ def planning(number):
     assert len(plan.order) == number
     planned = time.process_time() - start
     given = Settings(soak=0.0)
-    state = _rollout_plan.begin(plan, given)
-    view = _rollout.View(at=1.0, services=_roll_view.services(_roll_view.instances(overviews)))
+    state = roll_plan.begin(plan, given)
+    view = admission.View(at=1.0, services=roll_view.services(roll_view.instances(overviews)))
     queue, decisions = list(reversed(plan.order)), 0
     while queue or state.waiting or state.flying:
         while queue and len(state.waiting) + len(state.flying) < 40:
-            _rollout.arrive(state, queue[-1], _rollout_plan.member(plan.records[queue[-1]], 1, 0.0))
+            admission.arrive(state, queue[-1], roll_plan.member(plan.records[queue[-1]], 1, 0.0))
             queue.pop()
-        verdicts = _rollout.decide(state, given, view, 1.0)
+        verdicts = admission.decide(state, given, view, 1.0)
         decisions += 1
-        chosen = [name for name, verdict in verdicts.items() if verdict.kind == _rollout.ADMIT]
+        chosen = [name for name, verdict in verdicts.items() if verdict.kind == admission.ADMIT]
         if chosen:
-            _rollout.admit(state, given, view, chosen[0], 0.0)
+            admission.admit(state, given, view, chosen[0], 0.0)
         else:
             assert state.flying, verdicts
-            _rollout.complete(state, given, next(iter(state.flying)), True, False, 0.0)
+            admission.complete(state, given, next(iter(state.flying)), True, False, 0.0)
     assert state.succeeded == number
     return planned, time.process_time() - start, decisions
 

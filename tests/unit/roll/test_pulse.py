@@ -9,54 +9,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import pulse as _roll_pulse
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import pulse as roll_pulse
 from tests.unit.http_server import Answer
 
 NAMES = ["web-1", "web-2", "web-3", "web-4"]
-ANSWERS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([_roll_pulse.ALIVE, _roll_pulse.SILENT, _roll_pulse.UNKNOWN]))
+ANSWERS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([roll_pulse.ALIVE, roll_pulse.SILENT, roll_pulse.UNKNOWN]))
 KNOWN = {"web": {name: name for name in NAMES}}
 
 
 def after(*rounds):
-    pulse = _roll_pulse.nothing()
+    pulse = roll_pulse.nothing()
     for now, answers in enumerate(rounds, start=1):
-        pulse = _roll_pulse.update(pulse, answers, float(now))
+        pulse = roll_pulse.update(pulse, answers, float(now))
     return pulse
 
 
 @given(st.lists(ANSWERS, max_size=8))
 def test_only_who_answered_before_can_be_lost(rounds):
-    alive = {name for answers in rounds for name, answer in answers.items() if answer == _roll_pulse.ALIVE}
-    lost = _roll_pulse.lost(after(*rounds), KNOWN["web"])
+    alive = {name for answers in rounds for name, answer in answers.items() if answer == roll_pulse.ALIVE}
+    lost = roll_pulse.lost(after(*rounds), KNOWN["web"])
     assert lost <= alive
     for name in lost:
-        last = [answers[name] for answers in rounds if answers.get(name, _roll_pulse.UNKNOWN) != _roll_pulse.UNKNOWN][-1]
-        assert last == _roll_pulse.SILENT
+        last = [answers[name] for answers in rounds if answers.get(name, roll_pulse.UNKNOWN) != roll_pulse.UNKNOWN][-1]
+        assert last == roll_pulse.SILENT
 
 
 @given(st.lists(ANSWERS, max_size=8), st.sets(st.sampled_from(NAMES)), st.floats(0, 100))
 def test_whoever_holds_up_a_restart_is_asked_or_is_being_restarted(rounds, flying, now):
     pulse = after(*rounds)
-    unheard = _roll_pulse.unheard(pulse, KNOWN, ["web"], flying, now)
-    assert set(unheard) <= set(_roll_pulse.due(pulse, KNOWN, flying, now)), "the roll would wait for an answer that nobody asks for"
+    unheard = roll_pulse.unheard(pulse, KNOWN, ["web"], flying, now)
+    assert set(unheard) <= set(roll_pulse.due(pulse, KNOWN, flying, now)), "the roll would wait for an answer that nobody asks for"
     assert not set(unheard) & flying
 
 
 def test_who_cannot_be_asked_holds_up_nobody():
-    denied = after(dict.fromkeys(NAMES, _roll_pulse.DENIED))
-    assert _roll_pulse.unheard(denied, KNOWN, ["web"], set(), 1000.0) == []
-    assert _roll_pulse.due(denied, KNOWN, set(), 1000.0) == {}
-    mute = after(dict.fromkeys(NAMES, _roll_pulse.SILENT))
-    assert _roll_pulse.unheard(mute, KNOWN, ["web"], set(), 1000.0) == []
-    assert _roll_pulse.lost(mute, KNOWN["web"]) == set()
+    denied = after(dict.fromkeys(NAMES, roll_pulse.DENIED))
+    assert roll_pulse.unheard(denied, KNOWN, ["web"], set(), 1000.0) == []
+    assert roll_pulse.due(denied, KNOWN, set(), 1000.0) == {}
+    mute = after(dict.fromkeys(NAMES, roll_pulse.SILENT))
+    assert roll_pulse.unheard(mute, KNOWN, ["web"], set(), 1000.0) == []
+    assert roll_pulse.lost(mute, KNOWN["web"]) == set()
 
 
 def test_a_roll_does_not_wait_for_ever_for_one_of_whom_nothing_is_learnt():
-    unknown = dict.fromkeys(NAMES, _roll_pulse.UNKNOWN)
-    alive = dict.fromkeys(NAMES, _roll_pulse.ALIVE)
-    assert _roll_pulse.unheard(after(*[unknown] * (_roll_pulse.PATIENCE - 1)), KNOWN, ["web"], set(), 1000.0) == NAMES
-    assert _roll_pulse.unheard(after(alive, *[unknown] * _roll_pulse.PATIENCE), KNOWN, ["web"], set(), 1000.0) == []
-    assert _roll_pulse.unheard(after(unknown, unknown, alive, unknown), KNOWN, ["web"], set(), 1000.0) == NAMES
+    unknown = dict.fromkeys(NAMES, roll_pulse.UNKNOWN)
+    alive = dict.fromkeys(NAMES, roll_pulse.ALIVE)
+    assert roll_pulse.unheard(after(*[unknown] * (roll_pulse.PATIENCE - 1)), KNOWN, ["web"], set(), 1000.0) == NAMES
+    assert roll_pulse.unheard(after(alive, *[unknown] * roll_pulse.PATIENCE), KNOWN, ["web"], set(), 1000.0) == []
+    assert roll_pulse.unheard(after(unknown, unknown, alive, unknown), KNOWN, ["web"], set(), 1000.0) == NAMES
 
 
 def test_an_instance_is_asked_where_it_is_connected():
@@ -65,7 +65,7 @@ def test_an_instance_is_asked_where_it_is_connected():
         subscription = {"connectTime": "then", **({} if online else {"disconnectTime": "now"})}
         return {"name": name, "dataplane": {"networking": {"inbound": [inbound]}}, "dataplaneInsight": {"subscriptions": [subscription]}}
 
-    found = _roll_pulse.siblings(
+    found = roll_pulse.siblings(
         [
             overview("web-1"),
             overview("web-1-cover"),
@@ -76,14 +76,14 @@ def test_an_instance_is_asked_where_it_is_connected():
         {"web"},
     )
     assert found == {"web": {"web-1": "web-1", "web-2": "web-2-cover"}}
-    many = [overview(f"web-{number}") for number in range(_roll_pulse.MOST + 1)]
-    assert _roll_pulse.siblings(many, {"web"}) == {}
+    many = [overview(f"web-{number}") for number in range(roll_pulse.MOST + 1)]
+    assert roll_pulse.siblings(many, {"web"}) == {}
 
 
 @pytest.mark.parametrize("cover", [False, True])
 def test_an_instance_without_power_counts_although_the_control_plane_says_it_is_connected(rolling, monkeypatch, cover):
-    monkeypatch.setattr(_roll_pulse, "AGAIN", 0.1)
-    monkeypatch.setattr(_roll_pulse, "AGE", 0.5)
+    monkeypatch.setattr(roll_pulse, "AGAIN", 0.1)
+    monkeypatch.setattr(roll_pulse, "AGE", 0.5)
     roll = rolling()
     roll.start(roll.hosts("web-1", "web-2", cover=cover))
     roll.through("web-1")

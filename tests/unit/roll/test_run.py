@@ -16,11 +16,9 @@ import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import steps as _restart_steps
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as _roll_cover
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as _roll_journal
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import lock as _roll_lock
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import start as _roll_start
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import steps
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as roll_cover
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal, lock, start
 from tests.unit.http_server import Answer
 from tests.unit.roll.controller import Rolling
 from tests.unit.roll.mesh import restarted
@@ -45,7 +43,7 @@ def test_trap_6_a_drained_host_is_fenced_and_comes_back_and_the_lock_goes(rollin
     assert not ended.get("failed"), ended
     assert ended["counts"]["done"] == 2
     assert roll.mesh.secrets() == set()
-    whole = _roll_journal.read_json(ended["journal"])
+    whole = journal.read_json(ended["journal"])
     assert whole["status"] == "done"
     assert whole["hosts"]["web-1"]["phases"].keys() >= {"wait", "fence", "drain", "restart", "gate"}
     assert whole["services"]["web"][0].items() >= {"total": 4, "serving": 4}.items()
@@ -87,11 +85,11 @@ def test_the_token_of_a_cover_is_made_for_the_restart_and_lives_no_longer_than_i
         roll.host("web-1").wishes(["web-2"])
     assert [wish["name"] for wish in roll.host("web-1").wishes(["web-1"])] == ["web-1"]
     claims = decode_claims(roll.host("web-1").cover("web-1", 600.5)["token"])
-    assert _roll_cover.valid_for(600.5) == "1501s"
+    assert roll_cover.valid_for(600.5) == "1501s"
     assert time.time() < claims["exp"] <= time.time() + 1501
     kept = [path.read_text() for path in pathlib.Path(roll.directory).rglob("*") if path.is_file()]
     assert not any("eyJ" in text for text in kept)
-    assert _restart_steps.longest(30.0, 120.0) == 5 * (30 + 120) + _restart_steps.SLACK
+    assert steps.longest(30.0, 120.0) == 5 * (30 + 120) + steps.SLACK
 
 
 def test_without_a_token_for_a_cover_the_host_is_not_touched_and_stays_in_traffic(rolling):
@@ -126,11 +124,11 @@ def test_a_second_roller_is_refused_and_names_the_first(rolling, tmp_path):
     first = rolling()
     first.start(first.hosts("web-1"), pid=os.getpid())
     same = Rolling(first.mesh, first.directory)
-    with pytest.raises(_roll_start.Refused, match=r"rolls mesh .* already \(run "):
+    with pytest.raises(start.Refused, match=r"rolls mesh .* already \(run "):
         same.start(same.hosts("web-2"))
     # From another machine only the control plane knows.
     other = Rolling(first.mesh, tmp_path / "other")
-    with pytest.raises(_roll_lock.Taken, match=f"already \\(run {first.run}\\): its lock ends at 20"):
+    with pytest.raises(lock.Taken, match=f"already \\(run {first.run}\\): its lock ends at 20"):
         other.start(other.hosts("web-2"))
     assert len(first.mesh.secrets()) == 1
     checked = other.start(other.hosts("web-2"), check=True)

@@ -10,7 +10,7 @@ import dataclasses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as _rollout_settings
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as roll_settings
 from tests.unit.roll.world import INGRESS, Faults, Vm, World, percent
 
 SERVICES = ["api", "db", "web", INGRESS]
@@ -51,7 +51,7 @@ def faults_of(draw, vms):
 
 
 ROLLS = st.builds(
-    _rollout_settings.Settings,
+    roll_settings.Settings,
     limit=SHARES,
     budget=SHARES,
     canaries=st.integers(0, 2),
@@ -90,7 +90,7 @@ def test_without_faults_everybody_is_rolled_with_any_number_of_forks(vms, roll, 
 
 def test_a_failure_stops_the_roll_and_later_hosts_are_refused():
     vms = [Vm(f"vm-{index}", ["web"], end="failed" if index == 0 else "ok") for index in range(8)]
-    world = World(vms, _rollout_settings.Settings(), forks=4)
+    world = World(vms, roll_settings.Settings(), forks=4)
     state = world.run()
     assert world.admissions == ["vm-0"]
     assert state.abort == "1 failed (vm-0), max_failures is 0"
@@ -99,7 +99,7 @@ def test_a_failure_stops_the_roll_and_later_hosts_are_refused():
 
 def test_a_dead_controller_is_continued_where_it_was():
     vms = [Vm(f"vm-{index}", ["web"], cover=False) for index in range(8)]
-    world = World(vms, _rollout_settings.Settings(soak=0.0), forks=4, faults=Faults(death=12.0))
+    world = World(vms, roll_settings.Settings(soak=0.0), forks=4, faults=Faults(death=12.0))
     world.run()
     assert world.epochs == 2
     assert world.pending == set()
@@ -110,7 +110,7 @@ def test_a_dead_controller_is_continued_where_it_was():
 def test_an_instance_that_was_lost_counts_while_it_is_restarted_again():
     """The control plane may still see it serve, and a restart under cover takes nothing from who serves."""
     vms = [Vm(f"vm-{index}", ["web"], cover=index == 0, seconds=0.5, end="lost" if index == 0 else "ok") for index in range(6)]
-    given = _rollout_settings.Settings(limit="2", budget="1", canaries=0, soak=0.0, stages=(), max_in_flight=2, max_failures="1")
+    given = roll_settings.Settings(limit="2", budget="1", canaries=0, soak=0.0, stages=(), max_in_flight=2, max_failures="1")
     World(vms, given, forks=2, faults=Faults(death=5.0)).run()
 
 
@@ -119,7 +119,7 @@ def test_what_an_earlier_run_left_in_the_middle_and_serves_waits_while_others_ar
         Vm(f"vm-{index}", ["api"], cover=index == 3, seconds=10.0 if index == 3 else 0.5, end="failed" if index == 3 else "ok")
         for index in range(4)
     ]
-    given = _rollout_settings.Settings(limit="1", budget="1", canaries=0, soak=0.0, stages=(), max_in_flight=1, max_failures="1")
+    given = roll_settings.Settings(limit="1", budget="1", canaries=0, soak=0.0, stages=(), max_in_flight=1, max_failures="1")
     world = World(vms, given, forks=1, faults=Faults(flips=[(6, "vm-0", False)], death=15.0))
     world.run()
     assert world.epochs == 2
@@ -129,7 +129,7 @@ def test_what_an_earlier_run_left_in_the_middle_and_serves_waits_while_others_ar
 
 def test_a_long_outage_stops_the_roll():
     vms = [Vm(f"vm-{index}", ["web"]) for index in range(4)]
-    world = World(vms, _rollout_settings.Settings(pause_timeout=30.0), forks=4, faults=Faults(outages=[(2, 200)]))
+    world = World(vms, roll_settings.Settings(pause_timeout=30.0), forks=4, faults=Faults(outages=[(2, 200)]))
     state = world.run()
     assert "has not answered for 30 s" in state.abort
     assert world.outcome["vm-0"] == "done"

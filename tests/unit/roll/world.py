@@ -10,9 +10,9 @@ import dataclasses
 import fractions
 import random
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as _rollout_plan
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as _roll_view
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as roll_plan
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as roll_view
 
 TICK = 0.5
 INGRESS = "zone ingress of default"
@@ -73,8 +73,8 @@ class World:
     def instances(self):
         found = {}
         for name, services in self.of.items():
-            instance = found[name] = _roll_view.Instance()
-            instance.services = {service: _rollout.ZONE if service == INGRESS else _rollout.CALLED for service in services}
+            instance = found[name] = roll_view.Instance()
+            instance.services = {service: admission.ZONE if service == INGRESS else admission.CALLED for service in services}
             instance.online = True
             instance.version = "2.14.3"
             if self.serving[name] or name in self.unseen:
@@ -85,10 +85,10 @@ class World:
         away = any(start <= self.now - 1000 < end for start, end in self.faults.outages)
         if away:
             self.outage_began = self.now if self.outage_began is None else self.outage_began
-            return _rollout.View(at=self.last.at, services=self.last.services, outage=self.outage_began, error="refused")
+            return admission.View(at=self.last.at, services=self.last.services, outage=self.outage_began, error="refused")
         if self.outage_began is not None:
             self.outage_began, self.recovered = None, self.now
-        self.last = _rollout.View(at=self.now, services=_roll_view.services(self.instances()), recovered=self.recovered)
+        self.last = admission.View(at=self.now, services=roll_view.services(self.instances()), recovered=self.recovered)
         return self.last
 
     # -- the run
@@ -112,18 +112,18 @@ class World:
         ]
 
     def plan(self, leftovers=()):
-        plan = _rollout_plan.make("restart", self.hosts(), self.given, self.instances(), leftovers=leftovers)
+        plan = roll_plan.make("restart", self.hosts(), self.given, self.instances(), leftovers=leftovers)
         self.outcome.update(dict.fromkeys(plan.refused, "refused"))
         return plan
 
     def run(self):
         """Plans and rolls; a controller that dies is started again."""
-        self.last = _rollout.View(at=self.now, services=_roll_view.services(self.instances()))
+        self.last = admission.View(at=self.now, services=roll_view.services(self.instances()))
         plan = self.plan()
         done, earlier, leftovers = {}, None, []
         while True:
             self.epochs += 1
-            state = _rollout_plan.begin(plan, self.given, done, earlier, leftovers)
+            state = roll_plan.begin(plan, self.given, done, earlier, leftovers)
             if self.roll(plan, state):
                 return state
             # In flight when the controller died: the VMs finish by themselves, and nobody lifts a fence before the new start.
@@ -141,7 +141,7 @@ class World:
                     group = plan.records[host].get("group", "")
                     done[group] = done.get(group, 0) + 1
             earlier = state
-            self.last = _rollout.View(at=self.now, services=_roll_view.services(self.instances()))
+            self.last = admission.View(at=self.now, services=roll_view.services(self.instances()))
             plan = self.plan(leftovers)
 
     def roll(self, plan, state):
@@ -180,7 +180,7 @@ class World:
                 if name not in self.state.flying and name not in self.unseen and name not in self.fenced:
                     self.serving[name] = up
             assert self.now < 1000 + self.longest(), (
-                f"nobody moves: {slots}, {_rollout.decide(self.state, self.given, self.view(), self.now)}"
+                f"nobody moves: {slots}, {admission.decide(self.state, self.given, self.view(), self.now)}"
             )
         return True
 
@@ -192,21 +192,21 @@ class World:
         kind, until = slots[host]
         if kind == "before" and self.now >= until:
             record = self.plan_now.records[host]
-            _rollout.arrive(self.state, host, _rollout_plan.member(record, turn, self.now))
+            admission.arrive(self.state, host, roll_plan.member(record, turn, self.now))
             slots[host] = ("waiting", 0)
         elif kind == "waiting":
             view = self.view()
-            self.state.abort = self.state.abort or _rollout.overdue(self.given, view, self.now)
-            verdict = _rollout.decide(self.state, self.given, view, self.now)[host]
-            if verdict.kind == _rollout.ADMIT:
+            self.state.abort = self.state.abort or admission.overdue(self.given, view, self.now)
+            verdict = admission.decide(self.state, self.given, view, self.now)[host]
+            if verdict.kind == admission.ADMIT:
                 self.admit(host, view)
                 slots[host] = ("flying", self.now + self.vms[host].seconds)
-            elif verdict.kind != _rollout.WAIT:
-                assert turn == 1 or verdict.kind == _rollout.REFUSE
-                _rollout.leave(self.state, host)
+            elif verdict.kind != admission.WAIT:
+                assert turn == 1 or verdict.kind == admission.REFUSE
+                admission.leave(self.state, host)
                 self.outcome[host] = {"defer": "deferred", "refuse": "refused"}[verdict.kind]
                 del slots[host]
-                if verdict.kind == _rollout.DEFER:
+                if verdict.kind == admission.DEFER:
                     deferred.append(host)
         elif kind == "flying" and self.now >= until:
             self.finish(host)
@@ -217,7 +217,7 @@ class World:
 
     def admit(self, host, view):
         self.judge(host, view)
-        _rollout.admit(self.state, self.given, view, host, self.now)
+        admission.admit(self.state, self.given, view, host, self.now)
         self.admissions.append(host)
         if self.drained(host):
             self.fenced.add(host)
@@ -241,7 +241,7 @@ class World:
             self.fenced.discard(host)
         self.vm_ends(vm)
         self.outcome[host] = "done" if vm.end == "ok" else "failed"
-        _rollout.complete(self.state, self.given, host, vm.end == "ok", vm.end in ("dead", "lost"), self.now)
+        admission.complete(self.state, self.given, host, vm.end == "ok", vm.end in ("dead", "lost"), self.now)
 
     # -- what must hold
 

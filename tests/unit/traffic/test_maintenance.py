@@ -11,9 +11,9 @@ import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Response
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import AccessDenied, Invalid
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence as _fence
-from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync as _sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance as _maintenance
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance as traffic_maintenance
 from tests.unit.registration.test_sync import ControlPlane, actions
 
 NOW = 1_800_000_000
@@ -72,7 +72,7 @@ class Mesh(ControlPlane):
 
     @staticmethod
     def _lines(dataplane):
-        found = _fence.endpoints(dataplane, _fence.gets_traffic)
+        found = fence.endpoints(dataplane, fence.gets_traffic)
         return "".join(f"web::{address}:{port}::cx_active::0\n" for pairs in found.values() for address, port in pairs)
 
     def sleep(self, seconds):
@@ -96,8 +96,8 @@ def mesh():
 
 
 def apply(mesh, names, state="fenced", labels=(), now=NOW, **options):
-    settings = _maintenance.Settings("default", state == "fenced", **{"reason": "Disk swap", **options})
-    maintenance = _maintenance.Maintenance(mesh, settings, now, mesh.sleep, lambda: mesh.time)
+    settings = traffic_maintenance.Settings("default", state == "fenced", **{"reason": "Disk swap", **options})
+    maintenance = traffic_maintenance.Maintenance(mesh, settings, now, mesh.sleep, lambda: mesh.time)
     return maintenance.apply(names, dict(labels))
 
 
@@ -128,14 +128,14 @@ def test_reason_and_end_come_and_go_as_labels(mesh):
         mesh.held["web-1"]["labels"].items()
         >= {
             "team": "a",
-            _fence.REASON_LABEL: "disk-swap",
-            _fence.UNTIL_LABEL: str(NOW + 7200),
+            fence.REASON_LABEL: "disk-swap",
+            fence.UNTIL_LABEL: str(NOW + 7200),
         }.items()
     )
     apply(mesh, ["web-1"], "in_traffic")
     assert mesh.held["web-1"]["labels"]["team"] == "a"
-    assert not {_fence.REASON_LABEL, _fence.UNTIL_LABEL} & set(mesh.held["web-1"]["labels"])
-    assert _fence.gets_traffic(mesh.inbound("web-1"))
+    assert not {fence.REASON_LABEL, fence.UNTIL_LABEL} & set(mesh.held["web-1"]["labels"])
+    assert fence.gets_traffic(mesh.inbound("web-1"))
 
 
 def test_no_label_is_written_or_trusted_where_labels_are_lost():
@@ -143,8 +143,8 @@ def test_no_label_is_written_or_trusted_where_labels_are_lost():
     mesh.add("web-1")
     mesh.add("web-2")
     apply(mesh, ["web-1"], duration=7200)
-    assert _fence.REASON_LABEL not in str(mesh.held)
-    with pytest.raises(_sync.Refused, match="Give names instead"):
+    assert fence.REASON_LABEL not in str(mesh.held)
+    with pytest.raises(sync.Refused, match="Give names instead"):
         apply(mesh, [], labels={"team": "a"})
 
 
@@ -165,7 +165,7 @@ def test_check_mode_says_the_same_and_writes_nothing(mesh):
 
 def test_the_last_instances_are_not_fenced_without_force(mesh):
     mesh.offline = {"web-4"}
-    with pytest.raises(_sync.Refused, match=r"would be left of web \(web-1, web-2, web-3\)") as refused:
+    with pytest.raises(sync.Refused, match=r"would be left of web \(web-1, web-2, web-3\)") as refused:
         apply(mesh, ["web-1", "web-2", "web-3"])
     assert set(actions(refused.value.changes).values()) == {"skipped"}
     assert mesh.writes() == []
@@ -177,7 +177,7 @@ def test_a_dead_proxy_is_not_brought_back_without_force(mesh):
     mesh.offline = {"web-1"}
     (change,) = apply(mesh, ["web-1"], "in_traffic").changes
     assert "not connected" in change.failure["detail"]
-    assert not _fence.gets_traffic(mesh.inbound("web-1"))
+    assert not fence.gets_traffic(mesh.inbound("web-1"))
     assert actions(apply(mesh, ["web-1"], "in_traffic", force=True).changes) == {"web-1": "lifted"}
 
 
@@ -185,7 +185,7 @@ def test_gateways_and_strangers_fail_and_stop_nobody(mesh):
     mesh.held["edge"] = {"name": "edge", "networking": {"address": "10.0.1.1", "gateway": {"tags": {"kuma.io/service": "edge"}}}}
     outcome = apply(mesh, ["web-1", "edge", "nobody"])
     assert actions(outcome.changes) == {"edge": "failed", "nobody": "failed", "web-1": "fenced"}
-    said = _sync.describe_failures(outcome.changes)
+    said = sync.describe_failures(outcome.changes)
     assert "take it out of the load balancer" in said
     assert "not registered in mesh default" in said
     assert actions(apply(mesh, ["edge"], "in_traffic").changes) == {"edge": "unchanged"}
@@ -195,8 +195,8 @@ def test_gateways_and_strangers_fail_and_stop_nobody(mesh):
 def test_what_is_out_of_traffic_by_its_state_is_left_alone(mesh, state):
     mesh.inbound("web-1").update(state=state, health={})
     fenced = apply(mesh, ["web-1"])
-    settings = _maintenance.Settings("default", True)
-    told = _maintenance.warnings({"stale": [], "lost": []}, fenced, settings)
+    settings = traffic_maintenance.Settings("default", True)
+    told = traffic_maintenance.warnings({"stale": [], "lost": []}, fenced, settings)
     assert len(told) == (state == "NotReady")
     apply(mesh, ["web-1"], "in_traffic")
     assert mesh.inbound("web-1") == {"port": 8080, "tags": {"kuma.io/service": "web"}, "state": state, "health": {}}
@@ -212,7 +212,7 @@ def test_a_fence_is_seen_gone_at_a_caller(mesh):
     mesh.journal.clear()
     lifted = apply(mesh, ["web-1", "web-2"], "in_traffic")
     assert lifted.propagation.measured
-    assert _fence.gets_traffic(mesh.seen["web-1"]["networking"]["inbound"][0])
+    assert fence.gets_traffic(mesh.seen["web-1"]["networking"]["inbound"][0])
 
 
 def test_callers_that_are_not_watched_get_one_more_turn(mesh):
@@ -305,10 +305,10 @@ def test_a_fence_that_is_lifted_at_once_by_somebody_else_fails(mesh):
 def test_forgotten_and_lost_fences_are_reported(mesh):
     apply(mesh, ["web-1", "web-2"], duration=60)
     mesh.inbound("web-2")["health"] = {"ready": True}
-    before = _maintenance.report(mesh.list("x"), NOW + 59)
+    before = traffic_maintenance.report(mesh.list("x"), NOW + 59)
     assert before == {"stale": [], "lost": ["web-2"]}
     outcome = apply(mesh, ["web-3"], now=NOW + 60)
-    found = _maintenance.report(outcome.overviews, NOW + 60)
+    found = traffic_maintenance.report(outcome.overviews, NOW + 60)
     end = NOW + 60
     assert found == {
         "stale": [
@@ -317,16 +317,16 @@ def test_forgotten_and_lost_fences_are_reported(mesh):
         ],
         "lost": [],
     }
-    (told,) = _maintenance.warnings(found, outcome, _maintenance.Settings("default", True))
+    (told,) = traffic_maintenance.warnings(found, outcome, traffic_maintenance.Settings("default", True))
     assert "web-1 (disk-swap, until 2027-01-15T" in told
 
 
 def test_the_diff_shows_health_and_labels(mesh):
     outcome = apply(mesh, ["web-1", "web-2"], check=True)
-    first, _second = _maintenance.diff(outcome.changes, "default")
+    first, _second = traffic_maintenance.diff(outcome.changes, "default")
     assert first["before_header"] == "Dataplane default/web-1"
     assert first["before"]["inbounds"]["8080"] == {"state": "Ready", "health": {"ready": True}}
     assert first["after"] == {
         "inbounds": {"8080": {"state": "Ready", "health": {"ready": False}}},
-        "labels": {_fence.REASON_LABEL: "disk-swap"},
+        "labels": {fence.REASON_LABEL: "disk-swap"},
     }

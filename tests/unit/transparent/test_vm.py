@@ -15,18 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import change as _transparent_change
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as _transparent_vm
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as _host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import change, redirection, vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN
 from ansible_collections.meshfleet.kuma.plugins.modules import transparent_proxy
 from tests.unit.module_runner import run
 from tests.unit.transparent.test_redirection import WANTED
 from tests.unit.transparent.world import World
 
-OLD = _transparent.settings(WANTED, [22], [])
-NEW = _transparent.settings({**WANTED, "exclude_inbound_ports": ["9100"]}, [22], [])
+OLD = redirection.settings(WANTED, [22], [])
+NEW = redirection.settings({**WANTED, "exclude_inbound_ports": ["9100"]}, [22], [])
 ORDERED = {"client": "10.0.0.9", "client_port": 50000, "server": "10.0.0.1", "port": 22}
 AGAIN = {**ORDERED, "client_port": 50001}
 PROGRAM = ["python3", "program.py"]
@@ -38,7 +36,7 @@ def world(tmp_path):
 
 
 def lay_down(world):
-    for path in (_transparent_vm.UNIT_PATH, TRANSPARENT_DROP_IN, _transparent_vm.PROGRAM_DIR + "/program.py"):
+    for path in (vm.UNIT_PATH, TRANSPARENT_DROP_IN, vm.PROGRAM_DIR + "/program.py"):
         target = Path(world.root) / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text("laid down")
@@ -71,7 +69,7 @@ def test_the_way_back_is_armed_before_the_first_rule(world):
     assert names.index("systemd-run") < names.index("kumactl")
     assert world.timer == [*PROGRAM, "rollback"]
     assert world.tracked_before_the_rules
-    assert ["nft", "delete", "table", "inet", _transparent_vm.WARM_TABLE] in world.commands
+    assert ["nft", "delete", "table", "inet", vm.WARM_TABLE] in world.commands
 
 
 def test_without_nft_connections_are_tracked_through_iptables(world):
@@ -84,7 +82,7 @@ def test_without_nft_connections_are_tracked_through_iptables(world):
 
 def test_nothing_is_applied_when_the_way_back_cannot_be_armed(world):
     world.failing.add(("systemd-run",))
-    with pytest.raises(_transparent_vm.Failed, match="nothing was applied"):
+    with pytest.raises(vm.Failed, match="nothing was applied"):
         world.vm.order(OLD, ORDERED, 60, PROGRAM)
     assert world.rules == []
     assert world.vm.pending() is None
@@ -102,7 +100,7 @@ def test_a_rollback_leaves_the_vm_as_it_was(world, before):
     assert world.unit == unit
     assert bool(world.vm.laid_down()) == (before is not None)
     assert world.foreign_untouched()
-    with pytest.raises(_transparent_vm.Failed, match="no new connection came in time"):
+    with pytest.raises(vm.Failed, match="no new connection came in time"):
         world.vm.confirm(AGAIN)
 
 
@@ -122,7 +120,7 @@ def test_a_reboot_before_the_confirmation_leaves_the_vm_as_it_was(world):
 @pytest.mark.parametrize("connection", [ORDERED, None, {**AGAIN, "client": "127.0.0.6"}])
 def test_a_connection_that_proves_nothing_undoes_everything(world, connection):
     order(world, OLD)
-    with pytest.raises(_transparent_vm.Failed):
+    with pytest.raises(vm.Failed):
         world.vm.confirm(connection)
     assert world.rules == []
     assert world.vm.held() is None
@@ -131,14 +129,14 @@ def test_a_connection_that_proves_nothing_undoes_everything(world, connection):
 def test_rules_that_are_gone_at_the_confirmation_undo_everything(world):
     order(world, OLD)
     world.saved["ip6tables"] = []
-    with pytest.raises(_transparent_vm.Failed, match="the rules are not those that were applied: ipv6: gone"):
+    with pytest.raises(vm.Failed, match="the rules are not those that were applied: ipv6: gone"):
         world.vm.confirm(AGAIN)
     assert (world.rules, world.vm.held()) == ([], None)
 
 
 def test_kumactl_that_fails_undoes_everything_and_says_why(world):
     world.failing.add((WANTED["kumactl"], "install"))
-    with pytest.raises(_transparent_vm.Failed, match=r"kuma-transparent-proxy\.service is failed, and everything was undone"):
+    with pytest.raises(vm.Failed, match=r"kuma-transparent-proxy\.service is failed, and everything was undone"):
         order(world, OLD)
     assert (world.rules, world.vm.pending()) == ([], None)
 
@@ -182,16 +180,16 @@ def test_whatever_happens_the_rules_are_the_confirmed_ones_or_the_way_back_is_ar
                 world.saved = {tool: [] for tool in world.saved}
                 world.timer = None
                 for name in ("pending.json", "rules.json"):
-                    _transparent_vm.remove(os.path.join(world.root, "run/kuma-transparent-proxy", name))
+                    vm.remove(os.path.join(world.root, "run/kuma-transparent-proxy", name))
                 if world.unit["UnitFileState"] == "enabled":
                     world.vm.apply()
-        except _transparent_vm.Failed:
+        except vm.Failed:
             assert world.vm.pending() is None
         held, pending = world.vm.held(), world.vm.pending()
         if pending:
             assert world.timer, steps
         else:
-            expected = world.made(_transparent.install_command(held)) * 2 if held else []
+            expected = world.made(redirection.install_command(held)) * 2 if held else []
             assert world.rules == expected, steps
 
 
@@ -200,12 +198,12 @@ def module(world, monkeypatch):
     """Runs the module on the simulated VM: ``module(state=..., check=..., client_port=...)``."""
     connection = dict(ORDERED)
     monkeypatch.setattr(transparent_proxy, "ROOT", world.root)
-    monkeypatch.setattr(transparent_proxy, "vm", mock.Mock(wraps=_transparent_vm, Vm=lambda run, root: world.vm))
-    monkeypatch.setattr(transparent_proxy.vm, "Failed", _transparent_vm.Failed)
-    monkeypatch.setattr(_transparent, "ssh_connection", lambda environments: dict(connection))
+    monkeypatch.setattr(transparent_proxy, "vm", mock.Mock(wraps=vm, Vm=lambda run, root: world.vm))
+    monkeypatch.setattr(transparent_proxy.vm, "Failed", vm.Failed)
+    monkeypatch.setattr(redirection, "ssh_connection", lambda environments: dict(connection))
     listening = [{"address": "0.0.0.0", "port": port, "process": "envoy"} for port in (15001, 15006)]
-    monkeypatch.setattr(_host.Processes, "listening", lambda self: listening)
-    program = Path(world.root) / _transparent_vm.PROGRAM_DIR
+    monkeypatch.setattr(host.Processes, "listening", lambda self: listening)
+    program = Path(world.root) / vm.PROGRAM_DIR
 
     def call(check=False, diff=False, client_port=50000, **options):
         connection["client_port"] = client_port
@@ -214,7 +212,7 @@ def module(world, monkeypatch):
         return run("transparent_proxy", options, check, diff)
 
     program.parent.mkdir(parents=True)
-    monkeypatch.setattr(_transparent, "OWNER_NAME", "root")
+    monkeypatch.setattr(redirection, "OWNER_NAME", "root")
     call.listening = listening
     return call
 
@@ -235,10 +233,10 @@ def test_one_task_orders_and_another_confirms_and_then_nothing_is_left_to_do(wor
 def test_what_an_older_release_laid_down_in_one_folder_goes_and_nothing_else(world, module):
     module()
     module(state="confirmed", client_port=50001)
-    package = Path(world.root, _transparent_vm.OLD_SOURCES[0]).parent
+    package = Path(world.root, vm.OLD_SOURCES[0]).parent
     (package / "_transparent").mkdir(parents=True)
     kept = [package / "_transparent/vm.py", package / "own.py"]
-    for path in [*kept, *(Path(world.root, path) for path in _transparent_vm.OLD_SOURCES)]:
+    for path in [*kept, *(Path(world.root, path) for path in vm.OLD_SOURCES)]:
         path.write_text("")
     found = module(client_port=50002)
     assert (found["changed"], found["ordered"]) == (True, False)
@@ -309,7 +307,7 @@ def test_two_runs_at_once_are_refused(world, module):
 
 def test_trap_48_a_user_that_uninstall_does_not_find_is_refused(world, module, monkeypatch):
     """Trap 48: uninstall has no option for the user."""
-    monkeypatch.setattr(_transparent, "OWNER_NAME", "nobody-has-this-name")
+    monkeypatch.setattr(redirection, "OWNER_NAME", "nobody-has-this-name")
     assert "`kumactl uninstall transparent-proxy` looks for one of the two" in module(user="root")["msg"]
 
 
@@ -326,13 +324,13 @@ def test_leaving_takes_everything_away_once(world, module):
 
 
 def test_the_connection_is_kept_in_use_while_connections_begin_to_be_tracked(capsys):
-    _transparent_change._pulse()
+    change._pulse()
     assert capsys.readouterr().out == "\n"
 
 
 def test_state_files_are_whole_or_old(tmp_path):
     path = str(tmp_path / "deep" / "file.json")
-    _transparent_vm.write(path, {"a": 1})
+    vm.write(path, {"a": 1})
     with mock.patch.object(json, "dump", side_effect=OSError("disk full")), pytest.raises(OSError, match="disk full"):
-        _transparent_vm.write(path, {"a": 2})
-    assert _transparent_vm._read(path) == {"a": 1}
+        vm.write(path, {"a": 2})
+    assert vm._read(path) == {"a": 1}

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import shlex
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection as _transparent
-from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as _transparent_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection, vm
 
 MARK = "kuma/mesh/transparent/proxy"
 FOREIGN = ["-A PREROUTING -p tcp --dport 80 -j DOCKER"]
@@ -27,7 +26,7 @@ class World:
         self.unit = {"ActiveState": "inactive", "UnitFileState": "disabled", "Job": "0"}
         self.timer = None
         self.tracked_before_the_rules = None
-        self.vm = _transparent_vm.Vm(self.run, root=self.root, sleep=lambda seconds: None)
+        self.vm = vm.Vm(self.run, root=self.root, sleep=lambda seconds: None)
 
     def run(self, command):
         command = list(command)
@@ -44,7 +43,7 @@ class World:
         if "--version" in command:
             return 0, "iptables v1.8.9 (nf_tables)", ""
         rules = self.saved[command[0][: -len("-save")]]
-        chains = sorted({line.split()[1] for line in rules if line.split()[1].startswith(_transparent.CHAIN)})
+        chains = sorted({line.split()[1] for line in rules if line.split()[1].startswith(redirection.CHAIN)})
         return (
             0,
             "# Generated\n*nat\n:PREROUTING ACCEPT [1:2]\n%s%s\nCOMMIT\n"
@@ -70,7 +69,7 @@ class World:
         tracked = [words for words in self.commands if words[0] == "nft" and "add" in words]
         self.tracked_before_the_rules = bool(tracked)
         for tool, rules in self.saved.items():
-            kept = [line for line in rules if MARK not in line and _transparent.CHAIN not in line]
+            kept = [line for line in rules if MARK not in line and redirection.CHAIN not in line]
             self.saved[tool] = kept + (self.made(command) if command[1] == "install" else [])
         return 0, "", ""
 
@@ -88,17 +87,17 @@ class World:
         verb = command[1]
         if verb == "show":
             return 0, "".join("%s=%s\n" % item for item in self.unit.items()), ""
-        if _transparent_vm.UNIT in command and verb in ("reload-or-restart", "start"):
+        if vm.UNIT in command and verb in ("reload-or-restart", "start"):
             try:
                 self.vm.apply()
                 self.unit["ActiveState"] = "active"
-            except _transparent_vm.Failed:
+            except vm.Failed:
                 self.unit["ActiveState"] = "failed"
-        elif _transparent_vm.UNIT in command and verb in ("enable", "disable"):
+        elif vm.UNIT in command and verb in ("enable", "disable"):
             self.unit["UnitFileState"] = verb + "d"
             if "--now" in command:
                 self.unit["ActiveState"] = "inactive"
-        elif verb == "stop" and _transparent_vm.ROLLBACK + ".timer" in command:
+        elif verb == "stop" and vm.ROLLBACK + ".timer" in command:
             self.timer = None
         return 0, "", ""
 

@@ -10,15 +10,12 @@ import copy
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api import capabilities as _capabilities
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as _client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import capabilities
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as api_client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Response
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration, parse_duration
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence as _fence
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import resource as _dataplane
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import schema as _schema
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as _overview
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import preflight as _preflight
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, resource, schema, status
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import preflight
 from tests.unit.api.failures import failure
 from tests.unit.dataplane.test_status import overview
 from tests.unit.http_server import Answer, answer_json, problem
@@ -45,15 +42,15 @@ def inbound_of(dataplane):
 @pytest.mark.parametrize("state", STATES)
 def test_traps_7_11_a_fence_writes_health_and_leaves_the_state_alone(state):
     before = live(state=state)
-    for after in (_fence.fence(before, None), _fence.lift(_fence.fence(before, None))):
+    for after in (fence.fence(before, None), fence.lift(fence.fence(before, None))):
         assert inbound_of(after).get("state", "Ready") == state
-    assert ("health" in inbound_of(_fence.fence(before, None))) == (state == "Ready")
+    assert ("health" in inbound_of(fence.fence(before, None))) == (state == "Ready")
 
 
 def test_trap_8_a_new_dataplane_gets_no_traffic_until_its_proxy_was_seen():
-    created = inbound_of(_dataplane.body_for_create(live(), "NotReady"))
+    created = inbound_of(resource.body_for_create(live(), "NotReady"))
     assert (created["state"], created["health"]) == ("NotReady", {"ready": False})
-    assert not _fence.gets_traffic(created)
+    assert not fence.gets_traffic(created)
 
 
 def test_trap_9_who_is_away_still_counts_as_an_endpoint():
@@ -61,28 +58,28 @@ def test_trap_9_who_is_away_still_counts_as_an_endpoint():
         {"port": 8080, "health": {"ready": True}},
         subscriptions=[{"connectTime": "2026-01-01T00:00:00Z", "disconnectTime": "2026-01-02T00:00:00Z"}],
     )
-    assert _overview.status(away) == "Offline"
-    assert _fence.gets_traffic(inbound_of(_overview.dataplane(away)))
+    assert status.status(away) == "Offline"
+    assert fence.gets_traffic(inbound_of(status.dataplane(away)))
 
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("health", [{}, {"ready": True}])
 def test_trap_10_an_update_carries_state_and_health_over(state, health):
     wanted = live(servicePort=18080)
-    written = inbound_of(_dataplane.body_for_update(wanted, live(state=state, health=health), "NotReady"))
+    written = inbound_of(resource.body_for_update(wanted, live(state=state, health=health), "NotReady"))
     assert (written["state"], written["health"], written["servicePort"]) == (state, health, 18080)
 
 
 def test_trap_11_an_ignored_inbound_is_never_ready():
-    ready, reasons = _overview.ready(overview({"port": 8080, "state": "Ignored"}))
+    ready, reasons = status.ready(overview({"port": 8080, "state": "Ignored"}))
     assert (ready, reasons) == (False, ["inbound 8080 has state Ignored"])
 
 
 def test_trap_12_a_fence_that_outlived_a_restart_is_seen_and_lifted():
     restarted = overview({"port": 8080, "health": {}})
-    assert _overview.fenced(restarted)
-    assert not _overview.ready(restarted)[0]
-    assert _fence.gets_traffic(inbound_of(_fence.lift(_overview.dataplane(restarted))))
+    assert status.fenced(restarted)
+    assert not status.ready(restarted)[0]
+    assert fence.gets_traffic(inbound_of(fence.lift(status.dataplane(restarted))))
 
 
 def test_trap_13_a_dataplane_that_was_collected_is_registered_again():
@@ -107,7 +104,7 @@ def test_trap_15_zeros_that_are_left_out_and_durations_in_another_form_are_no_di
     held = live(serviceProbe={"interval": "5s", "timeout": "90s", "tcp": {}})
     held.update(creationTime="x", modificationTime="y", kri="kri_dp_default_default__web-1_", labels={"kuma.io/zone": "default"})
     inbound_of(held)["tags"]["kuma.io/zone"] = "default"
-    assert _dataplane.difference(wanted, held, V214) == []
+    assert resource.difference(wanted, held, V214) == []
 
 
 def test_trap_16_labels_are_not_sent_where_they_do_not_survive():
@@ -115,7 +112,7 @@ def test_trap_16_labels_are_not_sent_where_they_do_not_survive():
         control_plane = ControlPlane(release)
         apply(control_plane, [desired("web-1", labels={"team": "a"})])
         assert ("team" in (control_plane.held["web-1"].get("labels") or {})) is sent
-    assert not _capabilities.Capabilities("Kuma", "2.12.14", "2.12.14", V212).labels_survive
+    assert not capabilities.Capabilities("Kuma", "2.12.14", "2.12.14", V212).labels_survive
 
 
 @pytest.mark.parametrize(
@@ -130,11 +127,11 @@ def test_trap_18_what_a_404_and_a_500_to_a_write_mean(serve, connect):
     assert "The mesh does not exist" in str(failure(connect(serve(problem(404, "Failed to retrieve Mesh")).url).put, path, {}))
     assert "constraints.dataplaneProxy of the Mesh" in str(failure(connect(serve(problem(500, "Error")).url).put, path, {}))
     gone = failure(connect(serve(problem(404, "Could not delete a resource")).url).delete, path)
-    assert isinstance(gone, _client.NotFound)
+    assert isinstance(gone, api_client.NotFound)
 
 
 def test_trap_19_what_would_be_dropped_is_an_error_before_and_found_after_the_write():
-    assert [found["field"] for found in _schema.dropped_fields(live(servicPort=1), V214)] == ["networking.inbound[0].servicPort"]
+    assert [found["field"] for found in schema.dropped_fields(live(servicPort=1), V214)] == ["networking.inbound[0].servicPort"]
     control_plane = ControlPlane()
     control_plane.drop = "inbound"
     (change,) = apply(control_plane, [desired("web-1")])
@@ -202,14 +199,14 @@ def test_trap_39_on_2_x_every_inbound_has_its_service_tag():
 
 def test_trap_40_connected_is_ready_where_there_is_no_inbound():
     alone = overview()
-    assert (_overview.status(alone), _overview.ready(alone)) == ("Offline", (True, []))
+    assert (status.status(alone), status.ready(alone)) == ("Offline", (True, []))
 
 
 def test_trap_41_an_advertised_address_is_refused_where_it_would_vanish():
     advertised = copy.deepcopy(live())
     advertised["networking"]["advertisedAddress"] = "192.0.2.1"
-    assert _schema.dropped_fields(advertised, V214) == []
-    assert "networking.advertisedAddress" in [found["field"] for found in _schema.dropped_fields(advertised, V3)]
+    assert schema.dropped_fields(advertised, V214) == []
+    assert "networking.advertisedAddress" in [found["field"] for found in schema.dropped_fields(advertised, V3)]
 
 
 class Asked:
@@ -221,7 +218,7 @@ class Asked:
         self.config = {"mode": "zone", "store": "postgres", "hds_enabled": True, "envoy_admin_unix_socket": True, **config}
 
     def capabilities(self):
-        return _capabilities.Capabilities("Kuma", "2.14.3", "2.14.3", V214)
+        return capabilities.Capabilities("Kuma", "2.14.3", "2.14.3", V214)
 
     def get(self, path):
         self.paths.append(path)
@@ -231,7 +228,7 @@ class Asked:
         return self.config
 
     def look(self, **versions):
-        return _preflight.look(self, "default", versions.pop("versions", {}), "NotReady")
+        return preflight.look(self, "default", versions.pop("versions", {}), "NotReady")
 
 
 def test_trap_3_a_kuma_dp_that_could_not_drain_is_warned_about():

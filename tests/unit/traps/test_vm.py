@@ -13,9 +13,9 @@ import re
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive as _archive
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports as _ports
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive as join_archive
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy
 from tests.unit.roles import test_kuma_dp as templates
 from tests.unit.roles.template_renderer import Renderer
 
@@ -80,7 +80,7 @@ def test_trap_29_a_token_that_is_newer_than_the_process_makes_a_restart_pending(
         paths[kind] = str(tmp_path / kind)
         (tmp_path / kind).touch()
     written = (tmp_path / "token").stat().st_mtime
-    observer = _proxy.Observer(str(tmp_path), str(tmp_path), None, None)
+    observer = proxy.Observer(str(tmp_path), str(tmp_path), None, None)
     reasons = observer.restart_reasons({**paths, "environment": "/no", "CA": "/no"}, {}, written - 1, None, False, None, "indirect")
     assert reasons == ["token changed after it was started"]
     assert observer.restart_reasons(paths, {}, written + 1, None, False, None, "indirect") == []
@@ -101,10 +101,10 @@ def test_trap_31_the_ca_is_installed_and_named_and_nothing_is_left_unverified():
 
 
 def test_trap_35_two_proxies_share_no_port():
-    ports = _ports.allocate([{"name": "a"}, {"name": "b"}])
+    ports = proxy_ports.allocate([{"name": "a"}, {"name": "b"}])
     assert not set(ports["a"].values()) & set(ports["b"].values())
     # With another one before it the second keeps what it has.
-    assert _ports.allocate([{"name": "0"}, {"name": "a"}, {"name": "b", "current": ports["b"]}])["b"] == ports["b"]
+    assert proxy_ports.allocate([{"name": "0"}, {"name": "a"}, {"name": "b", "current": ports["b"]}])["b"] == ports["b"]
 
 
 def test_trap_36_the_token_is_in_a_file_for_kuma_dp_alone():
@@ -117,9 +117,9 @@ def test_trap_36_the_token_is_in_a_file_for_kuma_dp_alone():
 
 def test_trap_47_only_a_pinned_archive_is_taken_and_it_never_overwrites_another_version():
     wish = {"version": "2.14.3", "archive": templates.DEFAULTS["kuma_dp_archive"], "archive_checksum": {}}
-    assert "has no SHA-256" in _archive.wanted("web-1", wish, "amd64")[1][0]
-    assert "without v" in _archive.wanted("web-1", {**wish, "version": "v2.14.3"}, "amd64")[1][0]
-    archive, problems = _archive.wanted("web-1", {**wish, "archive_checksum": "0" * 64}, "amd64")
+    assert "has no SHA-256" in join_archive.wanted("web-1", wish, "amd64")[1][0]
+    assert "without v" in join_archive.wanted("web-1", {**wish, "version": "v2.14.3"}, "amd64")[1][0]
+    archive, problems = join_archive.wanted("web-1", {**wish, "archive_checksum": "0" * 64}, "amd64")
     assert problems == []
     assert archive.source.endswith("/versions/2.14.3/kuma-2.14.3-linux-amd64.tar.gz")
     variables = yaml.safe_load((ROLE / "vars/main.yml").read_text())

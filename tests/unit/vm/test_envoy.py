@@ -15,7 +15,7 @@ import threading
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import envoy as _envoy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import envoy
 
 STATISTICS = """
 http.admin.downstream_rq_active: 1
@@ -41,20 +41,20 @@ def listener(name="inbound:10.0.0.11:8080", address="10.0.0.11", port=8080, **mo
 
 
 def listeners(*items):
-    return _envoy.listeners({"configs": list(items)})
+    return envoy.listeners({"configs": list(items)})
 
 
 def test_work_leaves_out_the_listeners_of_the_proxy_itself():
     (own,) = listeners(listener("kuma:envoy:admin", port=9901))
     assert own.own
-    found = _envoy.work(STATISTICS, own.statistics)
+    found = envoy.work(STATISTICS, own.statistics)
     assert (found.requests, found.connections, found.pending) == (5, 5, 2)
     assert (found.idle, found.cut) == (False, 7)
 
 
 @pytest.mark.parametrize("line", [line for line in STATISTICS.split("\n") if "web.downstream_rq" in line or "8080.downstream" in line])
 def test_trap_54_every_kind_of_work_keeps_a_proxy_from_being_idle(line):
-    assert not _envoy.work(line, ()).idle
+    assert not envoy.work(line, ()).idle
 
 
 def test_a_proxy_without_work_is_idle_whatever_its_own_listeners_do():
@@ -62,13 +62,13 @@ def test_a_proxy_without_work_is_idle_whatever_its_own_listeners_do():
     lines = "\n".join(
         line if any(word in line for word in ("admin", "metric", "9901")) else line[:-1] + "0" for line in STATISTICS.splitlines()
     )
-    assert _envoy.work(lines, own) == (0, 0, 0)
+    assert envoy.work(lines, own) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("value", "expected"), [("0", False), ("2", True)])
 def test_stopped_listeners_are_told_by_their_counter(value, expected):
-    assert _envoy.stopped(STATISTICS.replace("listener_stopped: 0", "listener_stopped: " + value)) is expected
-    assert not _envoy.stopped("")
+    assert envoy.stopped(STATISTICS.replace("listener_stopped: 0", "listener_stopped: " + value)) is expected
+    assert not envoy.stopped("")
 
 
 def test_listeners_are_where_they_are_bound():
@@ -111,7 +111,7 @@ def test_endpoints_leave_out_health_and_the_clusters_of_the_proxy_itself():
         {"name": "kuma:readiness", "host_statuses": [{"address": {"pipe": {"path": "/run/x.sock"}}}]},
         {"name": "kuma_control_plane", "host_statuses": [host("10.0.0.1", 5678)]},
     ]
-    assert _envoy.endpoints({"cluster_statuses": clusters}) == {
+    assert envoy.endpoints({"cluster_statuses": clusters}) == {
         "web": {"10.0.0.12:8080", "10.0.0.13:80"},
         "empty": frozenset(),
         "external": {"example.com:443"},
@@ -130,9 +130,9 @@ def test_certificates_are_told_by_who_they_are_for_and_whether_they_are_over():
         "certificates": [chain("2026-11-25T17:00:00Z", "spiffe://default/web"), chain("2027-01-01T00:00:00.5Z", "spiffe://default/web"), {}]
     }
     now = calendar.timegm((2026, 11, 25, 17, 0, 1, 0, 0, 0))
-    assert _envoy.certificates(certs, now) == ({"spiffe://default/web"}, 1)
-    assert _envoy.certificates(certs, now - 2).expired == 0
-    assert _envoy.certificates({}, now) == (frozenset(), 0)
+    assert envoy.certificates(certs, now) == ({"spiffe://default/web"}, 1)
+    assert envoy.certificates(certs, now - 2).expired == 0
+    assert envoy.certificates({}, now) == (frozenset(), 0)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_certificates_are_told_by_who_they_are_for_and_whether_they_are_over():
     ],
 )
 def test_the_admin_is_found_in_a_bootstrap_file(text, expected):
-    assert _envoy.admin_of_bootstrap(text) == expected
+    assert envoy.admin_of_bootstrap(text) == expected
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -184,9 +184,9 @@ def admin(request, tmp_path):
         thread.start()
         try:
             if request.param == "unix":
-                yield _envoy.Admin(path=path, pid=os.getpid(), timeout=30)
+                yield envoy.Admin(path=path, pid=os.getpid(), timeout=30)
             else:
-                yield _envoy.Admin(port=server.server_address[1], timeout=30)
+                yield envoy.Admin(port=server.server_address[1], timeout=30)
         finally:
             server.shutdown()
             thread.join()
@@ -196,21 +196,21 @@ def test_the_admin_answers_on_a_socket_or_a_port(admin):
     assert admin.live()
     assert admin.get_json("/certs") == {}
     admin.post("/drain_listeners")
-    with pytest.raises(_envoy.AdminError, match="GET /bad answered with 503: no"):
+    with pytest.raises(envoy.AdminError, match="GET /bad answered with 503: no"):
         admin.get("/bad")
-    with pytest.raises(_envoy.AdminError, match="did not answer with JSON"):
+    with pytest.raises(envoy.AdminError, match="did not answer with JSON"):
         admin.get_json("/text")
-    with pytest.raises(_envoy.AdminError, match="POST /other answered with 400"):
+    with pytest.raises(envoy.AdminError, match="POST /other answered with 400"):
         admin.post("/other")
 
 
 def test_a_socket_of_another_process_is_not_believed(tmp_path):
     with UnixServer(str(tmp_path / "admin.sock"), Handler):
-        admin = _envoy.Admin(path=str(tmp_path / "admin.sock"), pid=os.getpid() + 1)
-        with pytest.raises(_envoy.AdminError, match="belongs to process %d, expected %d" % (os.getpid(), os.getpid() + 1)):
+        admin = envoy.Admin(path=str(tmp_path / "admin.sock"), pid=os.getpid() + 1)
+        with pytest.raises(envoy.AdminError, match="belongs to process %d, expected %d" % (os.getpid(), os.getpid() + 1)):
             admin.live()
 
 
 def test_an_admin_that_does_not_answer_is_an_error(tmp_path):
-    with pytest.raises(_envoy.AdminError):
-        _envoy.Admin(path=str(tmp_path / "none.sock")).live()
+    with pytest.raises(envoy.AdminError):
+        envoy.Admin(path=str(tmp_path / "none.sock")).live()

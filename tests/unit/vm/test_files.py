@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files as _files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files as vm_files
 from tests.unit import module_runner
 from tests.unit.vm.test_proxy import jwt
 
@@ -235,8 +235,8 @@ CONTENTS = st.dictionaries(NAMES, st.text(max_size=20), max_size=3)
 def test_any_state_becomes_any_other(tmp_path_factory, old, new):
     root = tmp_path_factory.mktemp("files")
     for state in (old, new):
-        wishes = [_files.Wish("file", str(root / name), content.encode()) for name, content in state.items()]
-        wishes += [_files.Wish("absent", str(root / name)) for name in old if name not in state]
-        _files.apply(_files.plan(wishes))
+        wishes = [vm_files.Wish("file", str(root / name), content.encode()) for name, content in state.items()]
+        wishes += [vm_files.Wish("absent", str(root / name)) for name in old if name not in state]
+        vm_files.apply(vm_files.plan(wishes))
         assert {path.name: path.read_bytes().decode() for path in root.iterdir()} == state
-        assert _files.plan(wishes) == []
+        assert vm_files.plan(wishes) == []

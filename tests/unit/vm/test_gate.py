@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as _module
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate as _application_gate
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as module_host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate as vm_gate
 from tests.unit import module_runner
 from tests.unit.http_server import CUT, Answer
 from tests.unit.join.test_plan import host, plan
@@ -69,7 +69,7 @@ def test_a_gate_opens_with_the_first_good_answer_in_time_and_never_later(answers
         slept.append(seconds)
         now[0] += max(seconds, 0.01)
 
-    problems = _application_gate.closed([plain(timeout=timeout, interval=interval)], asking, lambda: now[0], sleep)
+    problems = vm_gate.closed([plain(timeout=timeout, interval=interval)], asking, lambda: now[0], sleep)
     assert all(0 <= seconds <= interval for seconds in slept)
     asked = len(answers) - len(left) + (1 if len(left) == 1 else 0)
     if problems:
@@ -83,20 +83,20 @@ def test_a_gate_opens_with_the_first_good_answer_in_time_and_never_later(answers
 
 def test_an_application_that_comes_up_in_time_opens_its_gate(serve):
     server = serve(Answer(503), Answer(500), Answer(200))
-    assert _application_gate.closed([plain(port=server.port)]) == []
+    assert vm_gate.closed([plain(port=server.port)]) == []
     assert [request.path for request in server.requests] == ["/healthz"] * 3
 
 
 @pytest.mark.parametrize("answer", [Answer(503), CUT])
 def test_one_that_does_not_is_named_with_what_it_answers(serve, answer):
     server = serve(answer)
-    (problem,) = _application_gate.closed([plain(port=server.port)])
+    (problem,) = vm_gate.closed([plain(port=server.port)])
     assert problem.startswith(f"the application behind web answers http://127.0.0.1:{server.port}/healthz with ")
     assert problem.endswith(" after 0.3 s, expected status 200")
 
 
 def test_nobody_listening_is_a_closed_gate():
-    (problem,) = _application_gate.closed([plain(port=1, address="::1")])
+    (problem,) = vm_gate.closed([plain(port=1, address="::1")])
     assert "http://[::1]:1/healthz with [Errno" in problem
 
 
@@ -130,7 +130,7 @@ def service(monkeypatch):
             )
         return status, output, error
 
-    monkeypatch.setattr(_module, "runner_of", lambda module: shown)
+    monkeypatch.setattr(module_host, "runner_of", lambda module: shown)
     return lambda check=False, **options: module_runner.run("proxy_service", {"names": ["web-1"], **options}, check=check)
 
 

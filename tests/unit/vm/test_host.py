@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as _host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -39,17 +39,17 @@ def row(address, port, state="0A", inode=1):
 @given(st.ip_addresses(), st.integers(1, 65535))
 def test_every_listening_socket_is_read_as_the_kernel_prints_it(address, port):
     expected = str(getattr(address, "ipv4_mapped", None) or address)
-    assert _host.parse_listening(HEADER + row(str(address), port, inode=77)) == [(expected, port, "77")]
+    assert host.parse_listening(HEADER + row(str(address), port, inode=77)) == [(expected, port, "77")]
 
 
 def test_established_connections_do_not_listen():
-    assert _host.parse_listening(HEADER + row("10.0.0.1", 8080, state="01")) == []
+    assert host.parse_listening(HEADER + row("10.0.0.1", 8080, state="01")) == []
 
 
 def test_own_listening_socket_is_found_with_the_name_of_its_process():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        found = [entry for entry in _host.Processes().listening() if entry["port"] == port]
+        found = [entry for entry in host.Processes().listening() if entry["port"] == port]
     with open("/proc/self/comm") as handle:
         assert found == [{"address": "127.0.0.1", "port": port, "process": handle.read().strip()}]
 
@@ -60,16 +60,16 @@ def test_the_listening_sockets_of_a_process_are_its_own():
         subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child,
     ):
         own = server.getsockname()[:2]
-        processes = _host.Processes()
+        processes = host.Processes()
         assert own in processes.owned(os.getpid())
         assert own not in processes.owned(child.pid)
         child.communicate(b"\n")
-    assert own not in _host.Processes().owned(os.getpid())
+    assert own not in host.Processes().owned(os.getpid())
 
 
 def test_a_process_tells_its_environment_its_memory_and_its_user():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"A": "1=2", "B": ""}) as child:
-        processes = _host.Processes()
+        processes = host.Processes()
         deadline = time.monotonic() + 10
         # Right after it was started it may have no memory yet.
         while "A" not in processes.environment(child.pid) or processes.resident(child.pid) <= 1 << 20:
@@ -91,13 +91,13 @@ def test_addresses_leave_out_loopback_and_link_local_ones(tmp_path):
         "00000000000000000000000000000001 01 80 10 80       lo\nfe800000000000000000000000000001 02 40 20 80     eth0\n"
         "20010db8000000000000000000000005 02 40 00 80     eth0\n"
     )
-    assert _host.Processes(str(tmp_path)).addresses() == ["10.77.0.11", "2001:db8::5"]
+    assert host.Processes(str(tmp_path)).addresses() == ["10.77.0.11", "2001:db8::5"]
 
 
 def test_the_start_of_a_process_is_told_in_seconds_since_1970():
     before = time.time()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        processes = _host.Processes()
+        processes = host.Processes()
         started = processes.started(child.pid)
         assert child.pid in processes.children(os.getpid())
         child.communicate(b"\n")
@@ -106,7 +106,7 @@ def test_the_start_of_a_process_is_told_in_seconds_since_1970():
 
 
 def test_a_process_that_is_gone_has_no_start_and_no_program():
-    processes = _host.Processes()
+    processes = host.Processes()
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait()
     assert processes.started(child.pid) is None
@@ -118,7 +118,7 @@ def test_a_replaced_program_is_noticed(tmp_path):
     shutil.copy("/bin/sleep", program)
     with subprocess.Popen([str(program), "60"]) as child:
         try:
-            processes = _host.Processes()
+            processes = host.Processes()
             deadline = time.monotonic() + 10
             while processes.program(child.pid) != (str(program), False):
                 assert time.monotonic() < deadline
@@ -130,4 +130,4 @@ def test_a_replaced_program_is_noticed(tmp_path):
 
 @pytest.mark.parametrize(("machine", "expected"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("riscv64", "riscv64")])
 def test_architectures_have_the_names_of_kuma(machine, expected):
-    assert _host.architecture(machine) == expected
+    assert host.architecture(machine) == expected

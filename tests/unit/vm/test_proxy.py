@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as _proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
 from ansible_collections.meshfleet.kuma.plugins.modules import proxy_info
 from tests.unit import module_runner
 
@@ -72,7 +72,7 @@ class Vm:
         for program in programs:
             self.write(self.install / version / "bin" / program).chmod(0o555)
         if marker:
-            self.write(self.install / version / _proxy.MARKER, marker + "\n")
+            self.write(self.install / version / vm_proxy.MARKER, marker + "\n")
 
     def current(self, version):
         (self.install / "current").symlink_to(version)
@@ -84,7 +84,7 @@ class Vm:
         return 0, "\n".join(f"{key}={value}" for key, value in self.unit.items()) + "\n", ""
 
     def observe(self, *names, diagnose=False):
-        observer = _proxy.Observer(str(self.config), str(self.install), self.processes, self.run)
+        observer = vm_proxy.Observer(str(self.config), str(self.install), self.processes, self.run)
         return observer.proxies(names or ["web-1"], diagnose)
 
 
@@ -204,12 +204,12 @@ def test_a_version_counts_when_everything_was_unpacked(vm):
     vm.version("2.14.4", marker=None)
     vm.version("2.14.5", programs=("kuma-dp",))
     vm.version("2.14.6", marker="def")
-    assert _proxy.installed(str(vm.install)) == {"2.14.3": "abc", "2.14.6": "def"}
+    assert vm_proxy.installed(str(vm.install)) == {"2.14.3": "abc", "2.14.6": "def"}
 
 
 def test_units_are_told_apart():
     text = "Id=kuma-dp@a.service\nActiveState=active\n\nId=kuma-dp@b.service\nActiveState=inactive\nDescription=x=y\n"
-    units = _proxy.parse_show(text)
+    units = vm_proxy.parse_show(text)
     assert units["kuma-dp@a.service"]["ActiveState"] == "active"
     assert units["kuma-dp@b.service"]["Description"] == "x=y"
 
@@ -218,7 +218,7 @@ def test_without_systemd_every_proxy_is_inactive(vm):
     vm.processes = Processes()
     vm.run = lambda command: (127, "", "no systemctl")
     assert vm.observe()["web-1"]["unit"]["state"] == "inactive"
-    assert _proxy.systemd_version(vm.run) is None
+    assert vm_proxy.systemd_version(vm.run) is None
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_without_systemd_every_proxy_is_inactive(vm):
     ],
 )
 def test_environment_files_are_read(line, expected):
-    assert _proxy.parse_environment(line + "\n") == expected
+    assert vm_proxy.parse_environment(line + "\n") == expected
 
 
 def test_the_module_describes_this_machine(tmp_path):
@@ -270,13 +270,13 @@ def test_what_is_said_again_and_again_does_not_hide_the_reason():
         "authentication failed",
         *(f"[10:00:{n:02}.5][78][warning] no luck" for n in range(1, 60)),
     ]
-    assert _proxy.distinct(said) == ["authentication failed", "[10:00:59.5][78][warning] no luck"]
+    assert vm_proxy.distinct(said) == ["authentication failed", "[10:00:59.5][78][warning] no luck"]
 
 
 @given(st.lists(st.text("ab1 ", max_size=3)))
 def test_every_line_that_was_said_is_kept_once_in_order(lines):
-    kept = _proxy.distinct(lines)
+    kept = vm_proxy.distinct(lines)
     assert kept == [line for line in kept if line.strip()]
     assert {re.sub(r"\d", "", line) for line in kept} == {re.sub(r"\d", "", line) for line in lines if line.strip()}
     assert len({re.sub(r"\d", "", line) for line in kept}) == len(kept)
-    assert _proxy.distinct(kept) == kept
+    assert vm_proxy.distinct(kept) == kept

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal as _removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal
 from tests.unit import module_runner
 from tests.unit.vm.test_files import snapshot
 
@@ -84,7 +84,7 @@ def test_a_path_with_dots_is_refused_in_plain_words(tree):
 @pytest.mark.parametrize("directory", SHARED)
 def test_directories_of_the_system_are_no_place_to_remove_from(directory):
     for option in ("below", "absent_if_empty"):
-        planned, problems = _removal.plan({option: [directory], "absent": [f"{directory.rstrip('/')}/kuma-test-of-removal"]})
+        planned, problems = removal.plan({option: [directory], "absent": [f"{directory.rstrip('/')}/kuma-test-of-removal"]})
         assert planned == []
         assert any(problem.startswith(f"{option}: {directory} is a directory of the system") for problem in problems)
 
@@ -93,7 +93,7 @@ def test_directories_of_the_system_are_no_place_to_remove_from(directory):
 def test_a_directory_of_settings_may_be_in_a_tree_of_the_system(place):
     below = [f"{place}/{name}" for name in ("dataplanes", "env", "tokens")]
     absent = [f"{place}/outbounds.env", f"{place}/tokens/web-1"]
-    planned, problems = _removal.plan({"below": below, "absent": absent, "absent_if_empty": below})
+    planned, problems = removal.plan({"below": below, "absent": absent, "absent_if_empty": below})
     assert problems == []
     assert [step.path for step in planned] == absent
 
@@ -267,7 +267,7 @@ def test_a_directory_of_the_system_is_no_unfinished_version(tmp_path, monkeypatc
     root = tmp_path / "opt"
     unpacked(root / "games")
     (tmp_path / "linked").symlink_to("opt")
-    monkeypatch.setattr(_removal, "_SHARED", frozenset([f"{root}/games"]))
+    monkeypatch.setattr(removal, "_SHARED", frozenset([f"{root}/games"]))
     for place in (root, tmp_path / "linked"):
         # A purge does not fail for it either: its proxies are stopped by then.
         assert not remove(absent_releases=[str(place)], absent_unfinished=[f"{place}/games"])["changed"]
@@ -280,19 +280,19 @@ PATHS = st.lists(PARTS, max_size=5).map(lambda parts: "/" + "/".join(parts))
 
 @given(PATHS, st.lists(PATHS, max_size=3))
 def test_whatever_is_removed_is_strictly_below_or_ours(path, below):
-    planned, problems = _removal.plan({"absent": [path], "below": below})
+    planned, problems = removal.plan({"absent": [path], "below": below})
     assert bool(planned) != bool(problems)
     for step in planned:
-        assert step.path == os.path.normpath(step.path) == _removal.tidy(path)
-        places = [_removal.tidy(place) for place in below]
+        assert step.path == os.path.normpath(step.path) == removal.tidy(path)
+        places = [removal.tidy(place) for place in below]
         directory, name = os.path.split(step.path)
-        beside = name in _removal.OWN_FILES and directory in map(os.path.dirname, places)
-        ours = beside or step.path in _removal.OWN_PATHS
+        beside = name in removal.OWN_FILES and directory in map(os.path.dirname, places)
+        ours = beside or step.path in removal.OWN_PATHS
         assert ours or any(step.path != place and os.path.commonpath([step.path, place]) == place for place in places)
         assert step.path not in SHARED
 
 
 @given(PATHS)
 def test_no_path_is_both_plain_and_another_one(path):
-    if not _removal.problem(_removal.tidy(path)):
-        assert os.path.normpath(_removal.tidy(path)) == _removal.tidy(path)
+    if not removal.problem(removal.tidy(path)):
+        assert os.path.normpath(removal.tidy(path)) == removal.tidy(path)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import service as _service
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import service
 from tests.unit.vm.test_proxy import jwt
 
 STATES = st.sampled_from(["active", "inactive", "failed", "activating", "deactivating"])
@@ -58,8 +58,8 @@ class Systemd:
 @given(UNITS, st.sampled_from(["started", "stopped"]), st.sampled_from([True, False, None]))
 def test_the_steps_lead_to_the_state_and_then_nothing_is_left_to_do(units, state, enabled):
     systemd = Systemd(units)
-    _service.carry_out(_service.steps_to(state, enabled, systemd.units), False, systemd.run)
-    assert not any(_service.steps_to(state, enabled, systemd.units))
+    service.carry_out(service.steps_to(state, enabled, systemd.units), False, systemd.run)
+    assert not any(service.steps_to(state, enabled, systemd.units))
     for name, unit in systemd.units.items():
         assert unit["ActiveState"] == (
             "active" if state == "started" else units[name]["ActiveState"].replace("failed", unit["ActiveState"])
@@ -69,24 +69,24 @@ def test_the_steps_lead_to_the_state_and_then_nothing_is_left_to_do(units, state
 @given(UNITS)
 def test_each_kind_of_step_is_one_command_for_all_proxies(units):
     systemd = Systemd(units)
-    _service.carry_out(_service.steps_to("started", True, systemd.units), True, systemd.run)
+    service.carry_out(service.steps_to("started", True, systemd.units), True, systemd.run)
     assert len(systemd.verbs) == len(set(systemd.verbs))
     assert systemd.verbs[0] == "daemon-reload"
 
 
 def test_a_unit_that_systemd_does_not_know_yet_is_enabled_and_started():
-    steps = _service.steps_to("started", True, {"web-1": {}})
+    steps = service.steps_to("started", True, {"web-1": {}})
     assert steps.actions(["web-1"]) == [{"name": "web-1", "actions": ["enabled", "started"]}]
-    assert not any(_service.steps_to("stopped", False, {"web-1": {}}))
+    assert not any(service.steps_to("stopped", False, {"web-1": {}}))
 
 
 def test_one_that_waits_for_its_next_start_is_stopped_too():
-    assert _service.steps_to("stopped", None, {"web-1": {"ActiveState": "activating"}}).stop == ["web-1"]
+    assert service.steps_to("stopped", None, {"web-1": {"ActiveState": "activating"}}).stop == ["web-1"]
 
 
 def test_a_stopped_proxy_is_not_left_as_failed():
     systemd = Systemd({"web-1": {"ActiveState": "active", "UnitFileState": "enabled"}})
-    _service.carry_out(_service.steps_to("stopped", False, systemd.units), False, systemd.run)
+    service.carry_out(service.steps_to("stopped", False, systemd.units), False, systemd.run)
     assert systemd.verbs == ["stop", "disable", "reset-failed"]
     assert systemd.units["web-1"]["ActiveState"] == "inactive"
 
@@ -108,10 +108,10 @@ class Helpers:
 
 def test_what_restarts_a_proxy_is_stopped_before_its_cover_which_drains_meanwhile():
     fake = Helpers("kuma-dp-restart@web-1.service", "kuma-dp-cover@web-1.service")
-    helpers = _service.helpers_of(["web-1", "web-2"], fake.run)
+    helpers = service.helpers_of(["web-1", "web-2"], fake.run)
     assert helpers == list(fake.active)
-    covers = _service.stop_helpers(helpers, fake.run)
-    _service.wait_for_covers(covers, fake.run)
+    covers = service.stop_helpers(helpers, fake.run)
+    service.wait_for_covers(covers, fake.run)
     assert [command[1:] for command in fake.commands[1:]] == [
         ["stop", "kuma-dp-restart@web-1.service"],
         ["stop", "--no-block", "kuma-dp-cover@web-1.service"],
@@ -122,15 +122,15 @@ def test_what_restarts_a_proxy_is_stopped_before_its_cover_which_drains_meanwhil
 
 def test_without_a_restart_under_way_nothing_is_stopped_beside_the_proxies():
     fake = Helpers()
-    covers = _service.stop_helpers(_service.helpers_of(["web-1"], fake.run), fake.run)
-    _service.wait_for_covers(covers, fake.run)
+    covers = service.stop_helpers(service.helpers_of(["web-1"], fake.run), fake.run)
+    service.wait_for_covers(covers, fake.run)
     assert len(fake.commands) == 1
 
 
 def test_a_failure_brings_the_journal_without_tokens():
     systemd = Systemd({"web-1": {}}, broken="start")
     with pytest.raises(ModuleFailed) as caught:
-        _service.carry_out(_service.steps_to("started", None, systemd.units), False, systemd.run)
+        service.carry_out(service.steps_to("started", None, systemd.units), False, systemd.run)
     assert caught.value.msg == "systemctl start failed for web-1: Job failed. See the journal."
     assert caught.value.result["journals"] == {"web-1": ["refused (hidden)", "authentication failed"]}
 
@@ -155,10 +155,10 @@ def test_readiness_is_polled_until_it_is_there():
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            assert not _service.wait_ready("127.0.0.1", server.server_port, 0)
-            assert _service.wait_ready("127.0.0.1", server.server_port, 60)
+            assert not service.wait_ready("127.0.0.1", server.server_port, 0)
+            assert service.wait_ready("127.0.0.1", server.server_port, 60)
         finally:
             server.shutdown()
             thread.join()
         port = server.server_port
-    assert not _service.wait_ready("127.0.0.1", port, 0)
+    assert not service.wait_ready("127.0.0.1", port, 0)

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import zone as _zone_tokens
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import zone as tokens_zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
-from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as _zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as zone_resource
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission as _rollout
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import pulse as _roll_pulse
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as _roll_view
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, pulse, view
 
 NOW = 1_795_400_000
 GOOD = {"name": "gate-ingress", "type": "ingress", "address": "10.0.0.21"}
@@ -38,7 +36,7 @@ def item(name, kind="ingress", online=True, zone="", labels=None):
 
 
 def overviews(*items, kind="ingress"):
-    return [_zone.as_overview(entry, kind, "default") for entry in items]
+    return [zone_resource.as_overview(entry, kind, "default") for entry in items]
 
 
 def host(where, in_play=True, observed=None, **variables):
@@ -86,7 +84,7 @@ def test_trap_41_an_advertised_address_is_refused_where_the_control_plane_would_
 
 
 @given(
-    st.sampled_from(_zone.KINDS),
+    st.sampled_from(zone_resource.KINDS),
     st.integers(1, 65535),
     st.integers(1, 65535),
     st.none() | st.tuples(st.ip_addresses().map(str).filter(lambda text: text not in ("0.0.0.0", "::")), st.integers(1, 65535)),
@@ -96,35 +94,35 @@ def test_what_is_valid_becomes_a_resource_that_says_all_of_it(kind, port, admin,
     more = {"advertised_address": advertised[0], "advertised_port": advertised[1]} if advertised else {}
     proxies, problems = inventory.read("gate", {**GOOD, "type": kind, "port": port, **more}, "v2")
     assert problems == []
-    resource = _zone.build(proxies[0], admin, "v2")
+    resource = zone_resource.build(proxies[0], admin, "v2")
     expected = {"address": "10.0.0.21", "port": port, "admin": {"port": admin}}
     if advertised:
         expected.update(advertisedAddress=advertised[0], advertisedPort=advertised[1])
-    assert resource == {"type": _zone.TYPES[kind], "name": "gate-ingress", "networking": expected}
-    dataplane = _zone.build(proxies[0], admin, "v3")
+    assert resource == {"type": zone_resource.TYPES[kind], "name": "gate-ingress", "networking": expected}
+    dataplane = zone_resource.build(proxies[0], admin, "v3")
     assert dataplane["type"] == "Dataplane"
-    assert _zone.listeners(dataplane) == [kind]
+    assert zone_resource.listeners(dataplane) == [kind]
 
 
 def test_trap_58_ingresses_of_other_zones_are_not_ours():
     found = overviews(item("ours"), item("theirs", zone="west"), item("labelled", labels={"kuma.io/zone": "north"}))
-    assert [_zone.groups_of(entry)[0] for entry in found] == [
+    assert [zone_resource.groups_of(entry)[0] for entry in found] == [
         "zone ingress of default",
         "zone ingress of west",
         "zone ingress of north",
     ]
-    assert _zone.last_ones(found, ["ours"]) != []
+    assert zone_resource.last_ones(found, ["ours"]) != []
 
 
 def test_trap_57_the_last_that_is_connected_may_not_leave():
     both = overviews(item("a"), item("b"))
-    assert _zone.last_ones(both, ["a"]) == []
-    assert _zone.last_ones(both, ["a", "b"]) == ["a, b would leave zone ingress of default without any proxy that is connected"]
+    assert zone_resource.last_ones(both, ["a"]) == []
+    assert zone_resource.last_ones(both, ["a", "b"]) == ["a, b would leave zone ingress of default without any proxy that is connected"]
     down = overviews(item("a"), item("b", online=False))
-    assert _zone.last_ones(down, ["a"]) == ["a would leave zone ingress of default without any proxy that is connected"]
-    assert _zone.last_ones(down, ["b"]) == [], "it is not connected, so that nothing is lost"
+    assert zone_resource.last_ones(down, ["a"]) == ["a would leave zone ingress of default without any proxy that is connected"]
+    assert zone_resource.last_ones(down, ["b"]) == [], "it is not connected, so that nothing is lost"
     mixed = [*overviews(item("a")), *overviews(item("e", "egress"), kind="egress")]
-    assert _zone.last_ones(mixed, ["a"]) != [], "an egress is no ingress"
+    assert zone_resource.last_ones(mixed, ["a"]) != [], "an egress is no ingress"
 
 
 @given(st.lists(st.tuples(st.sampled_from(["ingress", "egress"]), st.booleans(), st.booleans()), max_size=8))
@@ -135,25 +133,25 @@ def test_who_leaves_leaves_one_of_each_kind_or_is_named(each):
         if goes:
             leaving.append(f"p{index}")
         left.setdefault(kind, [0, 0])[goes] += online
-    named = _zone.last_ones(found, leaving)
+    named = zone_resource.last_ones(found, leaving)
     assert len(named) == sum(1 for stays, goes in left.values() if goes and not stays)
 
 
 def test_a_roll_sees_the_zone_proxies_of_a_kind_and_zone_as_a_service():
     found = overviews(item("a"), item("b", online=False), item("b-cover"), item("theirs", zone="west", online=False))
-    instances = _roll_view.instances(found)
-    services = _roll_view.services(instances)
-    assert services["zone ingress of default"] == _rollout.Service(2, set(), _rollout.ZONE)
+    instances = view.instances(found)
+    services = view.services(instances)
+    assert services["zone ingress of default"] == admission.Service(2, set(), admission.ZONE)
     assert services["zone ingress of west"].down == {"theirs"}
     assert instances["a"].version == "2.14.3"
     listener = {"networking": {"inbound": [{"port": 1, "tags": {"kuma.io/service": "web"}}], "listeners": [{"type": "ZoneEgress"}]}}
     both = {"name": "d", "mesh": "default", "labels": {"kuma.io/zone": "east"}, "dataplane": listener}
-    assert set(_roll_view.instances([both])["d"].services) == {"web", "zone egress of east"}
+    assert set(view.instances([both])["d"].services) == {"web", "zone egress of east"}
 
 
 def test_zone_proxies_are_asked_whether_they_live_before_another_one_is_restarted():
     found = [*overviews(item("a"), item("b-cover"), item("c", online=False)), *overviews(item("e", "egress"), kind="egress")]
-    asked = _roll_pulse.siblings(found, {"zone ingress of default"})
+    asked = pulse.siblings(found, {"zone ingress of default"})
     assert asked == {"zone ingress of default": {"a": "/zoneingresses/a", "b": "/zoneingresses/b-cover"}}
 
 
@@ -240,8 +238,8 @@ CLAIMS = {"Zone": "default", "Scope": ["ingress"], "exp": NOW + 1000}
     ],
 )
 def test_trap_56_a_zone_token_is_kept_while_it_allows_what_is_wanted_and_no_more(claims, expected):
-    wanted = _zone_tokens.body({"zone": "default", "scope": ["ingress"]})
-    found = _zone_tokens.needs_renewal(claims, wanted, NOW, 100)
+    wanted = tokens_zone.body({"zone": "default", "scope": ["ingress"]})
+    found = tokens_zone.needs_renewal(claims, wanted, NOW, 100)
     assert (found or "")[:10] == (expected or "")[:10]
     if expected and not expected.startswith("expires"):
         assert found == expected

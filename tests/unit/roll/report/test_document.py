@@ -14,9 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import chart as _roll_report_chart
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import document as _roll_report
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import read as _roll_report_read
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import chart, document
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import read as report_read
 from tests.unit.roll.report.journals import BEGIN, journal
 
 JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJOYW1lIjoid2ViLTEiLCJNZXNoIjoiZGVmYXVsdCJ9.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
@@ -29,7 +28,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=4,
 )
-STATUSES = st.sampled_from(_roll_report_read.STATUSES) | TEXTS
+STATUSES = st.sampled_from(report_read.STATUSES) | TEXTS
 
 
 def fields(**strategies):
@@ -48,7 +47,7 @@ HOSTS = fields(
     arrived=NUMBERS,
     admitted=NUMBERS,
     completed=NUMBERS,
-    phases=st.fixed_dictionaries({}, optional=dict.fromkeys(_roll_report_read.PHASES, NUMBERS)),
+    phases=st.fixed_dictionaries({}, optional=dict.fromkeys(report_read.PHASES, NUMBERS)),
     connections_cut=st.integers(0, 9),
     version=fields(before=TEXTS, after=TEXTS),
     notes=st.lists(TEXTS, max_size=2),
@@ -107,15 +106,15 @@ def read(page):
 @given(JOURNALS)
 def test_every_journal_has_a_report(data):
     before = copy.deepcopy(data)
-    page = _roll_report.html(data)
+    page = document.html(data)
     page.encode("utf-8")
     reader = read(page)
     assert not reader.tags & {"script", "img", "iframe", "object", "embed", "form"}
     assert not [name for name in reader.attributes if name.startswith("on")]
     assert "nan" not in "".join(part for part in page.split('"') if part.startswith(("left:", "M")))
-    json.dumps(_roll_report.summary(data), allow_nan=False).encode("utf-8")
-    for host in _roll_report_read.mapping(data.get("hosts")):
-        line = _roll_report.progress(data, host)
+    json.dumps(document.summary(data), allow_nan=False).encode("utf-8")
+    for host in report_read.mapping(data.get("hosts")):
+        line = document.progress(data, host)
         assert len(line.splitlines()) == 1
         assert not any(char < " " or "\x7f" <= char <= "\x9f" or char == "\u202e" for char in line)
         line.encode("utf-8")
@@ -124,14 +123,14 @@ def test_every_journal_has_a_report(data):
 
 @given(JOURNALS)
 def test_bars_lie_within_the_page_one_after_the_other(data):
-    run = _roll_report_read.read(data)
-    axis = _roll_report_chart.Axis(run)
+    run = report_read.read(data)
+    axis = chart.Axis(run)
     lefts = [tick.left for tick in axis.ticks()]
     assert lefts == sorted(lefts)
     assert len(lefts) < 40
     for host in run.hosts:
         at = 0.0
-        for part in _roll_report_chart.segments(host, axis):
+        for part in chart.segments(host, axis):
             assert at - 1e-6 <= part.left <= part.left + part.width <= 100 + 1e-6
             at = part.left + part.width
 
@@ -143,7 +142,7 @@ MOMENTS = st.integers(0, 100_000).map(lambda number: number / 100)
 @given(st.lists(st.tuples(MOMENTS, MOMENTS), min_size=1, max_size=40))
 def test_a_line_of_time_is_kept_in_order_over_breaks(spans):
     hosts = {f"h{n}": {"arrived": at, "admitted": at, "completed": at + length / 20} for n, (at, length) in enumerate(spans)}
-    axis = _roll_report_chart.Axis(_roll_report_read.read({"hosts": hosts}))
+    axis = chart.Axis(report_read.read({"hosts": hosts}))
     moments = sorted({host[name] for host in hosts.values() for name in ("admitted", "completed")})
     lefts = [axis.left(at) for at in moments]
     assert lefts == sorted(lefts)
@@ -175,13 +174,13 @@ def test_no_token_is_in_names_lists_and_settings():
     data["services"][JWT] = data["services"]["web"]
     data["settings"] = {JWT: 1, "deep": {"list": [JWT]}, "api_token": "opaque-4711", "url": "https://admin:opaque-4711@cp:5682/x"}
     told_nowhere(data)
-    assert "opaque-4711" not in _roll_report.html(data)
-    assert "opaque-4711" not in json.dumps(_roll_report.summary(data))
-    assert _roll_report.summary(data)["settings"]["url"] == "https://cp:5682/x"
+    assert "opaque-4711" not in document.html(data)
+    assert "opaque-4711" not in json.dumps(document.summary(data))
+    assert document.summary(data)["settings"]["url"] == "https://cp:5682/x"
 
 
 def told_nowhere(data, kept=""):
-    told = [_roll_report.html(data), json.dumps(_roll_report.summary(data)), *(_roll_report.progress(data, host) for host in data["hosts"])]
+    told = [document.html(data), json.dumps(document.summary(data)), *(document.progress(data, host) for host in data["hosts"])]
     for text in told:
         assert not any(part in text for part in JWT.split("."))
     assert kept in told[0]
@@ -190,7 +189,7 @@ def told_nowhere(data, kept=""):
 def test_summary_of_a_roll_with_failures():
     data = journal(12, 3, failed=(7,), unreachable=(5,), drained=(3, 6), stop_after=9)
     data["hosts"]["web-10"].update(status="skipped", reason="nothing to do")
-    result = _roll_report.summary(data)
+    result = document.summary(data)
     assert result["status"] == "failed"
     assert result["started"] == "2026-11-24T17:06:40Z"
     assert {name: count for name, count in result["hosts"].items() if count} == {
@@ -218,7 +217,7 @@ def test_summary_of_a_roll_with_failures():
 
 
 def test_summary_of_nothing():
-    result = _roll_report.summary({})
+    result = document.summary({})
     assert result["hosts"]["total"] == 0
     assert result["durations"] == {"median": None, "max": None, "slowest": None}
     assert result["seconds"] is None
@@ -262,21 +261,21 @@ def one(place=2, **fields):
     ],
 )
 def test_progress(fields, line):
-    assert _roll_report.progress(one(**fields), "web-3") == line
+    assert document.progress(one(**fields), "web-3") == line
 
 
 def test_progress_counts_what_was_settled_before():
     data = one()
-    assert _roll_report.progress(data, "web-1").startswith("[ 1/40] web-1 done")
+    assert document.progress(data, "web-1").startswith("[ 1/40] web-1 done")
     data["hosts"]["web-9"] = {"status": "failed", "completed": 200.0}
-    assert _roll_report.progress(data, "web-3").startswith("[ 3/40]")
-    assert _roll_report.progress(data, "web-9").startswith("[ 4/40]")
-    assert _roll_report.progress(data, "idle-1") == "[ -/40] idle-1 skipped: nothing to do"
-    assert _roll_report.progress(data, "nobody") == "nobody is not part of this run"
+    assert document.progress(data, "web-3").startswith("[ 3/40]")
+    assert document.progress(data, "web-9").startswith("[ 4/40]")
+    assert document.progress(data, "idle-1") == "[ -/40] idle-1 skipped: nothing to do"
+    assert document.progress(data, "nobody") == "nobody is not part of this run"
 
 
 def test_hosts_of_one_reason_are_told_together():
-    page = _roll_report.html(journal(100, 5, failed=(3,), stop_after=3))
+    page = document.html(journal(100, 5, failed=(3,), stop_after=3))
     attention = page[page.index('<section id="attention"') : page.index('<section id="timeline"')]
     assert attention.count("the roll was stopped") == 1
     assert "and 85 more, see the table" in attention
@@ -285,15 +284,15 @@ def test_hosts_of_one_reason_are_told_together():
 
 def test_hosts_are_in_their_order_and_those_without_one_last():
     hosts = {"a": {"order": -1, "status": "skipped"}, "b": {"order": 10}, "c": {"order": 2}, "d": {}}
-    assert [host.name for host in _roll_report_read.read({"hosts": hosts}).hosts] == ["c", "b", "a", "d"]
+    assert [host.name for host in report_read.read({"hosts": hosts}).hosts] == ["c", "b", "a", "d"]
 
 
 def test_notes_on_a_host_are_told():
-    assert "its old cover was deleted" in _roll_report.html({"hosts": {"web-1": {"notes": ["its old cover was deleted"]}}})
+    assert "its old cover was deleted" in document.html({"hosts": {"web-1": {"notes": ["its old cover was deleted"]}}})
 
 
 def test_what_is_not_known_is_not_told():
-    page = _roll_report.html({"hosts": {"web-1": {}}, "status": "running"})
+    page = document.html({"hosts": {"web-1": {}}, "status": "running"})
     words = " ".join(read(page).words)
     assert "None" not in words.rsplit("</style>", maxsplit=1)[-1]
     assert "not begun" in words
@@ -301,11 +300,11 @@ def test_what_is_not_known_is_not_told():
 
 def test_bars_follow_phases_and_what_they_leave():
     host = {"status": "done", "arrived": 0.0, "admitted": 10.0, "completed": 40.0, "phases": {"wait": 10.0, "drain": 20.0, "cover": 5.0}}
-    run = _roll_report_read.read(
+    run = report_read.read(
         {"started": 0.0, "finished": 50.0, "hosts": {"web-1": host, "web-2": {**host, "status": "admitted", "completed": None}}}
     )
-    axis = _roll_report_chart.Axis(run)
-    bars = [[(part.kind, part.left, part.width) for part in _roll_report_chart.segments(entry, axis)] for entry in run.hosts]
+    axis = chart.Axis(run)
+    bars = [[(part.kind, part.left, part.width) for part in chart.segments(entry, axis)] for entry in run.hosts]
     assert bars[0] == [("wait", 0.0, 20.0), ("cover", 20.0, 10.0), ("drain", 30.0, 40.0), ("other", 70.0, 10.0)]
     assert bars[1] == [*bars[0][:3], ("open", 70.0, 30.0)]
 
@@ -314,11 +313,11 @@ def test_bars_follow_phases_and_what_they_leave():
 def test_thinning_keeps_the_worst_and_the_last(steps):
     samples, at = [], 0.0
     for length, serving in steps:
-        samples.append(_roll_report_read.Sample(at, 9, serving, 9 - serving))
+        samples.append(report_read.Sample(at, 9, serving, 9 - serving))
         at += length / 100
     points = [(sample.at / at * 1000, sample) for sample in samples]
-    thin = _roll_report_chart._thinned(points)
-    assert len(thin) <= _roll_report_chart._POINTS
+    thin = chart._thinned(points)
+    assert len(thin) <= chart._POINTS
     assert min(sample.serving for _x, sample in thin) == min(sample.serving for sample in samples)
     assert max(sample.in_flight for _x, sample in thin) == max(sample.in_flight for sample in samples)
     assert thin[-1] == points[-1]
@@ -326,7 +325,7 @@ def test_thinning_keeps_the_worst_and_the_last(steps):
 
 def effort(data):
     begin = time.process_time()
-    _roll_report.html(data)
+    document.html(data)
     return time.process_time() - begin
 
 
@@ -334,7 +333,7 @@ def test_size_and_effort_grow_with_the_fleet():
     pages, seconds = [], []
     for hosts in (500, 2000):
         data = journal(hosts, 40, drained=range(1, hosts, 7), failed=(11,))
-        pages.append(_roll_report.html(data))
+        pages.append(document.html(data))
         seconds.append(min(effort(data) for _attempt in range(3)))
     assert len(pages[1]) < 4 * len(pages[0])
     assert len(pages[1]) < 3_000_000
