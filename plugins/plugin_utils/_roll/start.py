@@ -77,7 +77,7 @@ class Starter:
             raise Refused(f"Nothing was begun: {living}. Wait until it is over, or stop it with state=abort.")
         if not dead:
             # Whether there is anything to do depends on no ability, which takes a request for every kind of policy to learn.
-            plan = self._plan(self._list(), dead, _rollout_plan.Abilities())
+            plan = self._plan(self._list(), dead, roll_plan.Abilities())
             if not (plan.order or plan.refused or plan.unreachable or self.left):
                 return self._result(plan, "", "", False, changed=False)
         earlier = self._to_continue(dead)
