@@ -6,7 +6,7 @@
 
 A request fails when it is refused, cut, reset, too late or answered with anything but success; it is never sent again. The
 clients do what a pool of connections does: one that the other side closed, or said it would close, is not used any more.
-Requests are sent when they are due, whatever became of those before.
+Requests are sent when they are due, whatever became of those before, up to a number of them under way at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WORKER = (Path(__file__).parent / "load_worker.py").read_text()
 
 @dataclass(frozen=True)
 class Profile:
-    """A way to use a service. `connections` 0 is a new connection for each request."""
+    """A way to use a service. `connections` 0 is a new connection for each request; `most` requests are under way at a time."""
 
     name: str
     kind: str
@@ -39,6 +39,7 @@ class Profile:
     connections: int
     path: str = "/"
     timeout: float = 20.0  # longer than the sidecar's own 15 s, which then says so
+    most: int = 120  # all profiles of a test together stay below the 1,024 that Envoy allows a cluster
 
 
 def new(port: int, rate: float = 500.0) -> Profile:
@@ -103,6 +104,7 @@ class Result:
     seconds: float = 0.0
     opened: int = 0
     late: float = 0.0
+    held: int = 0
 
     @property
     def sent(self) -> int:
@@ -139,11 +141,13 @@ class Load:
         return [f"{name} {failure.ended - self.began:+.3f} s: {failure}" for failure, name in found]
 
     def __str__(self) -> str:
-        lines = ["profile      sent   rate/s  failed opened   p50 ms   p99 ms   max ms  late ms  answered by"]
+        lines = ["profile      sent   rate/s  failed opened   p50 ms   p99 ms   max ms  late ms  held  answered by"]
         for name, result in self.results.items():
             times = "".join(f"{1000 * value:9.1f}" for value in (*map(result.latency, (0.5, 0.99, 1)), result.late))
             hosts = ", ".join(f"{host} {count}" for host, count in sorted(result.by_host.items()))
-            lines.append(f"{name:10} {result.sent:6} {result.rate:8.1f} {len(result.failures):7} {result.opened:6}{times}  {hosts}")
+            lines.append(
+                f"{name:10} {result.sent:6} {result.rate:8.1f} {len(result.failures):7} {result.opened:6}{times}{result.held:6}  {hosts}"
+            )
         return "\n".join(lines)
 
     def read(self, text: str) -> None:

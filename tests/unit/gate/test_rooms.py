@@ -54,9 +54,9 @@ def package_of(file):
     return parts[1] if parts[0] in ("module_utils", "plugin_utils") else parts[0]
 
 
-def wrong_arrows(sources, may_import=MAY_IMPORT):
+def wrong_arrows(sources, table=None):
     """A line for each import that the table does not allow."""
-    found = []
+    may_import, found = table or MAY_IMPORT, []
     for file in sources.files:
         for other in sorted(sources.imports(file)[0]):
             own, theirs = package_of(file), package_of(other)

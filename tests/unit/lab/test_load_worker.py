@@ -54,7 +54,7 @@ def server(serve: Serve) -> Iterator[int]:
 
 def run(serve: Serve, count: int = 10, **profile: object) -> Load:
     """The results after at least that many requests of one keep-alive client, 100 a second."""
-    given = {"name": "x", "kind": "http1", "rate": 100.0, "connections": 1, "path": "/", "timeout": 0.3, **profile}
+    given = {"name": "x", "kind": "http1", "rate": 100.0, "connections": 1, "path": "/", "timeout": 0.3, "most": 120, **profile}
     enough = threading.Event()
 
     def counted(connection: socket.socket, requests: Iterator[int]) -> None:
@@ -147,7 +147,7 @@ def test_silence_fails_when_the_time_is_over() -> None:
 def test_nobody_listening_fails() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    profile = {"name": "x", "kind": "http1", "rate": 50.0, "connections": 0, "path": "/", "timeout": 1, "port": port}
+    profile = {"name": "x", "kind": "http1", "rate": 50.0, "connections": 0, "path": "/", "timeout": 1, "most": 120, "port": port}
     output = subprocess.run(
         [sys.executable, "-c", load.WORKER], input=f"{json.dumps([profile])}\n\n", capture_output=True, text=True, timeout=20, check=True
     ).stdout
