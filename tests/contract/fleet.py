@@ -17,7 +17,7 @@ import pytest
 from tests.contract.processes import LIMIT, Client, control_plane, free_port, install, kuma_dp, until
 
 # What is seconds by default happens often, so that little is waited for.
-OFTEN = ("--hds-interval", "0.5", "--hds-check-interval", "0.1", "--deregistration-delay", "3")
+OFTEN = ("--hds-interval=0.2", "--hds-check-interval=0.1", "--deregistration-delay=3", "--propagation-delay=0.2")
 MESHES = itertools.count(1)
 ADDRESSES = (f"127.0.{third}.{last}" for third in range(80, 90) for last in range(1, 250))
 

@@ -24,7 +24,6 @@ from .tokens import BadToken, Tokens
 
 LOG = logging.getLogger("proxies")
 IDLE_TIMEOUT = 300.0
-PROPAGATION = 1.0
 SUBSCRIPTIONS_KEPT = 2
 BUSY = "there is already an active stream from this node, try again later"
 
@@ -223,7 +222,7 @@ class Proxies:
             await asyncio.sleep(0.05)
             if self.store.version == seen:
                 continue
-            await asyncio.sleep(PROPAGATION)
+            await asyncio.sleep(self.delays.now()["propagation"])
             seen = self.store.version
             view = envoy.View(self.store)
             for stream in list(self.streams.values()):
