@@ -11,10 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.fleet import Fleet
+from tests.contract.fleet import ControlPlanes, Fleet
+
+
+@pytest.fixture(scope="session")
+def control_planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlanes]:
+    with ExitStack() as stack:
+        yield ControlPlanes(tmp_path_factory.mktemp("control-planes"), stack)
 
 
 @pytest.fixture
-def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(request: pytest.FixtureRequest, control_planes: ControlPlanes, tmp_path: Path) -> Iterator[Fleet]:
     with ExitStack() as stack:
-        yield Fleet(getattr(request, "param", "2.14.3"), tmp_path, stack)
+        yield Fleet(getattr(request, "param", "2.14.3"), control_planes, tmp_path, stack)

@@ -24,6 +24,8 @@ import requests
 from tests.double import build
 
 ROOT = Path(__file__).resolve().parents[2]
+# Seconds after which something is taken to hang. How long it takes is nobody's business here.
+LIMIT = 120.0
 
 
 @contextmanager
@@ -41,19 +43,19 @@ def control_plane(version: str, work_dir: Path, *options: str, bind: str = "127.
         yield {**json.loads(line), "pid": str(process.pid), "log": str(work_dir / "kuma-cp.log")}
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=LIMIT)
         assert process.stdout is not None
         process.stdout.close()
 
 
-def until(what: str, condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Polls until `condition` gives something true and returns that; fails with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
+def until(what: str, condition: Callable[[], Any]) -> Any:
+    """Polls until `condition` gives something true and returns that; fails with `what` when it never does."""
+    deadline = time.monotonic() + LIMIT
     while True:
         found = condition()
         if found:
             return found
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {LIMIT:.0f} s: {what}"
         time.sleep(0.05)
 
 
@@ -83,38 +85,42 @@ def install(directory: Path, version: str) -> Path:
 
 
 class Client:
-    """The API of a stand-in control plane, with an administrator's token."""
+    """The API of a stand-in control plane, with an administrator's token; what is asked by name is of one mesh."""
 
-    def __init__(self, ready: dict[str, str]) -> None:
-        self.ready = ready
+    def __init__(self, ready: dict[str, str], mesh: str = "default") -> None:
+        self.ready, self.mesh = ready, mesh
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.headers["Authorization"] = "Bearer " + Path(ready["admin_token_file"]).read_text()
 
     def get(self, path: str) -> Any:
-        answer = self.session.get(self.ready["url"] + path, timeout=20)
+        answer = self.session.get(self.ready["url"] + path, timeout=LIMIT)
         return answer.json() if "json" in answer.headers["Content-Type"] else answer.text
 
     def put(self, path: str, document: dict[str, Any]) -> int:
-        answer = self.session.put(self.ready["url"] + path, json=document, timeout=20)
+        answer = self.session.put(self.ready["url"] + path, json=document, timeout=LIMIT)
         assert answer.ok, answer.text
         return answer.status_code
 
     def delete(self, path: str) -> int:
-        return self.session.delete(self.ready["url"] + path, timeout=20).status_code
+        return self.session.delete(self.ready["url"] + path, timeout=LIMIT).status_code
 
     def token(self, name: str, **fields: Any) -> str:
-        body = {"mesh": "default", "name": name, "validFor": "1h", **fields}
-        answer = self.session.post(self.ready["url"] + "/tokens/dataplane", json=body, timeout=20)
+        body = {"mesh": self.mesh, "name": name, "validFor": "1h", **fields}
+        answer = self.session.post(self.ready["url"] + "/tokens/dataplane", json=body, timeout=LIMIT)
         assert answer.ok, answer.text
         return answer.text
 
+    def dataplane(self, name: str) -> str:
+        """The path of a Dataplane."""
+        return f"/meshes/{self.mesh}/dataplanes/{name}"
+
     def inbound(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.get(f"/meshes/default/dataplanes/{name}")["networking"]["inbound"][0]
+        found: dict[str, Any] = self.get(self.dataplane(name))["networking"]["inbound"][0]
         return found
 
     def subscriptions(self, name: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get(f"/meshes/default/dataplanes/{name}/_overview")["dataplaneInsight"].get("subscriptions", [])
+        found: list[dict[str, Any]] = self.get(f"{self.dataplane(name)}/_overview")["dataplaneInsight"].get("subscriptions", [])
         return found
 
     def is_online(self, name: str) -> bool:
@@ -122,7 +128,7 @@ class Client:
 
     def change_inbound(self, name: str, **fields: Any) -> None:
         """Writes the Dataplane with these fields of its first inbound; None removes one."""
-        path = f"/meshes/default/dataplanes/{name}"
+        path = self.dataplane(name)
         document = self.get(path)
         inbound = document["networking"]["inbound"][0]
         for key, value in fields.items():
@@ -136,7 +142,7 @@ class Client:
 def kuma_dp(
     program: Path, ready: dict[str, str], directory: Path, name: str, token: str, **settings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs kuma-dp for an Indirect Dataplane; upper-case `settings` go to its environment. Its log is <directory>/log."""
+    """Runs kuma-dp for an Indirect Dataplane of the default mesh; upper-case `settings` go to its environment. Its log is <directory>/log."""
     directory.mkdir(exist_ok=True)
     (directory / "token").write_text(token)
     environment = {

@@ -14,7 +14,7 @@ import jwt
 import pytest
 import requests
 
-from tests.contract.processes import Client, control_plane
+from tests.contract.processes import LIMIT, Client, control_plane
 
 REVOCATIONS = "/global-secrets/user-token-revocations"
 
@@ -27,12 +27,12 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 def who(api: Client, token: str | None) -> requests.Response:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return requests.get(api.ready["url"] + "/who-am-i", headers=headers, timeout=10)
+    return requests.get(api.ready["url"] + "/who-am-i", headers=headers, timeout=LIMIT)
 
 
 def user_token(api: Client, **fields: Any) -> str:
     answer = api.session.post(
-        api.ready["url"] + "/tokens/user", json={"name": "ci", "groups": ["ops"], "validFor": "1h", **fields}, timeout=10
+        api.ready["url"] + "/tokens/user", json={"name": "ci", "groups": ["ops"], "validFor": "1h", **fields}, timeout=LIMIT
     )
     assert answer.status_code == 200, answer.text
     return answer.text
@@ -67,10 +67,10 @@ def test_a_user_without_admin_rights_gets_no_secrets_and_no_tokens(api: Client) 
         "/global-secrets/admin-user-token",
         "/meshes/default/secrets/dataplane-token-signing-key-default-1",
     ):
-        answer = requests.get(api.ready["url"] + path, headers=headers, timeout=10)
+        answer = requests.get(api.ready["url"] + path, headers=headers, timeout=LIMIT)
         assert answer.status_code == 403
         assert 'user "ci/ops,mesh-system:authenticated" cannot access the resource of type' in answer.json()["detail"]
-    denied = requests.post(api.ready["url"] + "/tokens/dataplane", json={"mesh": "default"}, headers=headers, timeout=10)
+    denied = requests.post(api.ready["url"] + "/tokens/dataplane", json={"mesh": "default"}, headers=headers, timeout=LIMIT)
     assert denied.status_code == 403
 
 
@@ -96,15 +96,15 @@ def test_localhost_is_admin_only_when_asked_for(api: Client, tmp_path: Path) -> 
         local = Client(ready)
         assert who(local, None).json()["name"] == "mesh-system:admin"
         assert who(local, "nonsense").json()["name"] == "mesh-system:admin", "the token is not looked at"
-        forwarded = requests.get(ready["url"] + "/who-am-i", headers={"X-Forwarded-For": "10.0.0.9"}, timeout=10)
+        forwarded = requests.get(ready["url"] + "/who-am-i", headers={"X-Forwarded-For": "10.0.0.9"}, timeout=LIMIT)
         assert forwarded.json()["name"] == "mesh-system:anonymous"
 
 
 def test_https_is_verified_with_the_ca(api: Client) -> None:
-    answer = requests.get(api.ready["https_url"] + "/", verify=api.ready["ca_file"], timeout=10)
+    answer = requests.get(api.ready["https_url"] + "/", verify=api.ready["ca_file"], timeout=LIMIT)
     assert answer.json()["version"] == "2.14.3"
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(api.ready["https_url"] + "/", timeout=10)
+        requests.get(api.ready["https_url"] + "/", timeout=LIMIT)
 
 
 def test_config_says_what_clients_look_for(api: Client) -> None:
@@ -114,15 +114,17 @@ def test_config_says_what_clients_look_for(api: Client) -> None:
     assert config["dpServer"]["authn"]["enableReloadableTokens"] is False
 
 
-def test_pages_of_a_big_list_are_complete_and_ordered(api: Client) -> None:
-    api.put("/meshes/big", {"type": "Mesh", "name": "big"})
-    names = [f"vm-{number:04d}" for number in range(2500)]
+@pytest.mark.parametrize(("number", "size"), [(250, 100), pytest.param(2500, 1000, marks=pytest.mark.nightly)])
+def test_pages_of_a_big_list_are_complete_and_ordered(api: Client, number: int, size: int) -> None:
+    mesh = f"big-{number}"
+    api.put(f"/meshes/{mesh}", {"type": "Mesh", "name": mesh})
+    names = [f"vm-{index:04d}" for index in range(number)]
     for name in reversed(names):
-        api.put(f"/meshes/big/dataplanes/{name}", {**dataplane(name), "mesh": "big"})
-    found, path = [], "/meshes/big/dataplanes?size=1000"
+        api.put(f"/meshes/{mesh}/dataplanes/{name}", {**dataplane(name), "mesh": mesh})
+    found, path = [], f"/meshes/{mesh}/dataplanes?size={size}"
     while path:
         page = api.get(path)
-        assert page["total"] == 2500
+        assert page["total"] == number
         found += [item["name"] for item in page["items"]]
         path = (page["next"] or "").removeprefix(api.ready["url"])
     assert found == names
@@ -132,7 +134,7 @@ def test_trap_39_an_inbound_without_tags_can_be_created_but_never_updated(api: C
     document = dataplane("bare")
     del document["networking"]["inbound"][0]["tags"]
     assert api.put("/meshes/default/dataplanes/bare", document) == 201
-    answer = api.session.put(api.ready["url"] + "/meshes/default/dataplanes/bare", json=document, timeout=10)
+    answer = api.session.put(api.ready["url"] + "/meshes/default/dataplanes/bare", json=document, timeout=LIMIT)
     assert answer.status_code == 400
     assert answer.json()["title"] == "Failed to update a resource"
     api.put("/meshes/exclusive", {"type": "Mesh", "name": "exclusive", "meshServices": {"mode": "Exclusive"}})
@@ -191,7 +193,7 @@ def test_data_of_a_secret_is_base64_and_may_be_missing(api: Client) -> None:
 )
 @pytest.mark.parametrize(("kind", "path"), [("Secret", "/meshes/default/secrets/bad"), ("GlobalSecret", "/global-secrets/bad")])
 def test_other_data_of_a_secret_is_refused(api: Client, kind: str, path: str, data: Any, reason: str) -> None:
-    answer = api.session.put(api.ready["url"] + path, json={**secret("bad", data=data), "type": kind}, timeout=10)
+    answer = api.session.put(api.ready["url"] + path, json={**secret("bad", data=data), "type": kind}, timeout=LIMIT)
     assert (answer.status_code, answer.json()["title"]) == (400, "Bad Request")
     assert answer.json()["detail"] == f'invalid {kind} object: "{reason}"'
 
@@ -204,7 +206,7 @@ def test_secrets_have_the_labels_of_a_mesh_and_keep_their_own_while_they_are_sen
     api.put(path, secret("labelled"))
     assert api.get(path)["labels"] == computed
     assert next(item for item in api.get("/meshes/default/secrets")["items"] if item["name"] == "labelled")["labels"] == computed
-    changed = api.session.put(api.ready["url"] + path, json=secret("labelled", labels={"kuma.io/origin": "global"}), timeout=10)
+    changed = api.session.put(api.ready["url"] + path, json=secret("labelled", labels={"kuma.io/origin": "global"}), timeout=LIMIT)
     assert changed.status_code == 400
 
 
@@ -213,7 +215,7 @@ def test_secrets_have_the_labels_of_a_mesh_and_keep_their_own_while_they_are_sen
 )
 def test_names_are_subdomains(api: Client, path: str, kind: str) -> None:
     document = {"type": kind, "name": "a_b", **({"mesh": "default"} if kind == "Secret" else {})}
-    answer = api.session.put(f"{api.ready['url']}{path}/a_b", json=document, timeout=10)
+    answer = api.session.put(f"{api.ready['url']}{path}/a_b", json=document, timeout=LIMIT)
     assert answer.status_code == 400
     assert "RFC 1123 subdomain" in answer.json()["invalid_parameters"][0]["reason"]
     assert api.put(f"{path}/a.b", {**document, "name": "a.b"}) == 201
@@ -224,7 +226,7 @@ def test_a_policy_selects_dataplanes_by_name_or_by_labels(api: Client) -> None:
     path, target = "/meshes/default/meshtimeouts/some", {"kind": "Dataplane", "labels": {"kuma.io/workload": "web"}}
     policy = {"type": "MeshTimeout", "mesh": "default", "name": "some"}
     assert api.put(path, {**policy, "spec": {"targetRef": target}}) == 201
-    answer = api.session.put(api.ready["url"] + path, json={**policy, "spec": {"targetRef": {**target, "name": "web-1"}}}, timeout=10)
+    answer = api.session.put(api.ready["url"] + path, json={**policy, "spec": {"targetRef": {**target, "name": "web-1"}}}, timeout=LIMIT)
     assert answer.status_code == 400
     fault = {"field": "spec.targetRef.labels", "reason": "either labels or name and namespace must be specified"}
     assert answer.json()["invalid_parameters"] == [fault]

@@ -12,14 +12,14 @@ import pytest
 import requests
 
 from tests.contract.fleet import Fleet, log_of, new_address, status
-from tests.contract.processes import application, free_port, until
+from tests.contract.processes import LIMIT, application, free_port, until
 from tests.double.kuma_dp.stream import Backoff
 
 
 def listeners(fleet: Fleet, name: str) -> dict[str, dict[str, Any]]:
     """The listeners of a proxy's Envoy, by name."""
     found = {}
-    for section in fleet.api.get(f"/meshes/default/dataplanes/{name}/xds")["configs"]:
+    for section in fleet.api.get(f"{fleet.api.dataplane(name)}/xds")["configs"]:
         for entry in section.get("dynamic_listeners", []):
             if "active_state" in entry:
                 found[entry["name"]] = entry["active_state"]["listener"]
@@ -32,7 +32,7 @@ def kind(listener: dict[str, Any]) -> str:
 
 
 def statistic(fleet: Fleet, name: str, statistic_name: str) -> int | None:
-    lines = fleet.api.get(f"/meshes/default/dataplanes/{name}/stats").splitlines()
+    lines = fleet.api.get(f"{fleet.api.dataplane(name)}/stats").splitlines()
     found = [line.rpartition(": ")[2] for line in lines if line.rpartition(": ")[0] == statistic_name]
     return int(found[0]) if found else None
 
@@ -80,7 +80,7 @@ def test_an_outbound_by_tag_is_plain_tcp_without_a_ready_endpoint(fleet: Fleet) 
 
 
 def test_an_outbound_by_reference_keeps_its_protocol(fleet: Fleet) -> None:
-    fleet.api.put("/meshes/default", {"type": "Mesh", "name": "default", "meshServices": {"mode": "Everywhere"}})
+    fleet.change_mesh(meshServices={"mode": "Everywhere"})
     web = fleet.dataplane("web-1", new_address(), service="web")
     client = fleet.dataplane("client", new_address(), upstream="web")
     reference = {"kind": "MeshService", "name": "web", "port": 8080}
@@ -96,8 +96,8 @@ def test_a_metrics_policy_opens_a_port_and_a_socket_that_always_has_a_connection
     process = fleet.join(fleet.dataplane("web-1", address))
     assert not any("metric" in name or "dynamic" in name for name in listeners(fleet, "web-1"))
     backends = [{"type": "Prometheus", "prometheus": {"port": 5670, "path": "/metrics"}}]
-    policy = {"type": "MeshMetric", "mesh": "default", "name": "all"}
-    path = "/meshes/default/meshmetrics/all"
+    policy = {"type": "MeshMetric", "mesh": fleet.mesh, "name": "all"}
+    path = f"/meshes/{fleet.mesh}/meshmetrics/all"
     fleet.api.put(path, {**policy, "spec": {"targetRef": {"kind": "Mesh"}, "default": {"backends": backends}}})
     socket = f"{process.directory}/work/kuma-mesh-metric-config.sock"  # type: ignore[attr-defined]
     active = f"listener.{socket}.downstream_cx_active"
@@ -107,7 +107,7 @@ def test_a_metrics_policy_opens_a_port_and_a_socket_that_always_has_a_connection
     assert statistic(fleet, "web-1", f"listener.{socket}.downstream_cx_total") == 1, "over the same connection"
 
     until("the port is open", lambda: status(address, 5670, "/metrics") == 200)
-    assert "envoy_server_live" in requests.get(f"http://{address}:5670/metrics", timeout=5).text
+    assert "envoy_server_live" in requests.get(f"http://{address}:5670/metrics", timeout=LIMIT).text
     assert statistic(fleet, "web-1", "http._kuma_metrics_prometheus_default-backend.downstream_rq_total") == 2
     found = listeners(fleet, "web-1")["_kuma:metrics:prometheus:default-backend"]
     assert (found["traffic_direction"], found["enable_reuse_port"]) == ("INBOUND", True)
@@ -134,4 +134,4 @@ def test_who_waited_for_a_name_gets_it(fleet: Fleet) -> None:
     until("it is refused several times", lambda: refusals(second) >= 3)
     first.kill()
     first.wait()
-    until("it has taken over", lambda: len(fleet.api.subscriptions("web-1")) == 2 and fleet.api.is_online("web-1"), seconds=60)
+    until("it has taken over", lambda: len(fleet.api.subscriptions("web-1")) == 2 and fleet.api.is_online("web-1"))

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.contract.fleet import Fleet, every_version, listening, log_of, new_address, status
-from tests.contract.processes import application, until
+from tests.contract.fleet import ControlPlanes, Fleet, every_version, listening, log_of, new_address, status
+from tests.contract.processes import LIMIT, application, until
 
 STOPPED = [
     "kuma-dp.run stopping all Kuma DP components",
@@ -38,10 +38,10 @@ def said(process: subprocess.Popen[bytes]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def refusing(control_planes: ControlPlanes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """One for all that start a kuma-dp that does not run."""
     with ExitStack() as stack:
-        fleet = Fleet("2.14.3", tmp_path_factory.mktemp("refusing"), stack)
+        fleet = Fleet("2.14.3", control_planes, tmp_path_factory.mktemp("refusing"), stack)
         fleet.register(fleet.dataplane("web-1", new_address()))
         yield fleet
 
@@ -60,12 +60,12 @@ def test_traffic_follows_registration_and_fence(fleet: Fleet) -> None:
         fleet.start("client")
         outbound = client["networking"]["outbound"][0]["port"]
         until("the client reaches web", lambda: status("127.0.0.1", outbound) == 200)
-        assert requests.get(f"http://127.0.0.1:{outbound}/", timeout=5).text == "hello from web"
+        assert requests.get(f"http://127.0.0.1:{outbound}/", timeout=LIMIT).text == "hello from web"
         assert fleet.api.inbound("web-1")["health"] == {"ready": True}
         until("the readiness listener answers", lambda: status(*listening(web), "/ready") == 200)
         assert status(*listening(web), "/stats") == 404
 
-        kept = fleet.api.get("/meshes/default/dataplanes/web-1")["labels"].get("team")
+        kept = fleet.api.get(fleet.api.dataplane("web-1"))["labels"].get("team")
         assert kept == (None if fleet.version == "2.12.14" else "a")
 
         subscription = fleet.api.subscriptions("web-1")[-1]
@@ -74,7 +74,7 @@ def test_traffic_follows_registration_and_fence(fleet: Fleet) -> None:
         assert int(subscription["status"]["total"]["responsesAcknowledged"]) >= 2
         assert "responsesRejected" not in subscription["status"]["total"]
 
-        clusters = fleet.api.get("/meshes/default/dataplanes/client/clusters")
+        clusters = fleet.api.get(f"{fleet.api.dataplane('client')}/clusters")
         assert f"::{web['networking']['address']}:8080::" in clusters
 
         fleet.api.change_inbound("web-1", health={"ready": False})
@@ -85,7 +85,7 @@ def test_traffic_follows_registration_and_fence(fleet: Fleet) -> None:
         fleet.api.change_inbound("web-1", health=None)
         until("the endpoint is back", lambda: status("127.0.0.1", outbound) == 200)
 
-        fleet.api.delete("/meshes/default/dataplanes/web-1")
+        fleet.api.delete(fleet.api.dataplane("web-1"))
         until("deleting takes the endpoint away", lambda: status("127.0.0.1", outbound) != 200)
         assert status(web["networking"]["address"], 8080) == 200, "a deleted proxy keeps its last configuration"
 
@@ -131,7 +131,7 @@ def test_term_drains_and_exits_with_0(fleet: Fleet) -> None:
     assert process.poll() is None
     assert status(web["networking"]["address"], 8080) == 200
     assert fleet.api.is_online("web-1")
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=LIMIT) == 0
     assert said(process) == [
         'runtime received signal, stopping instance gracefully {"signal": "terminated"}',
         "kuma-dp.run Kuma DP caught an exit signal",
@@ -147,7 +147,7 @@ def test_second_signal_cuts_the_drain(fleet: Fleet) -> None:
     process.send_signal(signal.SIGTERM)
     until("the drain begins", lambda: "waiting for connections to be drained" in log_of(process))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=LIMIT) == 0
 
 
 def test_usr2_drains_listeners_and_term_then_stops_at_once(fleet: Fleet) -> None:
@@ -157,7 +157,7 @@ def test_usr2_drains_listeners_and_term_then_stops_at_once(fleet: Fleet) -> None
     until("the listeners drain", lambda: "draining Envoy connections" in log_of(process))
     process.send_signal(signal.SIGUSR2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=LIMIT) == 0
     assert said(process) == [
         "kuma-dp.run draining Envoy connections",
         'runtime received signal, stopping instance gracefully {"signal": "terminated"}',
@@ -190,7 +190,7 @@ def test_no_signal_is_lost_that_comes_just_before_a_wait() -> None:
     process.send_signal(signal.SIGUSR2)
     process.send_signal(signal.SIGTERM)
     try:
-        assert process.communicate(timeout=20)[0] == "['SIGTERM', 'SIGUSR2']\n"
+        assert process.communicate(timeout=LIMIT)[0] == "['SIGTERM', 'SIGUSR2']\n"
     finally:
         process.kill()
         process.wait()
@@ -221,7 +221,7 @@ def test_envoy_death_ends_kuma_dp(fleet: Fleet) -> None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) == 1
     os.kill(int(children[0]), signal.SIGKILL)
-    assert process.wait(timeout=20) in (0, 1)
+    assert process.wait(timeout=LIMIT) in (0, 1)
     until("the stream is closed", lambda: not fleet.api.is_online("web-1"))
 
 
@@ -239,11 +239,11 @@ def test_trap_34_a_direct_proxy_brings_its_dataplane_and_takes_it_away(fleet: Fl
     file.write_text(json.dumps(document))
     direct = {"KUMA_DATAPLANE_MESH": "", "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": str(file)}
     process = fleet.start("", token=fleet.api.token("cover"), **direct)
-    until("it is online", lambda: "name" in fleet.api.get("/meshes/default/dataplanes/cover") and fleet.api.is_online("cover"))
+    until("it is online", lambda: "name" in fleet.api.get(fleet.api.dataplane("cover")) and fleet.api.is_online("cover"))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 0
-    assert "networking" in fleet.api.get("/meshes/default/dataplanes/cover"), "it stays for the deregistration delay"
-    until("it is deregistered", lambda: fleet.api.get("/meshes/default/dataplanes/cover").get("status") == 404)
+    assert process.wait(timeout=LIMIT) == 0
+    assert "networking" in fleet.api.get(fleet.api.dataplane("cover")), "it stays for the deregistration delay"
+    until("it is deregistered", lambda: fleet.api.get(fleet.api.dataplane("cover")).get("status") == 404)
 
 
 def test_unregistered_proxy_waits(fleet: Fleet) -> None:
@@ -258,7 +258,7 @@ def test_trap_5_term_while_waiting_for_registration_exits_with_1(fleet: Fleet) -
     process = fleet.start("web-1")
     until("it asks in vain", lambda: "dataplane entity not found" in log_of(process))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 1
+    assert process.wait(timeout=LIMIT) == 1
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_trap_5_term_while_waiting_for_registration_exits_with_1(fleet: Fleet) -
 )
 def test_what_cannot_work_exits_with_1(refusing: Fleet, settings: dict[str, str], message: str) -> None:
     process = refusing.start("web-1", **settings)
-    assert process.wait(timeout=30) == 1
+    assert process.wait(timeout=LIMIT) == 1
     assert message in log_of(process)
 
 
@@ -296,17 +296,19 @@ def test_trap_24_flags_lose_against_the_environment_and_unknown_ones_are_fatal(r
 
 def test_trap_32_certificate_and_bootstrap_refusals(fleet: Fleet) -> None:
     url, ca = fleet.ready["dp_url"] + "/bootstrap", fleet.ready["ca_file"]
-    body = {"mesh": "default", "name": "web-1", "dataplaneToken": "x"}
+    body = {"mesh": fleet.mesh, "name": "web-1", "dataplaneToken": "x"}
     fleet.register(fleet.dataplane("web-1", new_address()))
-    assert requests.post(url, json=body, verify=ca, timeout=5).status_code == 200, "the token is not looked at here"
-    foreign = requests.post(url, json=body, verify=ca, timeout=5, headers={"Host": "cp.example.com:5678"})
+    assert requests.post(url, json=body, verify=ca, timeout=LIMIT).status_code == 200, "the token is not looked at here"
+    foreign = requests.post(url, json=body, verify=ca, timeout=LIMIT, headers={"Host": "cp.example.com:5678"})
     assert foreign.status_code == 400
     assert "following SANs" in foreign.text
-    leaf = (fleet.directory / "server.pem").read_text()
-    assert requests.post(url, json={**body, "caCert": leaf}, verify=ca, timeout=5).status_code == 400
-    missing = requests.post(url, json={**body, "name": "nobody"}, verify=ca, timeout=5)
+    leaf = Path(ca).with_name("server.pem").read_text()
+    assert requests.post(url, json={**body, "caCert": leaf}, verify=ca, timeout=LIMIT).status_code == 400
+    missing = requests.post(url, json={**body, "name": "nobody"}, verify=ca, timeout=LIMIT)
     assert (missing.status_code, missing.text) == (404, "")
-    invalid = requests.post(url, json={**body, "dataplaneResource": "type: Dataplane\nmesh: default\nname: a"}, verify=ca, timeout=5)
+    invalid = requests.post(
+        url, json={**body, "dataplaneResource": f"type: Dataplane\nmesh: {fleet.mesh}\nname: a"}, verify=ca, timeout=LIMIT
+    )
     assert invalid.status_code == 422
     assert "networking: must be defined" in invalid.text
 

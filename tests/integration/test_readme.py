@@ -52,8 +52,8 @@ def files(page):
 SECTIONS = [
     (page, heading) for page in (README, GUIDE) for heading, found in sections(page).items() if any(block[0] in COMMANDS for block in found)
 ]
-# The README prints the same commands with another address and another file.
-NIGHTLY = [(GUIDE, "From Git, or as a tarball")]
+# Other sections of the README print the same commands with other names.
+NIGHTLY = [(GUIDE, "From Git, or as a tarball"), (README, "Restarting and upgrading without one failed request")]
 
 
 def words_of(command):

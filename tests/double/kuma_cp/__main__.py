@@ -32,7 +32,10 @@ def main() -> int:
     parser.add_argument("--hds-interval", type=float, default=5.0, metavar="SECONDS", help="between two reports of a proxy's health")
     parser.add_argument("--hds-check-interval", type=float, default=1.0, metavar="SECONDS", help="between two checks of a proxy's health")
     parser.add_argument("--deregistration-delay", type=float, default=10.0, metavar="SECONDS", help="of a Direct proxy that has left")
-    parser.add_argument("--delays-file", type=Path, help="a JSON object with other delays than these: report, check, deregistration")
+    parser.add_argument("--propagation-delay", type=float, default=1.0, metavar="SECONDS", help="until a write reaches the proxies")
+    parser.add_argument(
+        "--delays-file", type=Path, help="a JSON object with other delays than these: report, check, deregistration, propagation"
+    )
     parser.add_argument("--no-admin-unix-socket", action="store_true", help="Envoy's admin is a TCP port for every version")
     parser.add_argument("--log-level", default="INFO")
     given = parser.parse_args()
@@ -51,6 +54,7 @@ def main() -> int:
         hds_interval=given.hds_interval,
         hds_check_interval=given.hds_check_interval,
         deregistration_delay=given.deregistration_delay,
+        propagation_delay=given.propagation_delay,
         delays_file=given.delays_file,
         admin_unix_socket=not given.no_admin_unix_socket,
     )

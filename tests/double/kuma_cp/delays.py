@@ -13,6 +13,7 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Delays:
     """`report` and `check`: between two reports and two checks of a proxy's health. `deregistration`: of a Direct proxy that has left.
+    `propagation`: until a write reaches the proxies.
 
     `file` holds a JSON object with some of them; without it they are those that a real control plane was measured with.
     """
@@ -20,10 +21,11 @@ class Delays:
     report: float = 5.0
     check: float = 1.0
     deregistration: float = 10.0
+    propagation: float = 1.0
     file: Path | None = None
 
     def now(self) -> dict[str, float]:
-        known = {"report": self.report, "check": self.check, "deregistration": self.deregistration}
+        known = {name: getattr(self, name) for name in ("report", "check", "deregistration", "propagation")}
         if self.file is None or not self.file.exists():
             return known
         other = json.loads(self.file.read_text(encoding="utf-8"))

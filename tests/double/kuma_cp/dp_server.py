@@ -249,11 +249,16 @@ class DpServer:
             del stream.served[slot]
         # A version that was rejected is not offered again.
         known = {has, sent or has}
+        if kind == "cds" and stream.clusters != (sent or has):
+            stream.clusters = sent or has
+            stream.wake()
         deadline = asyncio.get_running_loop().time() + HOLD
         while True:
             changed = stream.changed
             version, resources = stream.config.answer(kind, names)
-            if version not in known:
+            # Envoy refuses a listener that leads to a cluster which it does not know yet. On the one stream of the real one clusters come first.
+            early = kind == "lds" and stream.clusters != stream.config.versions.get("cds")
+            if version not in known and not early:
                 break
             left = deadline - asyncio.get_running_loop().time()
             try:

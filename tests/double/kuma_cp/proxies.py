@@ -24,7 +24,6 @@ from .tokens import BadToken, Tokens
 
 LOG = logging.getLogger("proxies")
 IDLE_TIMEOUT = 300.0
-PROPAGATION = 1.0
 SUBSCRIPTIONS_KEPT = 2
 BUSY = "there is already an active stream from this node, try again later"
 
@@ -46,9 +45,15 @@ class Stream:
     insight: dict[str, Any]
     config: envoy.Snapshot = field(default_factory=envoy.Snapshot)
     served: dict[str, str] = field(default_factory=dict)
+    clusters: str = ""  # the version of them that its Envoy took, or refused
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     questions: dict[int, asyncio.Future[tuple[str, bytes]]] = field(default_factory=dict)
     probes: list[dict[str, Any]] = field(default_factory=list)
+
+    def wake(self) -> None:
+        """Has the discovery requests that are held looked at again."""
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
 
     def count(self, kind: str, what: str) -> None:
         """Adds to a counter of the subscription; 64-bit counters are strings in JSON."""
@@ -217,7 +222,7 @@ class Proxies:
             await asyncio.sleep(0.05)
             if self.store.version == seen:
                 continue
-            await asyncio.sleep(PROPAGATION)
+            await asyncio.sleep(self.delays.now()["propagation"])
             seen = self.store.version
             view = envoy.View(self.store)
             for stream in list(self.streams.values()):
@@ -231,8 +236,7 @@ class Proxies:
         snapshot = (view or envoy.View(self.store)).snapshot(proxy, stream.options)
         if snapshot.versions != stream.config.versions:
             stream.config = snapshot
-            changed, stream.changed = stream.changed, asyncio.Event()
-            changed.set()
+            stream.wake()
         probes = envoy.probes(proxy)
         if probes != stream.probes:
             stream.probes = probes

@@ -49,6 +49,7 @@ class Settings:
     hds_interval: float = 5.0
     hds_check_interval: float = 1.0
     deregistration_delay: float = 10.0
+    propagation_delay: float = 1.0
     delays_file: Path | None = None
     admin_unix_socket: bool = True
     # As a program of its own: where the API listens, its certificate and key, and where everything is kept.
@@ -139,7 +140,9 @@ async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
             "version": settings.served_version or settings.release.served_version,
         },
     )
-    delays = Delays(settings.hds_interval, settings.hds_check_interval, settings.deregistration_delay, settings.delays_file)
+    delays = Delays(
+        settings.hds_interval, settings.hds_check_interval, settings.deregistration_delay, settings.propagation_delay, settings.delays_file
+    )
     proxies = Proxies(store, tokens, facts.instance, settings.hds, delays)
     api = Api(store, tokens, facts, proxies, settings.localhost_is_admin)
     dp_server = DpServer(store, proxies, names, ca_file.read_text(encoding="utf-8"), dp_port, settings.admin_unix_socket, delays)

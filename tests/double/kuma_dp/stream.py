@@ -48,8 +48,8 @@ class Stream:
     def __init__(self, settings, context, hello, admin, alive):
         self.settings, self.context, self.hello, self.admin, self.alive = settings, context, hello, admin, alive
         self.probes = []
-        # Seconds; the control plane may say others.
-        self.intervals = {"check": 1.0, "report": 5.0}
+        # Seconds, until the control plane says others. The first look must not wait for what it is then told.
+        self.intervals = {"check": 0.1, "report": 5.0}
         self.results = {}
         self.counters = {}
         self.lock = threading.Lock()
