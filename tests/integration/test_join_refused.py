@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.unit.http_server import Server, make_certificate
-from tests.unit.roll_mesh import Way
+from tests.unit.roll.mesh import Way
 
 ROOT = pathlib.Path(__file__).parents[2]
 
