@@ -139,88 +139,17 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, api_path
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Release
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, lifecycle, preflight, templates
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
 
 
 def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    hosts, mesh = module.params["hosts"], module.params["mesh"]
-    archives, problems = archive.plan(hosts)
-    wish, faults = generation.asked(hosts)
-    problems.extend(faults)
-    rules, release, labels = generation.Rules("v3" if wish == "v3" else "v2"), Release(2, 14, 0), True
-    overviews: t.List[t.Dict[str, t.Any]] = []
-    control_plane: t.Dict[str, t.Any] = {}
-    try:
-        found = preflight.look(client, mesh, preflight.versions(hosts), module.params["initial_state"])
-        capabilities = found.capabilities
-        release, labels = capabilities.release, capabilities.labels_survive
-        tags_disabled = found.control_plane.get("inbound_tags_disabled") is True
-        rules, faults = generation.choose(wish, release, generation.mode_of(found.mesh), tags_disabled)
-        problems.extend(faults)
-        control_plane = {
-            **found.control_plane,
-            "product": capabilities.product,
-            "version": capabilities.version,
-            "kuma_version": capabilities.kuma_version,
-            "model": rules.model,
-        }
-        problems.extend(found.problems)
-        for warning in [*found.warnings, *_labels(hosts, capabilities)]:
-            module.warn(warning)
-        if not found.problems:
-            overviews = client.list(api_path("meshes", mesh, "dataplanes", "_overview"))
-    except NotFound as error:
-        problems.append("%s is not the API of a Kuma control plane: %s" % (module.params["url"], error))
-    except ApiError as error:
-        problems.append(str(error) + preflight.variable(error))
-
-    templates.read(hosts)
-    fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive, module.params["initial_state"])
-    plans = fleet.plan()
-    problems.extend(fleet.problems)
-    if problems:
-        raise ItemsFailed(preflight.message(problems), {"problems": problems, "control_plane": control_plane})
-    for name, needed in archives.items():
-        plans[name]["archive"] = needed.path
-    proxies = [proxy for host in plans.values() for proxy in host["proxies"]]
-    ours = [proxy for proxy in proxies if proxy["lifecycle"] == lifecycle.INDIRECT]
-    return {
-        "changed": False,
-        "plan": plans,
-        "dataplanes": [proxy["dataplane"] for proxy in ours],
-        "differing": sorted(proxy["name"] for proxy in ours if proxy["differs"]),
-        "labels_lost": sorted(proxy["name"] for proxy in ours if proxy["labels_lost"]),
-        "not_ready": sorted(proxy["name"] for proxy in proxies if not proxy["ready"] and not proxy["fenced"]),
-        "fetch": archive.to_fetch(archives.values()),
-        "control_plane": control_plane,
-        "problems": [],
-    }
-
-
-def _labels(hosts: t.Sequence[t.Mapping[str, t.Any]], capabilities: Capabilities) -> t.List[str]:
-    """What becomes of labels that somebody asked for where none survive."""
-    named = [
-        str(host["host"])
-        for host in hosts
-        if host["in_play"] and any((host.get("variables") or {}).get(key) for key in ("labels", "owner", "workload"))
-    ]
-    if capabilities.labels_survive or not named:
-        return []
-    return [
-        "The control plane (Kuma %s) loses the labels of users at the next change of readiness, so none are written: kuma_dp_labels, "
-        "kuma_dp_workload and kuma_dp_owner of %s have no effect. Upgrade it to 2.13 or later and join again, which writes them."
-        % (capabilities.kuma_version, some(named, 3))
-    ]
+    params = module.params
+    result = fleet.plan(client, params["hosts"], params["mesh"], params["initial_state"], module.warn)
+    result.pop("live")
+    return result
 
 
 def main() -> None:

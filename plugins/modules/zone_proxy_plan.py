@@ -119,58 +119,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, preflight
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api
-from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import fleet
 
 
 def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    hosts, mesh = module.params["hosts"], module.params["mesh"]
-    archives, problems = archive.plan(hosts)
-    model, zone = "v2", ""
-    overviews: t.List[t.Dict[str, t.Any]] = []
-    control_plane: t.Dict[str, t.Any] = {}
-    try:
-        found = preflight.look_for_zone(client, mesh, preflight.versions(hosts))
-        model = found.capabilities.model
-        control_plane = {**found.control_plane, "version": found.capabilities.version, "model": model}
-        problems.extend(found.problems)
-        for warning in found.warnings:
-            module.warn(warning)
-        zone = api.zone_name(client) or _only_zone(hosts)
-        if not zone and model == "v2":
-            problems.append("the control plane does not tell its zone to this user, expected kuma_zone_proxy_zone to name it")
-        if not found.problems:
-            overviews = api.overviews(client, mesh)
-    except NotFound as error:
-        problems.append(f"{module.params['url']} is not the API of a Kuma control plane: {error}")
-    except ApiError as error:
-        problems.append(str(error) + preflight.variable(error))
-
-    zones = Zones(hosts, overviews, model, zone)
-    plans = zones.plan()
-    problems.extend(zones.problems)
-    if problems:
-        raise ItemsFailed(preflight.message(problems), {"problems": problems, "control_plane": control_plane})
-    for name, needed in archives.items():
-        plans[name]["archive"] = needed.path
-    return {
-        "changed": False,
-        "plan": plans,
-        "not_ready": sorted(proxy["name"] for host in plans.values() for proxy in host["proxies"] if not proxy["ready"]),
-        "fetch": archive.to_fetch(archives.values()),
-        "control_plane": control_plane,
-        "problems": [],
-    }
-
-
-def _only_zone(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    found = {str((host.get("variables") or {}).get("zone") or "") for host in hosts if host["in_play"]} - {""}
-    return min(found) if len(found) == 1 else ""
+    return fleet.plan(client, module.params["hosts"], module.params["mesh"], module.warn)
 
 
 def main() -> None:

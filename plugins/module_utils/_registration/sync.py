@@ -252,10 +252,15 @@ class Dataplanes:
         return self.collection + api_path(name)
 
 
-def present(dataplanes: Dataplanes, desired: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[Change]:
-    """Make ``desired`` so, in bulk: one listing, the writes, and one more listing after writes. Raises Refused, ApiError."""
+def present(
+    dataplanes: Dataplanes, desired: t.Sequence[t.Mapping[str, t.Any]], live: t.Optional[t.Mapping[str, Dataplane]] = None
+) -> t.List[Change]:
+    """Make ``desired`` so, in bulk: one listing, the writes, and one more listing after writes. Raises Refused, ApiError.
+
+    Whoever has listed the mesh just now hands it over as ``live``.
+    """
     prepared = dataplanes.prepare(desired)
-    changes = dataplanes.execute(dataplanes.plan(prepared, dataplanes.list()))
+    changes = dataplanes.execute(dataplanes.plan(prepared, dataplanes.list() if live is None else live))
     if dataplanes.settings.check or not any(change.action in (CREATED, UPDATED) for change in changes):
         return changes
     return dataplanes.read_back(changes, dataplanes.list())
@@ -307,14 +312,18 @@ def diff(changes: t.Iterable[Change], dataplanes: Dataplanes) -> t.List[t.Dict[s
 
 def describe_failures(changes: t.Sequence[Change]) -> str:
     """One sentence per failed Dataplane."""
-    sentences = []
-    for change in changes:
-        if change.failure is not None:
-            details = "; ".join(
-                "%s: %s" % (parameter.get("field"), parameter.get("reason")) for parameter in change.failure.get("invalid_parameters") or []
-            )
-            sentences.append("Dataplane %s: %s%s" % (change.name, change.failure["detail"], " (%s)" % details if details else ""))
+    sentences = ["Dataplane %s: %s" % (change.name, reason(change)) for change in changes if change.failure is not None]
     return "%d failed. %s" % (len(sentences), " | ".join(sentences))
+
+
+def reason(change: Change) -> str:
+    """Why a Dataplane was not written: its own failure, or those of others, without which nothing was."""
+    if change.failure is None:
+        return "nothing was written, for other Dataplanes are not valid"
+    details = "; ".join(
+        "%s: %s" % (parameter.get("field"), parameter.get("reason")) for parameter in change.failure.get("invalid_parameters") or []
+    )
+    return "%s%s" % (change.failure["detail"], " (%s)" % details if details else "")
 
 
 def _invalid(problems: t.Sequence[schema.Problem]) -> t.Dict[str, t.Any]:

@@ -23,7 +23,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, is_secret_name, redact
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons, removal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN, UNIT, parse_environment, parse_show
@@ -158,7 +158,7 @@ class Observer:
         version, replaced = self.running_version(pid)
         environment = parse_environment(read_text(paths["environment"]) or "")
         lifecycle = lifecycle_of(self.processes.environment(pid)) if started is not None else None
-        reasons = self.restart_reasons(paths, unit, started, version, replaced, current, lifecycle) if started is not None else []
+        why = self.restart_reasons(paths, unit, started, version, replaced, current, lifecycle) if started is not None else []
         files = {path: describe_file(path) for kind, path in paths.items() if kind in ("dataplane", "environment")}
         return {
             "unit": {
@@ -176,8 +176,9 @@ class Observer:
             "files": {path: facts for path, facts in files.items() if facts},
             "version": version,
             "lifecycle": lifecycle,
-            "restart_pending": bool(reasons),
-            "restart_reasons": reasons,
+            "restart_pending": bool(why),
+            "restart_reasons": [reason.text for reason in why],
+            "restart_codes": [reason.code for reason in why],
         }
 
     def paths(self, name: str) -> t.Dict[str, str]:
@@ -209,23 +210,25 @@ class Observer:
         replaced: bool,
         current: t.Optional[str],
         lifecycle: t.Optional[str],
-    ) -> t.List[str]:
+    ) -> t.List[reasons.Reason]:
         """Why the running process is not what the files say. A running proxy reads none of them again (trap 29).
 
         The Dataplane file counts where it was read, by a Direct proxy.
         """
-        reasons = []
+        found = []
         if version and current and version != current:
-            reasons.append("version %s runs, %s is installed" % (version, current))
+            found.append(reasons.Reason(reasons.VERSION, version, current))
         elif replaced:
-            reasons.append("its program was replaced")
-        kinds = ["environment", "token", "CA"] + (["dataplane"] if lifecycle == "direct" else [])
-        changed = ["Dataplane" if kind == "dataplane" else kind for kind in kinds if newer(paths[kind], started)]
+            found.append(reasons.Reason(reasons.PROGRAM))
+        files = {reasons.ENVIRONMENT: "environment", reasons.TOKEN: "token", reasons.CA: "CA"}
+        if lifecycle == "direct":
+            files[reasons.DATAPLANE] = "dataplane"
+        changed = [code for code, kind in files.items() if newer(paths[kind], started)]
         units = [unit.get("FragmentPath") or "", *(unit.get("DropInPaths") or "").split()]
         # One drop-in only says what a proxy is started after, and comes when redirection is set up, after the first start.
         if any(newer(path, started) for path in units if path and not path.endswith("/" + TRANSPARENT_DROP_IN)):
-            changed.append("unit")
-        return reasons + ["%s changed after it was started" % kind.replace("dataplane", "Dataplane") for kind in sorted(changed)]
+            changed.append(reasons.FILE_OF_UNIT)
+        return found + [reasons.Reason(code) for code in sorted(changed)]
 
 
 def journal(name: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "_zone": (*REGISTERING, "_join"),
     "_resources": ("_api", *PURE),
     "_migration": ("_api", *PURE, "_join"),
-    "_play": (*PURE, "_join", "_zone"),
+    "_play": (*REGISTERING, "_join", "_tokens", "_traffic", "_vm", "_zone"),
     "_roll": (*REGISTERING, "_tokens", "_traffic", "_zone"),
 }
 # What runs on a VM, in a module or beside it: the standard library is all that is there.

@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The action behind meshfleet.kuma.fleet_deploy, whose documentation is in plugins/modules/fleet_deploy.py.
+
+Files are filled in and compared here. A VM is visited for what differs: its release, its files, its units; one that is as it should be is not.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.filter.core import to_nice_yaml
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import comparing
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, done, files, fleet, layout, options
+
+Json = t.Dict[str, t.Any]
+
+
+class ActionModule(action.FleetAction):
+    """Brings one VM to what was planned for it."""
+
+    def step(self) -> Json:
+        look, joined = self.own("look"), self.own("plan")
+        plan = joined["plan"][self.host]
+        if plan["refused"]:
+            raise ItemsFailed(f"{self.host}: {'; '.join(plan['refused'])}")
+        wish = self._wish(look, plan)
+        undone = self._undo_redirection(look["host"])
+        unpacked = self._release(wish, look, plan["archive"])
+        written = self._files(wish)
+        started = self._service(wish, written)
+        self.tray().clear(self.host)
+        steps = [undone, unpacked, written, started]
+        outcome = done.Done(
+            place=wish.layout,
+            observed=look["host"],
+            planned=wish.planned,
+            changed_paths=written.get("changed_paths", ()),
+            unpacked=bool(look["options"]["install"]),
+            started=_begun(started),
+        )
+        state = self._state(outcome, joined)
+        changed = any(step.get("changed") for step in steps)
+        return {
+            "changed": changed,
+            "diff": [diff for step in steps for diff in _diffs(step)],
+            "written": written.get("changed_paths", []),
+            "state": {**state, "changed": changed or bool(plan["registered"])},
+        }
+
+    def _wish(self, look: Json, plan: Json) -> files.Wish:
+        vm = self.read(options.VM)
+        vm["control_plane_ca"] = controller.pem_text(vm["control_plane_ca"], "kuma_dp_control_plane_ca", self.search_dirs())
+        return files.Wish(
+            layout=layout.Layout(
+                version=look["options"]["version"], **{key: vm[key] for key in ("config_dir", "install_dir", "user", "group")}
+            ),
+            planned=plan["proxies"],
+            options=vm,
+            checksum=plan["checksum"],
+            tokens=self.tray().take(self.host),
+            unissued=plan["unissued"],
+            observed=look["host"],
+            ports=fleet.ports_of_unit(
+                self.value("kuma_dp_services"),
+                self.value("kuma_dp_proxies"),
+                self.value("kuma_zone_proxy_port"),
+                self.value("kuma_zone_proxy_proxies"),
+            ),
+        )
+
+    def _undo_redirection(self, seen: Json) -> Json:
+        """Rules that nobody wants any more go before their proxy may."""
+        if self.role != "kuma_dp" or not seen["transparent_proxy"] or self.read(options.TRANSPARENT_ENABLED)["enabled"]:
+            return {}
+        return self.module("transparent_proxy", state="absent")
+
+    def _release(self, wish: files.Wish, look: Json, archive: str) -> Json:
+        seen, place = look["host"], wish.layout
+        install = look["options"]["install"]
+        if not install and seen["user_exists"] and seen["group_exists"]:
+            return {}
+        unpack = (
+            {"version": place.version, "checksum": wish.checksum, "src": None if self.check else self._send(archive)} if install else {}
+        )
+        return self.module(
+            "proxy_release", user=place.user, group=place.group, comment=layout.COMMENT, install_dir=place.install_dir, **unpack
+        )
+
+    def _send(self, archive: str) -> str:
+        """Bring the archive to the VM, compressed as it is. Returns where it is there; it goes with the task."""
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
+        directory = self._connection._shell.tmpdir
+        remote = self._connection._shell.join_path(directory, "archive.tar.gz")
+        self._transfer_file(archive, remote)  # type: ignore[no-untyped-call]
+        self._fixup_perms2((directory, remote))  # type: ignore[no-untyped-call]
+        return str(remote)
+
+    def _files(self, wish: files.Wish) -> Json:
+        wanted = files.options(wish, self.render, action.code, lambda value: str(to_nice_yaml(value, indent=2, sort_keys=True)))
+        if not comparing.differs(wanted, wish.observed["paths"]):
+            return {}
+        return self.module("proxy_files", **wanted, daemon_reload=True)
+
+    def _service(self, wish: files.Wish, written: Json) -> Json:
+        names = [proxy["name"] for proxy in wish.planned]
+        gates = [gate for proxy in wish.planned for gate in proxy["gates"]]
+        units = [wish.observed["proxies"][name]["unit"] for name in names]
+        if not written.get("changed") and not gates and all(unit["active"] and unit["enabled"] for unit in units):
+            return {}
+        return self.module("proxy_service", names=names, state="started", enabled=True, gates=gates)
+
+    def _state(self, outcome: done.Done, joined: Json) -> Json:
+        zone_proxies = (self.variables.get("kuma_zone_proxy_done") or {}).get("state", {}).get("names", ())
+        pending = outcome.pending(bool(joined["control_plane"].get("reloadable_tokens")))
+        names = [proxy["name"] for proxy in outcome.planned]
+        restartable = outcome.restartable()
+        state = {
+            "names": names,
+            "pending": pending,
+            "others": outcome.others(zone_proxies) if self.role == "kuma_dp" else [],
+            "wait_for": outcome.waited_for(joined["not_ready"]),
+            "outbounds": outcome.outbounds(),
+            "gates": outcome.gates(),
+            "moving": outcome.moving,
+            "dataplanes": {proxy["name"]: proxy["dataplane"] for proxy in outcome.planned if proxy["name"] in outcome.moving},
+            "roll": outcome.roll(pending, self.value("kuma_dp_roll_strategy")),
+            "restarts": [],
+        }
+        due = [item["name"] for item in pending if item["name"] in restartable]
+        if due and self.role == "kuma_dp" and self.value("kuma_dp_restart") == "drained":
+            state["restarts"] = [{"host": self.host, "names": due, "ready": outcome.ready(), "gates": outcome.gates()}]
+        return state
+
+
+def _begun(service: Json) -> t.List[str]:
+    """Whom the module did not find running."""
+    return [result["name"] for result in service.get("results", []) if set(result["actions"]) - {"enabled"}]
+
+
+def _diffs(step: Json) -> t.List[Json]:
+    diff = step.get("diff") or []
+    return [diff] if isinstance(diff, dict) else list(diff)

@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The action behind meshfleet.kuma.fleet_join, whose documentation is in plugins/modules/fleet_join.py."""
+
+from __future__ import annotations
+
+import typing as t
+from contextlib import closing
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet as join_fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import check_names
+from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import fleet as zone_fleet
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, fleet, joining, options
+
+Json = t.Dict[str, t.Any]
+
+
+class ActionModule(action.FleetAction):
+    """Plans, registers and has tokens issued, once for all hosts."""
+
+    _requires_connection = False
+
+    def step(self) -> Json:
+        wanted = self.read(options.REGISTRATION)
+        check_names(wanted, {"mesh": naming.LOOSE})
+        looks = {host: look for host in self.in_play for look in [self.fact(host, "look")] if look and "options" in look}
+        hosts = fleet.Hosts(
+            looks=looks,
+            known=self.known,
+            mesh=self.group("kuma_fleet", "mesh_fleet"),
+            zone=self.group("kuma_zone_fleet", "mesh_zone_proxies"),
+            in_play_at_first=self.in_play_at_first,
+        )
+        with closing(self.client()) as client:
+            join = joining.Joining(
+                client=client,
+                plan=lambda: self._plan(client, hosts, wanted),
+                options=wanted,
+                role="kuma_dp",
+                wanting=any(look["options"]["install"] for look in looks.values()),
+                check=self.check,
+            )
+            result = join.join(register=self.role == "kuma_dp")
+            self.tray().lay(join.tokens)
+            self.warnings.extend(client.warnings)
+            return {**result, "requests": client.requests}
+
+    def _plan(self, client: Client, hosts: fleet.Hosts, wanted: Json) -> Json:
+        warnings: t.List[str] = []
+        if self.role == "kuma_dp":
+            plan = join_fleet.plan(client, hosts.of_mesh(), wanted["mesh"], wanted["initial_state"], warnings.append)
+        else:
+            plan = zone_fleet.plan(client, hosts.of_zone(), wanted["mesh"], warnings.append)
+        # A second plan, with the archives that were fetched, says the same.
+        self.warnings = list(dict.fromkeys([*self.warnings, *warnings]))
+        return plan

@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The action behind meshfleet.kuma.fleet_verdict, whose documentation is in plugins/modules/fleet_verdict.py."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, options
+
+Json = t.Dict[str, t.Any]
+
+_LINES = 8
+
+
+class ActionModule(action.FleetAction):
+    """Fails a host whose restart failed, or whose proxies did not come into traffic. Only such a host is visited, for its journals."""
+
+    def step(self) -> Json:
+        self._judge_restart()
+        late = (self.variables.get(f"{self.role}_seen") or {}).get("late", {})
+        mine = sorted(name for name in self.own("done")["state"]["wait_for"] if name in late)
+        if mine:
+            raise ItemsFailed("\n".join(self._late(mine, late)))
+        return {"changed": False}
+
+    def _judge_restart(self) -> None:
+        for result in (self.variables.get(f"{self.role}_restarted") or {}).get("results") or []:
+            if (result.get("kuma_dp_item") or {}).get("host") == self.host and result.get("msg"):
+                lines = [line for journal in (result.get("journals") or {}).values() for line in journal]
+                raise ItemsFailed("\n  ".join([str(result["msg"]), *lines[-_LINES:]]))
+
+    def _late(self, names: t.Sequence[str], late: t.Mapping[str, str]) -> t.Iterator[str]:
+        vm = self.read({key: options.VM[key] for key in ("config_dir", "install_dir", "user", "group")})
+        seen = self.module("proxy_info", names=list(names), diagnose=True, **vm)["host"]["proxies"]
+        timeout, what = self.value("kuma_dp_wait_timeout"), "in traffic" if self.role == "kuma_dp" else "connected"
+        for name in names:
+            unit = seen[name]["unit"]
+            restarts = f", restarted {unit['restarts']} times" if unit["restarts"] else ""
+            yield (
+                f"{self.host}: {name} is not {what} after {timeout} s: {late[name]}. Its unit is {unit['state']}{restarts}. Its last lines:"
+            )
+            yield from (f"  {line}" for line in seen[name]["journal"][-_LINES:])

@@ -1,0 +1,64 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The work is done by plugins/action/fleet_join.py, inside the controller; this file holds the documentation.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_join
+short_description: Plan the join of a fleet, register its Dataplanes and have its tokens issued
+version_added: 0.2.0
+description:
+  - Checks what the inventory says about all hosts and what the control plane says. When anything speaks against the join, it fails with all of it,
+    and nothing is written.
+  - Fetches archives that are not on the controller, registers the Dataplanes that differ, and has the tokens issued that are missing or about to
+    expire.
+  - Tokens are in no result. Each waits for its host in a private file of the controller that goes with the run.
+  - It is a step of the roles P(meshfleet.kuma.kuma_dp#role) and P(meshfleet.kuma.kuma_zone_proxy#role), whose options it reads by itself.
+    It is not meant to be called by hand.
+extends_documentation_fragment:
+  - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.writes
+  - meshfleet.kuma.step
+author:
+  - The meshfleet.kuma maintainers (@meshfleet)
+"""
+
+EXAMPLES = r"""
+- name: Join a mesh
+  hosts: mesh_fleet
+  gather_facts: false
+  become: true
+  tasks:
+    - name: Join
+      ansible.builtin.import_role:
+        name: meshfleet.kuma.kuma_dp
+"""
+
+RETURN = r"""
+plan:
+  description: For each host the plan of its proxies as M(meshfleet.kuma.fleet_plan) returns it, C(refused) with reasons why the host does not go on, and C(registered) with the Dataplanes that were written.
+  returned: success
+  type: dict
+labels_lost:
+  description: Dataplanes whose labels the control plane had lost.
+  returned: success
+  type: list
+  elements: str
+not_ready:
+  description: Proxies that are not in traffic although nobody fenced them.
+  returned: success
+  type: list
+  elements: str
+control_plane:
+  description: What is known of the control plane.
+  returned: success
+  type: dict
+requests:
+  description: How many HTTP requests were made, retries included.
+  returned: success
+  type: int
+"""

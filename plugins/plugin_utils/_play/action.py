@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""The frame of the actions that the roles call: they run in the controller, and read the options of the roles themselves."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+from ansible import constants
+from ansible.module_utils.common.yaml import yaml_load
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import controller, fleet, options, tray
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # ansible-core 2.18 fills in whatever looks like a template
+
+    def trust_as_template(value: str) -> str:  # type: ignore[misc, unused-ignore]
+        return value
+
+
+Json = t.Dict[str, t.Any]
+
+ROOT = pathlib.Path(__file__).parents[3]
+ROLES: t.Dict[str, t.Any] = {"type": "str", "choices": ["kuma_dp", "kuma_zone_proxy"], "default": "kuma_dp"}
+
+_defaults: Json = {}
+
+
+class Unset(Exception):
+    """An option that has no default was not set."""
+
+
+class FleetAction(ActionBase):
+    """One step of a role. ``step`` does it; what it raises of the failures of this collection becomes one of the task."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    ARGUMENTS: t.ClassVar[t.Dict[str, t.Any]] = {}
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[Json] = None) -> Json:
+        result: Json = super().run(tmp, task_vars)
+        self.variables: Json = task_vars or {}
+        self.host = str(self.variables.get("inventory_hostname"))
+        self.check = bool(self._task.check_mode)
+        _validation, self.params = ActionBase.validate_argument_spec(self, {"role": ROLES, **self.ARGUMENTS})
+        self.role = str(self.params["role"])
+        self.warnings: t.List[str] = []
+        try:
+            result.update(self.step())
+        except VisitFailed as failed:
+            told = {key: value for key, value in failed.result.items() if key not in ("invocation", "diff")}
+            result.update(told, failed=True, msg=failed.msg)
+        except ItemsFailed as failed:
+            result.update(failed=True, msg=failed.msg)
+        except ApiError as error:
+            result.update(failed=True, msg=str(error), failure=error.as_failure())
+        except (controller.Missing, Unset, ValueError) as error:
+            result.update(failed=True, msg=f"{self.host}: {error}")
+        if self.warnings:
+            result["warnings"] = self.warnings
+        return result
+
+    def step(self) -> Json:
+        """What the task returns."""
+        raise NotImplementedError
+
+    def value(self, variable: str) -> t.Any:
+        """A variable of this host as its role sees it. Raises Unset."""
+        if not hasattr(self, "_known"):
+            # Tasks of one role read options of another one, whose defaults they do not see.
+            self._known = {**defaults(), **self.variables}
+            self._filler = self._templar.copy_with_new_env(available_variables=self._known)
+        if variable not in self._known:
+            raise Unset(f"{variable} is not set, and has no default")
+        return self._filler.template(self._known[variable])
+
+    def known(self, host: str) -> t.Callable[[str, t.Any], t.Any]:
+        """What the inventory and earlier tasks say about any host; what cannot be told counts as not said."""
+        variables = self.variables["hostvars"][host]
+
+        def known(variable: str, default: t.Any) -> t.Any:
+            try:
+                return variables.get(variable, default)
+            # Filters and tests of others raise what they like.
+            except Exception:
+                return default
+
+        return known
+
+    def read(self, table: options.Table) -> Json:
+        return options.read(table, self.value)
+
+    def fact(self, host: str, name: str) -> t.Any:
+        """What a task of this role registered for a host as ``<role>_<name>``; None when it did not run."""
+        return self.variables["hostvars"].raw_get(host).get(f"{self.role}_{name}")
+
+    def own(self, name: str) -> Json:
+        """What a task of this role registered for this host."""
+        return t.cast(Json, self.variables[f"{self.role}_{name}"])
+
+    def leaving(self, host: str) -> t.List[str]:
+        """The proxies of a host that leave. Of one that could not be looked at the inventory alone tells them."""
+        look = self.fact(host, "look") or {}
+        if "names" in look:
+            return list(look["names"])
+        if self.role == "kuma_dp":
+            return fleet.mesh_names(host, self.known(host))
+        return [name for name, _kind in fleet.zone_names(host, self.known(host))]
+
+    @property
+    def in_play(self) -> t.List[str]:
+        return list(self.variables["ansible_play_hosts"])
+
+    @property
+    def in_play_at_first(self) -> t.List[str]:
+        return list(self.variables["ansible_play_hosts_all"])
+
+    def group(self, variable: str, default: str) -> t.List[str]:
+        """The hosts of the group that a variable names."""
+        name = self.variables.get(variable)
+        name = self._templar.template(name) if name else default
+        return list(self.variables["groups"].get(name, []))
+
+    def search_dirs(self) -> t.List[str]:
+        return controller.search_dirs(self.variables)
+
+    def client(self) -> Client:
+        """A client of the control plane that the options of role kuma_dp name."""
+        api = self.read(options.API)
+        cache = self.value("kuma_dp_archive_cache")
+        return Client(
+            api["url"],
+            token=api["token"] or None,
+            ca_path=controller.pem_path(api["ca"], "kuma_dp_api_ca", self.search_dirs(), cache),
+            validate_certs=api["validate_certs"],
+        )
+
+    def tray(self) -> tray.Tray:
+        return tray.Tray(constants.DEFAULT_LOCAL_TMP, self.role)  # type: ignore[attr-defined]
+
+    def render(self, template: str, variables: t.Mapping[str, t.Any]) -> str:
+        """A template of role kuma_proxy, filled in."""
+        lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
+        path = str(ROOT / "roles/kuma_proxy/templates" / template)
+        return str(lookup.run([path], variables=self.variables, template_vars=dict(variables))[0])
+
+    def module(self, name: str, **arguments: t.Any) -> Json:
+        """Run a module on the VM. Raises VisitFailed."""
+        given = {key: value for key, value in arguments.items() if value is not None}
+        result: Json = self._execute_module(module_name=f"meshfleet.kuma.{name}", module_args=given, task_vars=self.variables)
+        if result.get("failed") or result.get("unreachable"):
+            raise VisitFailed(result)
+        self.warnings.extend(result.get("warnings") or [])
+        return result
+
+
+class VisitFailed(ItemsFailed):
+    """A module on the VM failed with ``result``."""
+
+    def __init__(self, result: Json) -> None:
+        super().__init__(str(result.get("msg") or result.get("module_stderr") or "failed"), result)
+
+
+def code(path: str) -> str:
+    """A file of this collection."""
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def defaults() -> Json:
+    """The defaults of all roles."""
+    if not _defaults:
+        for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
+            _defaults.update({key: _trusted(value) for key, value in (yaml_load(path.read_text(encoding="utf-8")) or {}).items()})
+    return _defaults
+
+
+def _trusted(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {key: _trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value

@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""What became of a VM, and what is left to do there. Pure functions."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import lifecycle
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import layout
+
+Json = t.Dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a join did on a VM: ``changed_paths`` of proxy_files, whether a release was unpacked, ``started`` are the proxies that it started.
+
+    ``observed`` is the ``host`` of proxy_info before it, ``planned`` the proxies from the plan.
+    """
+
+    place: layout.Layout
+    observed: Json
+    planned: t.Sequence[Json]
+    changed_paths: t.Container[str]
+    unpacked: bool
+    started: t.Sequence[str]
+
+    def seen(self, name: str) -> Json:
+        return t.cast(Json, self.observed["proxies"][name])
+
+    @property
+    def moving(self) -> t.List[str]:
+        """Proxies that run Direct and are to be Indirect: the control plane deletes their Dataplane ten seconds after they have stopped."""
+        return [
+            proxy["name"]
+            for proxy in self.planned
+            if proxy["lifecycle"] == lifecycle.INDIRECT and self.seen(proxy["name"])["lifecycle"] == lifecycle.DIRECT
+        ]
+
+    def pending(self, reloadable_tokens: bool) -> t.List[Json]:
+        """``[{name, reasons}]`` of the proxies that ran before this and are not what the files now say.
+
+        ``reloadable_tokens``: whether the control plane lets proxies read a new token without a restart.
+        """
+        found = []
+        for proxy in self.planned:
+            if self.seen(proxy["name"])["unit"]["active"]:
+                why = self._why(proxy)
+                if reloadable_tokens:
+                    why = [reason for reason in why if reason.code != reasons.TOKEN]
+                if why:
+                    found.append({"name": proxy["name"], "reasons": sorted(reason.text for reason in why)})
+        return found
+
+    def _why(self, proxy: Json) -> t.List[reasons.Reason]:
+        name, seen = proxy["name"], self.seen(proxy["name"])
+        direct = seen["lifecycle"] == lifecycle.DIRECT
+        files = {
+            reasons.FILE_OF_UNIT: layout.UNIT,
+            reasons.ENVIRONMENT: self.place.environment(name),
+            reasons.TOKEN: self.place.token(name),
+            reasons.CA: self.place.ca,
+            **({reasons.DATAPLANE: self.place.dataplane(name)} if direct else {}),
+        }
+        codes = {code for code in seen["restart_codes"] if code in reasons.FILES}
+        codes |= {code for code, path in files.items() if path in self.changed_paths}
+        found = [reasons.Reason(code) for code in codes]
+        if seen["version"] and seen["version"] != self.place.version:
+            found.append(reasons.Reason(reasons.VERSION, seen["version"], self.place.version))
+        elif self.unpacked or reasons.PROGRAM in seen["restart_codes"]:
+            found.append(reasons.Reason(reasons.PROGRAM))
+        if seen["lifecycle"] != proxy["lifecycle"]:
+            found.append(reasons.Reason(reasons.LIFECYCLE, seen["lifecycle"], proxy["lifecycle"]))
+        elif proxy["lifecycle"] == lifecycle.DIRECT and proxy["differs"] and reasons.DATAPLANE not in codes:
+            found.append(reasons.Reason(reasons.REGISTRATION, "another" if proxy["registered"] else ""))
+        return found
+
+    def restartable(self) -> t.List[str]:
+        """Whom a drained restart may touch. Only a roll restarts the others: those that move, and a fenced Direct proxy never."""
+        return [proxy["name"] for proxy in self.planned if not proxy["hold"] and proxy["name"] not in self.moving]
+
+    def roll(self, pending: t.Sequence[Json], strategy: str) -> t.List[Json]:
+        """What rollout has to know about each proxy: why it wants a restart, and whether it can be covered."""
+        why = {item["name"]: item["reasons"] for item in pending}
+        found = []
+        for proxy in self.planned:
+            seen = self.seen(proxy["name"])
+            cover = seen.get("cover") or {}
+            found.append(
+                {
+                    "name": proxy["name"],
+                    "address": proxy["address"],
+                    "strategy": strategy,
+                    "possible": bool(cover.get("possible")),
+                    "reasons": cover.get("reasons") or [],
+                    "direct": seen["lifecycle"] == lifecycle.DIRECT,
+                    "pending": why.get(proxy["name"], []),
+                    "version": seen["version"] or "",
+                    **({"zone_proxy": proxy["zone_proxy"]} if "zone_proxy" in proxy else {"refuse": proxy["hold"]}),
+                }
+            )
+        return found
+
+    def waited_for(self, not_ready: t.Container[str]) -> t.List[str]:
+        """Who has to come into traffic: who is not in it, and who was started just now. Nobody waits for one that is fenced."""
+        return [
+            proxy["name"]
+            for proxy in self.planned
+            if not proxy.get("fenced") and (proxy["name"] in not_ready or proxy["name"] in self.started)
+        ]
+
+    def gates(self) -> t.List[Json]:
+        """What applications have to answer before this VM counts as done."""
+        return [gate for proxy in self.planned for gate in proxy["gates"]]
+
+    def ready(self) -> t.Dict[str, str]:
+        """Where each proxy says that it has its configuration: ``{name: address:port}``."""
+        return {proxy["name"]: f"{proxy['address']}:{proxy['ports']['admin']}" for proxy in self.planned}
+
+    def outbounds(self) -> t.Dict[str, str]:
+        """``{service: address:port}`` of all services that are called."""
+        calls = [outbound for proxy in self.planned for outbound in proxy["outbounds"]]
+        return {outbound["service"]: f"{outbound['address']}:{outbound['port']}" for outbound in calls}
+
+    def others(self, known: t.Container[str]) -> t.List[str]:
+        """Proxies on the VM that nobody asked for."""
+        ours = {proxy["name"] for proxy in self.planned}
+        return [name for name in self.observed["proxies"] if name not in ours and name not in known]
