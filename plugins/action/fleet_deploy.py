@@ -56,9 +56,7 @@ class ActionModule(action.FleetAction):
         vm = self.read(options.VM)
         vm["control_plane_ca"] = controller.pem_text(vm["control_plane_ca"], "kuma_dp_control_plane_ca", self.search_dirs())
         return files.Wish(
-            layout=layout.Layout(
-                version=look["options"]["version"], **{key: vm[key] for key in ("config_dir", "install_dir", "user", "group")}
-            ),
+            layout=layout.Layout.of(vm, look["options"]["version"]),
             planned=plan["proxies"],
             options=vm,
             checksum=plan["checksum"],
@@ -116,7 +114,7 @@ class ActionModule(action.FleetAction):
         return self.module("proxy_service", names=names, state="started", enabled=True, gates=gates)
 
     def _state(self, outcome: done.Done, joined: Json) -> Json:
-        zone_proxies = (self.variables.get("kuma_zone_proxy_done") or {}).get("state", {}).get("names", ())
+        zone_proxies = (self.variables.get("kuma_zone_proxy_deployed") or {}).get("state", {}).get("names", ())
         pending = outcome.pending(bool(joined["control_plane"].get("reloadable_tokens")))
         names = [proxy["name"] for proxy in outcome.planned]
         restartable = outcome.restartable()

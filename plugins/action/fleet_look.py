@@ -24,8 +24,8 @@ class ActionModule(action.FleetAction):
         joins = self.params["purpose"] == "join"
         told = self.read(options.ZONE if self.role == "kuma_zone_proxy" else options.JOIN)
         names = fleet.proxy_names(told)
-        vm = self.read({key: options.VM[key] for key in ("config_dir", "install_dir", "user", "group")})
-        place = layout.Layout(version=str(self.value("kuma_dp_version")) if joins else "", **vm)
+        vm = self.read(layout.PLACE)
+        place = layout.Layout.of(vm, str(self.value("kuma_dp_version")) if joins else "")
         seen = self.module("proxy_info", names=names, **vm, **(_paths(place, names) if joins else {}))
         result = {"changed": False, "host": seen["host"], "names": names}
         return {**result, "options": self._options(told, seen["host"])} if joins else result

@@ -52,9 +52,9 @@ class ActionModule(action.FleetAction):
 
     def _remove(self, look: Json) -> Json:
         seen, names = look["host"], look["names"]
-        vm = self.read({key: options.VM[key] for key in ("config_dir", "install_dir", "user", "group")})
         purge = self.read(options.LEAVE)["purge"]
-        place = layout.Layout(version=str((self.variables.get("kuma_dp_version") and self.value("kuma_dp_version")) or ""), **vm)
+        version = str(self.value("kuma_dp_version") or "") if "kuma_dp_version" in self.variables else ""
+        place = layout.Layout.of(self.read(layout.PLACE), version)
         staying = self._staying(look)
         wanted = layout.removal(
             place, names, staying=staying, mesh_staying=self._mesh_staying(look), purge=purge and not seen["control_plane"]

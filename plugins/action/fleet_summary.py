@@ -14,11 +14,11 @@ Json = t.Dict[str, t.Any]
 
 # What the tasks of the roles register, in their order; a host failed because of the last of them that did.
 _RESULTS = (
-    "kuma_transparent_proxy_removed", "kuma_dp_look", "kuma_dp_plan", "kuma_dp_done", "kuma_transparent_proxy_applied",
+    "kuma_transparent_proxy_removed", "kuma_dp_look", "kuma_dp_plan", "kuma_dp_deployed", "kuma_transparent_proxy_applied",
     "kuma_transparent_proxy_undone", "kuma_dp_verdict", "kuma_dp_withdrawn", "kuma_dp_stopped", "kuma_dp_deleted", "kuma_dp_removed",
 )  # fmt: skip
 _ZONE_RESULTS = (
-    "kuma_zone_proxy_look", "kuma_zone_proxy_plan", "kuma_zone_proxy_done", "kuma_zone_proxy_verdict", "kuma_zone_proxy_withdrawn",
+    "kuma_zone_proxy_look", "kuma_zone_proxy_plan", "kuma_zone_proxy_deployed", "kuma_zone_proxy_verdict", "kuma_zone_proxy_withdrawn",
     "kuma_zone_proxy_stopped", "kuma_zone_proxy_deleted", "kuma_zone_proxy_removed",
 )  # fmt: skip
 
@@ -42,7 +42,7 @@ class ActionModule(action.FleetAction):
     def _outcome(self, host: str) -> summary.Outcome:
         known = self.variables["hostvars"].raw_get(host)
         results = [known.get(name) for name in (_RESULTS if self.role == "kuma_dp" else _ZONE_RESULTS)]
-        state = (known.get(f"{self.role}_{'removed' if self.params['purpose'] == 'leave' else 'done'}") or {}).get("state")
+        state = (known.get(f"{self.role}_{'removed' if self.params['purpose'] == 'leave' else 'deployed'}") or {}).get("state")
         if host not in self.in_play or state is None:
             return summary.Outcome(host, failed=summary.reason(results))
         restarted = self._restarted(host, known)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, options
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, layout
 
 Json = t.Dict[str, t.Any]
 
@@ -22,7 +22,7 @@ class ActionModule(action.FleetAction):
     def step(self) -> Json:
         self._judge_restart()
         late = (self.variables.get(f"{self.role}_seen") or {}).get("late", {})
-        mine = sorted(name for name in self.own("done")["state"]["wait_for"] if name in late)
+        mine = sorted(name for name in self.own("deployed")["state"]["wait_for"] if name in late)
         if mine:
             raise ItemsFailed("\n".join(self._late(mine, late)))
         return {"changed": False}
@@ -34,7 +34,7 @@ class ActionModule(action.FleetAction):
                 raise ItemsFailed("\n  ".join([str(result["msg"]), *lines[-_LINES:]]))
 
     def _late(self, names: t.Sequence[str], late: t.Mapping[str, str]) -> t.Iterator[str]:
-        vm = self.read({key: options.VM[key] for key in ("config_dir", "install_dir", "user", "group")})
+        vm = self.read(layout.PLACE)
         seen = self.module("proxy_info", names=list(names), diagnose=True, **vm)["host"]["proxies"]
         timeout, what = self.value("kuma_dp_wait_timeout"), "in traffic" if self.role == "kuma_dp" else "connected"
         for name in names:

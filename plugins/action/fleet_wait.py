@@ -25,7 +25,7 @@ class ActionModule(action.FleetAction):
     _requires_connection = False
 
     def step(self) -> Json:
-        names = [name for host in self.in_play for name in (self.fact(host, "done") or {}).get("state", {}).get("wait_for", [])]
+        names = [name for host in self.in_play for name in (self.fact(host, "deployed") or {}).get("state", {}).get("wait_for", [])]
         if not names or self.check:
             return {"changed": False, "late": {}}
         timeout, mesh = float(self.value("kuma_dp_wait_timeout")), str(self.value("kuma_dp_mesh"))

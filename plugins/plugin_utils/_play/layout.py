@@ -12,7 +12,8 @@ import posixpath
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.removal import MARKER
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.removal import MARKER, tidy
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import options
 
 Json = t.Dict[str, t.Any]
 
@@ -51,15 +52,24 @@ COMMENT = "Kuma data plane proxies"
 _STARTED = (".started", ".good", ".cover")
 
 
+# The options that a layout depends on, beside the version.
+PLACE: options.Table = {key: options.VM[key] for key in ("config_dir", "install_dir", "user", "group")}
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Of one VM; the fields are options of role kuma_dp (``options.VM`` and ``options.RELEASE``)."""
+    """Of one VM; the fields are options of role kuma_dp. Without a version there is no release to lay down."""
 
     config_dir: str
     install_dir: str
     version: str
     user: str
     group: str
+
+    @classmethod
+    def of(cls, place: t.Mapping[str, str], version: str) -> Layout:
+        """``place`` are the values of ``PLACE``."""
+        return cls(tidy(place["config_dir"]), tidy(place["install_dir"]), version, place["user"], place["group"])
 
     def dataplane(self, name: str) -> str:
         return f"{self.config_dir}/dataplanes/{name}.yaml"

@@ -28,7 +28,9 @@ class Tray:
 
     def lay(self, tokens: t.Mapping[str, t.Mapping[str, str]]) -> None:
         """``{host: {proxy: token}}``; what was there before is gone."""
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        for directory in (os.path.dirname(self._directory), self._directory):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, mode=0o700)
         for name in os.listdir(self._directory):
             os.unlink(os.path.join(self._directory, name))
         for host, own in tokens.items():

@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is left to do on a VM after a join: restarts that wait for somebody, and proxies that are waited for."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import layout
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.done import Done
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings
+from tests.unit.play.vm import PLACE, host, proxy, seen, zone_proxy
+
+PATH = PLACE.dataplane("web-1")
+
+
+def done(*planned, changed=(), unpacked=False, started=(), **found):
+    """After a join; ``found`` are changes of what the VM shows of every proxy."""
+    planned = planned or (proxy(),)
+    observed = host(proxies={each["name"]: seen(**found) for each in planned})
+    return Done(PLACE, observed, planned, changed, unpacked, started)
+
+
+def why(*planned, reloadable_tokens=False, **facts):
+    """The reasons of the first proxy."""
+    found = done(*planned, **facts).pending(reloadable_tokens)
+    return found[0]["reasons"] if found else []
+
+
+@pytest.mark.parametrize(
+    ("planned", "facts", "expected"),
+    [
+        ({}, {}, []),
+        ({}, {"changed": [PATH]}, ["Dataplane changed after it was started"]),
+        ({"differs": True}, {"changed": [PATH]}, ["Dataplane changed after it was started"]),
+        ({"differs": True}, {}, ["the control plane holds another Dataplane than its file"]),
+        ({"differs": True, "registered": False}, {}, ["the control plane does not hold its Dataplane"]),
+        ({}, {"lifecycle": "indirect"}, ["it runs indirect, direct is wanted"]),
+        ({"lifecycle": "indirect"}, {}, ["it runs direct, indirect is wanted"]),
+        # An Indirect one does not read its file, and what differs is written to the API.
+        ({"lifecycle": "indirect", "differs": True}, {"lifecycle": "indirect", "changed": [PATH]}, []),
+    ],
+)
+def test_what_only_a_restart_changes_is_pending(planned, facts, expected):
+    assert why(proxy(**{"lifecycle": "direct", **planned}), **{"lifecycle": "direct", **facts}) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        (PLACE.ca, "CA"),
+        (PLACE.environment("web-1"), "environment"),
+        (PLACE.token("web-1"), "token"),
+        (layout.UNIT, "unit"),
+    ],
+)
+def test_every_file_that_a_proxy_reads_when_it_starts_is_pending_when_it_changes_and_told_once(path, what):
+    code = {"CA": reasons.CA, "environment": reasons.ENVIRONMENT, "token": reasons.TOKEN, "unit": reasons.FILE_OF_UNIT}[what]
+    expected = [f"{what} changed after it was started"]
+    assert why(changed=[path]) == expected
+    # As the VM saw it before, when the file was changed by an earlier run.
+    assert why(restart_codes=[code]) == expected
+    assert why(changed=[path], restart_codes=[code]) == expected
+    assert why(changed=[path], unit={"active": False}) == []
+
+
+@pytest.mark.parametrize("path", [PLACE.outbounds, layout.COVER_UNIT, layout.RESTART_UNIT, PLACE.environment("web-2"), PATH])
+def test_what_a_proxy_does_not_read_makes_no_restart_pending(path):
+    assert why(changed=[path]) == []
+
+
+def test_a_token_that_proxies_read_again_needs_no_restart():
+    changed = [PLACE.token("web-1")]
+    assert why(changed=changed, reloadable_tokens=True) == []
+    assert why(changed=[*changed, PLACE.ca], reloadable_tokens=True) == ["CA changed after it was started"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"version": "2.14.2"}, ["version 2.14.2 runs, 2.14.3 is installed"]),
+        ({"version": "2.14.2", "unpacked": True}, ["version 2.14.2 runs, 2.14.3 is installed"]),
+        # What the VM tells is about what was installed before.
+        ({"version": "2.14.2", "restart_codes": [reasons.VERSION]}, ["version 2.14.2 runs, 2.14.3 is installed"]),
+        ({"version": "2.14.3", "restart_codes": [reasons.VERSION]}, []),
+        ({"unpacked": True}, ["its program was replaced"]),
+        ({"restart_codes": [reasons.PROGRAM]}, ["its program was replaced"]),
+        ({"version": None}, []),
+    ],
+)
+def test_a_proxy_that_runs_another_program_is_pending(facts, expected):
+    assert why(**facts) == expected
+
+
+def test_reasons_are_sorted_and_each_proxy_has_its_own():
+    found = done(proxy("a"), proxy("b"), changed=[PLACE.token("b"), PLACE.environment("b")]).pending(False)
+    assert found == [{"name": "b", "reasons": ["environment changed after it was started", "token changed after it was started"]}]
+
+
+def test_only_a_roll_restarts_a_proxy_that_moves_or_is_held():
+    held = proxy("held", hold="held is fenced and Direct")
+    moving, plain = proxy("moving"), proxy("plain", lifecycle="direct")
+    found = done(held, moving, plain, lifecycle="direct")
+    assert found.moving == ["held", "moving"]
+    assert found.restartable() == ["plain"]
+
+
+def test_who_is_waited_for():
+    fenced, late, served, begun = proxy("fenced", fenced=True), proxy("late"), proxy("served"), proxy("begun")
+    found = done(fenced, late, served, begun, started=["begun", "fenced"])
+    assert found.waited_for({"late", "fenced"}) == ["late", "begun"]
+
+
+def test_a_roll_knows_of_each_proxy_what_it_needs():
+    found = done(proxy(hold="no"), version="2.14.2", cover={"possible": False, "reasons": ["little memory"]})
+    (told,) = found.roll(found.pending(False), "cover")
+    assert told == {
+        "name": "web-1",
+        "address": "10.0.0.11",
+        "strategy": "cover",
+        "possible": False,
+        "reasons": ["little memory"],
+        "refuse": "no",
+        "direct": False,
+        "pending": ["version 2.14.2 runs, 2.14.3 is installed"],
+        "version": "2.14.2",
+    }
+
+
+def test_a_roll_knows_that_the_name_of_a_zone_proxy_stays_busy():
+    (told,) = done(zone_proxy(), lifecycle="direct").roll([], "auto")
+    assert (told["direct"], told["zone_proxy"]) == (True, "ingress")
+    plans = [
+        plan.make("restart", [{"host": "gate", "proxies": [{**told, "pending": ["x"], "direct": direct}]}], Settings(), {})
+        for direct in (False, True)
+    ]
+    assert plans[0].seconds < plans[1].seconds
+
+
+def test_others_are_proxies_that_nobody_asked_for():
+    observed = host(proxies={name: seen() for name in ("web-1", "gate", "old")})
+    assert Done(PLACE, observed, [proxy()], (), False, ()).others(["gate"]) == ["old"]
+
+
+def test_where_services_are_called_and_where_readiness_is_asked():
+    found = done(proxy("a", gates=[{"proxy": "a"}]), proxy("b", outbounds=[{"service": "x", "address": "127.0.0.1", "port": 1}]))
+    assert found.outbounds() == {"backend": "127.0.0.1:19524", "x": "127.0.0.1:1"}
+    assert found.ready() == {"a": "10.0.0.11:9901", "b": "10.0.0.11:9901"}
+    assert found.gates() == [{"proxy": "a"}]

@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The part of a join that is done once, against a stand-in control plane: what is written, how often it is asked, who is refused."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet as join_fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import joining
+
+numbers = itertools.count(1)
+WANTED = {"mesh": "default", "initial_state": "NotReady", "token_valid_for": "720h", "token_renew_before": "168h"}
+
+
+class Hosts:
+    """Hosts with names and addresses of their own, and the archive that they want."""
+
+    def __init__(self, archive):
+        self.archive, self.own = archive, []
+
+    def add(self, **variables):
+        number = next(numbers)
+        name = variables.pop("name", f"joining-{number}")
+        values = {
+            "name": name, "mesh": "default", "address": f"10.44.{number // 250}.{number % 250 + 1}", "version": "2.14.3",
+            "archive": str(self.archive), "archive_checksum": {"amd64": "0" * 64}, "outbound_range": "10001-19999",
+            "services": [{"name": "web", "port": 8080, "service_port": 18080, "protocol": "http"}], **variables,
+        }  # fmt: skip
+        observed = {"architecture": "amd64", "archives": {"2.14.3": "0" * 64}, "proxies": {}}
+        self.own.append({"host": name, "in_play": True, "variables": values, "observed": observed})
+        return name
+
+
+@pytest.fixture
+def client(control_plane, connect):
+    return connect(control_plane.https_url, token=control_plane.token, ca_path=control_plane.ca_file)
+
+
+@pytest.fixture
+def hosts(tmp_path, client):
+    found = Hosts(tmp_path / "none.tar.gz")
+    yield found
+    for host in found.own:
+        for name in (host["variables"]["name"],):
+            try:
+                client.delete(f"/meshes/default/dataplanes/{name}")
+            except NotFound:
+                pass
+
+
+def join(client, hosts, check=False, **wanted):
+    options = {**WANTED, **wanted}
+    made = joining.Joining(
+        client=client,
+        plan=lambda: join_fleet.plan(client, [dict(host) for host in hosts.own], options["mesh"], options["initial_state"], lambda _text: None),
+        options=options,
+        role="kuma_dp",
+        wanting=False,
+        check=check,
+    )
+    return made.join(register=True), made.tokens
+
+
+def test_a_join_registers_what_differs_and_hands_each_host_its_own_token(client, hosts):
+    a, b = hosts.add(), hosts.add()
+    result, tokens = join(client, hosts)
+    assert result["changed"]
+    assert {host: list(own) for host, own in tokens.items()} == {a: [a], b: [b]}
+    assert {host: own["registered"] for host, own in result["plan"].items()} == {a: [a], b: [b]}
+    assert all(own["refused"] == [] for own in result["plan"].values())
+    assert client.get(f"/meshes/default/dataplanes/{a}").body["name"] == a
+    for token in (tokens[a][a], tokens[b][b]):
+        assert token not in str(result)
+
+
+def test_a_second_join_writes_nothing_and_lists_the_mesh_once(client, hosts):
+    name = hosts.add()
+    _result, tokens = join(client, hosts)
+    claims = {"Name": name, "Mesh": "default", "Workload": "web", "exp": 4102444800}
+    hosts.own[0]["observed"]["proxies"] = {name: {"token": {"present": True, "claims": claims}}}
+    before = client.requests
+    result, tokens = join(client, hosts)
+    # The preflight reads the index, the user, the configuration and the mesh, of which the client keeps the first.
+    assert client.requests - before <= 5
+    assert (result["changed"], tokens) == (False, {})
+    assert result["plan"][name]["registered"] == []
+
+
+def test_a_join_that_writes_lists_the_mesh_before_and_after(client, hosts, monkeypatch):
+    hosts.add()
+    listed = []
+    real = client.list
+    monkeypatch.setattr(client, "list", lambda path, *arguments, **named: listed.append(path) or real(path, *arguments, **named))
+    join(client, hosts)
+    assert listed == ["/meshes/default/dataplanes/_overview", "/meshes/default/dataplanes"]
+
+
+def test_a_check_writes_nothing_and_tells_whose_token_would_be_new(client, hosts):
+    name = hosts.add()
+    result, tokens = join(client, hosts, check=True)
+    assert result["changed"]
+    assert result["plan"][name]["unissued"] == [name]
+    assert tokens == {}
+    with pytest.raises(NotFound):
+        client.get(f"/meshes/default/dataplanes/{name}")
+
+
+def test_what_speaks_against_a_join_is_found_before_anything_is_written(client, hosts):
+    good, _bad = hosts.add(), hosts.add(services=[])
+    with pytest.raises(ItemsFailed, match="kuma_dp_services"):
+        join(client, hosts)
+    with pytest.raises(NotFound):
+        client.get(f"/meshes/default/dataplanes/{good}")
+
+
+def test_a_refused_dataplane_stops_its_own_host_and_gets_no_token(client, hosts, monkeypatch):
+    good, bad = hosts.add(), hosts.add()
+    real = sync.Dataplanes._create
+
+    def refuse(self, change):
+        if change.name == bad:
+            return change._replace(action=sync.FAILED, failure={"detail": "no", "invalid_parameters": [{"field": "x", "reason": "y"}]})
+        return real(self, change)
+
+    monkeypatch.setattr(sync.Dataplanes, "_create", refuse)
+    result, tokens = join(client, hosts)
+    assert result["plan"][good]["refused"] == []
+    assert result["plan"][bad]["refused"] == ["the Dataplane was not registered: no (x: y)"]
+    assert set(tokens) == {good}
+    assert result["changed"]
+
+
+def test_a_token_that_was_not_issued_stops_its_own_host_and_the_others_get_theirs(client, hosts, monkeypatch):
+    good, bad = hosts.add(), hosts.add()
+    real = client.post_text
+
+    def post_text(path, body):
+        if body["name"] == bad:
+            raise NotFound("it is gone")
+        return real(path, body)
+
+    monkeypatch.setattr(client, "post_text", post_text)
+    result, tokens = join(client, hosts)
+    assert set(tokens) == {good}
+    assert result["plan"][good]["refused"] == []
+    (reason,) = result["plan"][bad]["refused"]
+    assert reason.startswith("no token was issued: ")
+
+
+CREATED, FAILED, SKIPPED = (sync.Change("a", action) for action in (sync.CREATED, sync.FAILED, sync.SKIPPED))
+
+
+@pytest.mark.parametrize(
+    ("change", "token", "refused"),
+    [
+        (CREATED, {"action": "issued"}, []),
+        (None, {"action": "kept"}, []),
+        (None, {"action": "failed", "reason": "no"}, ["no token was issued: no"]),
+        (FAILED._replace(failure={"detail": "bad"}), None, ["the Dataplane was not registered: bad"]),
+        (SKIPPED, None, ["the Dataplane was not registered: nothing was written, for other Dataplanes are not valid"]),
+    ],
+)
+def test_why_a_host_does_not_go_on(change, token, refused):
+    found = joining.refusals([{"name": "a"}, {"name": "b"}], {"a": change} if change else {}, {"a": token} if token else {})
+    assert found == refused
+
+
+def test_an_archive_that_cannot_be_fetched_stops_all_before_anything_is_written(client, tmp_path, monkeypatch):
+    planned = {"fetch": [{"url": "http://127.0.0.1:1/a", "path": str(tmp_path / "a"), "checksum": "sha256:" + "0" * 64}]}
+    made = joining.Joining(client=client, plan=lambda: planned, options=WANTED, role="kuma_dp", wanting=True, check=False)
+    with pytest.raises(ItemsFailed, match="could not be fetched"):
+        made.join(register=True)

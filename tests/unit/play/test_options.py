@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The table of options: every option of the roles is in it or used by a task, and says what the roles say."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import options
+from tests.unit import parsed
+
+ROOT = pathlib.Path(__file__).parents[3]
+TABLES = {name: table for name, table in vars(options).items() if isinstance(table, dict) and not name.startswith("_")}
+ROWS = [(f"{name}.{key}", option) for name, table in TABLES.items() for key, option in table.items()]
+DEFAULTS = {}
+for path in ROOT.glob("roles/*/defaults/main.yml"):
+    DEFAULTS.update(parsed.file(path))
+
+
+@pytest.mark.parametrize(("row", "option"), ROWS, ids=[row for row, _option in ROWS])
+def test_what_holds_elsewhere_is_the_default_of_the_role(row, option):
+    default = DEFAULTS.get(option.variable, options.NOWHERE)
+    if isinstance(default, str) and "{{" in default or option.variable in ("kuma_dp_archive",):
+        # Filled in where the host is in the play.
+        assert option.elsewhere in (options.NOWHERE, "", {}), row
+    elif default is options.NOWHERE:
+        assert option.elsewhere is options.NOWHERE
+    else:
+        assert option.elsewhere == default
+
+
+def test_every_option_of_the_roles_is_read_somewhere():
+    read = {option.variable for _row, option in ROWS}
+    for pattern in ("roles/*/tasks/*.yml", "roles/*/vars/*.yml", "roles/*/templates/*.j2", "playbooks/*.yml"):
+        for path in ROOT.glob(pattern):
+            read |= set(re.findall(r"\bkuma_\w+", path.read_text()))
+    for path in ROOT.glob("plugins/action/*.py"):
+        read |= set(re.findall(r"\"(kuma_\w+)\"", path.read_text()))
+    for path in ROOT.glob("plugins/plugin_utils/_play/*.py"):
+        read |= set(re.findall(r"\"(kuma_\w+)\"", path.read_text()))
+    given = {
+        name
+        for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+        for entry in parsed.file(path)["argument_specs"].values()
+        for name in entry.get("options", {})
+    }
+    assert given - read == set()
+
+
+@pytest.mark.parametrize(("value", "meaning"), [("yes", True), ("False", False), (1, True), (0, False), (True, True), ("", False), ("no", False)])
+def test_a_flag_may_come_from_the_command_line(value, meaning):
+    assert options.flag(value) is meaning
+
+
+@pytest.mark.parametrize(("value", "meaning"), [("5", 5), (5, 5), ("x", "x"), (0.5, 0.5)])
+def test_a_number_may_come_from_the_command_line(value, meaning):
+    assert options.number(value) == meaning
+
+
+def test_values_of_settings_are_not_read_for_a_plan():
+    assert options.JOIN["environment"].shape({"PASSWORD": "secret"}) == ["PASSWORD"]
+    assert options.read({"x": options.JOIN["environment"]}, lambda _name: {"PASSWORD": "secret"}) == {"x": ["PASSWORD"]}
+
+
+def test_of_a_host_elsewhere_unknown_options_are_left_out():
+    found = options.read_elsewhere(options.JOIN, lambda _name, default: default)
+    assert set(options.JOIN) - set(found) == {"name"}
+    assert options.read_elsewhere(options.JOIN, lambda name, _default: name)["mesh"] == "kuma_dp_mesh"
