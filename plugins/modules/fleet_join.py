@@ -28,14 +28,21 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Plan and register a fleet as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Look at the VM
+      meshfleet.kuma.fleet_look:
+        role: kuma_dp
+      register: kuma_dp_look
+
+    - name: Plan the fleet, register what differs and issue the tokens that are needed
+      meshfleet.kuma.fleet_join:
+        role: kuma_dp
+      register: kuma_dp_plan
+      run_once: true
 """
 
 RETURN = r"""

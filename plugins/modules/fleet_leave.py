@@ -31,15 +31,17 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Leave a mesh
+- name: Take a fleet out of traffic as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Leave
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
-        tasks_from: leave
+    - name: Take the proxies out of traffic
+      meshfleet.kuma.fleet_leave:
+        role: kuma_dp
+        step: withdraw
+      register: kuma_dp_withdrawn
+      run_once: true
 """
 
 RETURN = r"""

@@ -30,14 +30,15 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Sum up as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Summary
+      meshfleet.kuma.fleet_summary:
+        role: kuma_dp
+      run_once: true
 """
 
 RETURN = r"""

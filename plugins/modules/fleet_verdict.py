@@ -25,14 +25,15 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Judge a fleet as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Stop where a proxy is not in traffic
+      meshfleet.kuma.fleet_verdict:
+        role: kuma_dp
+      register: kuma_dp_verdict
 """
 
 RETURN = r"""

@@ -14,13 +14,15 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshfleet.kuma.plugins.doc_fragments import api
+from ansible_collections.meshfleet.kuma.plugins.doc_fragments import step as step_fragment
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as join_inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
-from tests.unit.gate.test_collection import FILTERS, MODULES, ROLES, ROOT, documents, named
+from tests.unit.gate.test_collection import FILTERS, MODULES, ROLES, ROOT, STEPS, documents, named
 from tests.unit.join.test_plan import host, problems_of
 from tests.unit.parsed import file as parsed_file
+from tests.unit.parsed import text as parsed_text
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES, *(role / "README.md" for role in ROLES)]
@@ -155,7 +157,8 @@ def specification(options):
 def wrong_options(module, given):
     """What a task gives to a module of ours that it does not have or take, and what it lacks. ``module_defaults`` have the options of the API."""
     (path,) = [path for path in MODULES if path.stem == module]
-    takes = specification(documents(path)["DOCUMENTATION"]["options"])
+    step = parsed_text(step_fragment.ModuleDocFragment.DOCUMENTATION)["options"] if path in STEPS else {}
+    takes = specification({**documents(path)["DOCUMENTATION"].get("options", {}), **step})
     plain = {name: value for name, value in given.items() if name not in API_OPTIONS}
     for name in takes:
         if isinstance(plain.get(name), str) and "{{" in plain[name]:
@@ -217,4 +220,4 @@ def test_the_readme_lists_every_guide_role_and_playbook():
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in GUIDES if f"](docs/{page.name})" not in readme] == []
     assert [role.name for role in ROLES if f"](roles/{role.name}/README.md)" not in readme] == []
-    assert [path.stem for path in PLAYBOOKS if "-" not in path.stem and f"`{path.stem}`" not in readme] == []
+    assert [path.stem for path in PLAYBOOKS if "-" not in path.stem and f"`{path.stem}`" not in readme] == ["find_fleet"], "it is imported"
