@@ -48,4 +48,9 @@ state:
   description: What became of the VM, for the steps after this one.
   returned: success
   type: dict
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

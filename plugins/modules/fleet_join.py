@@ -68,4 +68,9 @@ requests:
   description: How many HTTP requests were made, retries included.
   returned: success
   type: int
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

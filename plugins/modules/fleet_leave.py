@@ -50,4 +50,9 @@ deleted:
   returned: with O(step=delete)
   type: list
   elements: str
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

@@ -55,4 +55,9 @@ options:
   description: The options that the plan takes into account, without the prefixes of their variables.
   returned: with O(purpose=join)
   type: dict
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

@@ -52,4 +52,9 @@ results:
   returned: with O(step=stop)
   type: list
   elements: dict
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: dict
 """

@@ -47,4 +47,9 @@ msg:
   returned: success
   type: list
   elements: str
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

@@ -41,4 +41,9 @@ msg:
   description: What is wrong, and the last lines that the proxies logged.
   returned: failure
   type: str
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

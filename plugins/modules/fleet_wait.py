@@ -41,4 +41,9 @@ late:
   description: For each proxy that did not come, why.
   returned: success
   type: dict
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

@@ -24,7 +24,7 @@ NOTHING_TO_DO = [
     "GET /meshes/default -> 200",
     "GET /meshes/default/dataplanes/_overview?size=1000 -> 200",
 ]
-FIRST_TASKS, RERUN_TASKS = 14, 8
+FIRST_TASKS, RERUN_TASKS = 4, 1
 
 
 def test_check_of_an_empty_fleet_says_what_it_would_do(fleet: Fleet) -> None:

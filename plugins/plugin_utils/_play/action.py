@@ -34,6 +34,7 @@ Json = t.Dict[str, t.Any]
 ROOT = pathlib.Path(__file__).parents[3]
 ROLES: t.Dict[str, t.Any] = {"type": "str", "choices": ["kuma_dp", "kuma_zone_proxy"], "default": "kuma_dp"}
 
+_CONSTANTS = options.constants()
 _defaults: Json = {}
 
 
@@ -58,6 +59,7 @@ class FleetAction(ActionBase):
         _validation, self.params = ActionBase.validate_argument_spec(self, {"role": ROLES, **self.ARGUMENTS})
         self.role = str(self.params["role"])
         self.warnings: t.List[str] = []
+        self.visits: t.List[str] = []
         try:
             result.update(self.step())
         except VisitFailed as failed:
@@ -69,6 +71,7 @@ class FleetAction(ActionBase):
             result.update(failed=True, msg=str(error), failure=error.as_failure())
         except (controller.Missing, Unset, ValueError) as error:
             result.update(failed=True, msg=f"{self.host}: {error}")
+        result["visits"] = self.visits
         if self.warnings:
             result["warnings"] = self.warnings
         return result
@@ -79,13 +82,15 @@ class FleetAction(ActionBase):
 
     def value(self, variable: str) -> t.Any:
         """A variable of this host as its role sees it. Raises Unset."""
-        if not hasattr(self, "_known"):
-            # Tasks of one role read options of another one, whose defaults they do not see.
-            self._known = {**defaults(), **self.variables}
-            self._filler = self._templar.copy_with_new_env(available_variables=self._known)
-        if variable not in self._known:
+        if variable in self.variables:
+            return self._templar.template(self.variables[variable])
+        # Tasks of one role read options of another one, whose defaults they do not see.
+        if variable in _CONSTANTS:
+            return _CONSTANTS[variable]
+        if variable not in defaults():
             raise Unset(f"{variable} is not set, and has no default")
-        return self._filler.template(self._known[variable])
+        filler = self._templar.copy_with_new_env(available_variables={**defaults(), **self.variables})
+        return filler.template(defaults()[variable])
 
     def known(self, host: str) -> t.Callable[[str, t.Any], t.Any]:
         """What the inventory and earlier tasks say about any host; what cannot be told counts as not said."""
@@ -160,6 +165,7 @@ class FleetAction(ActionBase):
     def module(self, name: str, **arguments: t.Any) -> Json:
         """Run a module on the VM. Raises VisitFailed."""
         given = {key: value for key, value in arguments.items() if value is not None}
+        self.visits.append(name)
         result: Json = self._execute_module(module_name=f"meshfleet.kuma.{name}", module_args=given, task_vars=self.variables)
         if result.get("failed") or result.get("unreachable"):
             raise VisitFailed(result)
@@ -180,7 +186,7 @@ def code(path: str) -> str:
 
 
 def defaults() -> Json:
-    """The defaults of all roles."""
+    """The defaults of all roles, read when they are needed for the first time in a process, and each host has one."""
     if not _defaults:
         for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
             _defaults.update({key: _trusted(value) for key, value in (yaml_load(path.read_text(encoding="utf-8")) or {}).items()})

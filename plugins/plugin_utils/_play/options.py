@@ -35,6 +35,8 @@ class _Nowhere:
 NOWHERE = _Nowhere()
 Table = t.Mapping[str, Option]
 
+# Options with a template for their default that are empty where nobody fills it in.
+_TEMPLATES = ("kuma_dp_api_ca", "kuma_dp_api_token")
 _TRUE = frozenset(("y", "yes", "on", "1", "true", "t"))
 
 
@@ -179,6 +181,14 @@ TRANSPARENT_APPLY: Table = {
     "ready_timeout": Option("kuma_transparent_proxy_ready_timeout", 60, number),
     "rollback_timeout": Option("kuma_transparent_proxy_rollback_timeout", 60, number),
 }
+
+
+def constants() -> t.Dict[str, t.Any]:
+    """``{variable: default}`` of all options whose default is no template."""
+    tables = (JOIN, RELEASE, ZONE, VM, API, REGISTRATION, ROLL, LEAVE, ZONE_LEAVE, TRANSPARENT, TRANSPARENT_ENABLED, TRANSPARENT_APPLY)
+    rows = [option for table in tables for option in table.values()]
+    # An option with a template for its default is empty elsewhere.
+    return {option.variable: option.elsewhere for option in rows if option.elsewhere is not NOWHERE and option.variable not in _TEMPLATES}
 
 
 def read(table: Table, value: Value) -> t.Dict[str, t.Any]:

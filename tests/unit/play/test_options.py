@@ -34,6 +34,13 @@ def test_what_holds_elsewhere_is_the_default_of_the_role(row, option):
         assert option.elsewhere == default
 
 
+def test_constants_are_the_defaults_that_are_no_templates():
+    found = options.constants()
+    plain = {name: value for name, value in DEFAULTS.items() if "{{" not in str(value) and name != "kuma_dp_archive"}
+    assert {name: plain[name] for name in found} == found
+    assert {option.variable for _row, option in ROWS if option.variable in plain} == set(found)
+
+
 def test_every_option_of_the_roles_is_read_somewhere():
     read = {option.variable for _row, option in ROWS}
     for pattern in ("roles/*/tasks/*.yml", "roles/*/vars/*.yml", "roles/*/templates/*.j2", "playbooks/*.yml"):
