@@ -56,5 +56,5 @@ visits:
   description: The modules of this collection that it ran on the VM.
   returned: always
   type: list
-  elements: dict
+  elements: str
 """
