@@ -50,6 +50,11 @@ plan:
   description: For each host the plan of its proxies as M(meshfleet.kuma.fleet_plan) returns it, C(refused) with reasons why the host does not go on, and C(registered) with the Dataplanes that were written.
   returned: success
   type: dict
+results:
+  description: What was done to each Dataplane that differed, as M(meshfleet.kuma.dataplanes) returns it.
+  returned: success
+  type: list
+  elements: dict
 labels_lost:
   description: Dataplanes whose labels the control plane had lost.
   returned: success
