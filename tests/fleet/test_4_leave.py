@@ -124,7 +124,7 @@ def test_a_join_that_was_cut_while_registering_is_finished_by_the_next(fleet: Fl
 def test_a_release_that_was_unpacked_in_part_is_unpacked_again(fleet: Fleet) -> None:
     assert cut(fleet, "vm5", "the release is being unpacked").code != 0
     found = fleet.host("vm5").run("ls /opt/kuma/*/bin/envoy").strip()
-    fleet.host("vm5").run(f"truncate --size=1000000 {found}; rm $(dirname {found})/kuma-dp")
+    fleet.host("vm5").run(f"truncate --size=1000000 {found}; rm -f $(dirname {found})/kuma-dp")
     run, _seen = fleet.join("--limit", "vm5")
     assert run.code == 0, run.explain()
     assert fleet.ready("vm5")
