@@ -181,6 +181,29 @@ def test_another_group_can_be_the_fleet(fleet: Fleet, first: tuple[Run, Seen]) -
     assert seen.writes == []
 
 
+def test_a_join_that_may_restart_drains_who_runs_with_something_old(fleet: Fleet, first: tuple[Run, Seen]) -> None:
+    """One VM after the other, and only where a restart is pending."""
+    before = {name: pid(fleet, name) for name in ("vm2", "vm3")}
+    run, _seen = fleet.join("--limit", "vm2,vm3", extra={"kuma_dp_log_level": "debug"})
+    assert run.code == 0, run.explain()
+    assert "RESTART PENDING (2)" in run.output
+    assert {name: pid(fleet, name) for name in before} == before
+    run, _seen = fleet.join("--limit", "vm3", extra={"kuma_dp_log_level": "debug", "kuma_dp_restart": "drained"})
+    assert run.code == 0, run.explain()
+    assert "RESTART PENDING" not in run.output
+    assert re.search(r"joined or changed \(1\): vm3", run.output), run.explain()
+    assert (pid(fleet, "vm2"), pid(fleet, "vm3") == before["vm3"]) == (before["vm2"], False)
+    assert fleet.ready("vm3")
+    drained = fleet.host("vm3").run("journalctl --unit=kuma-dp@vm3 --output=cat --no-pager")
+    assert "draining Envoy" in drained
+    run, _seen = fleet.join("--limit", "vm2,vm3", extra={"kuma_dp_restart": "drained"})
+    assert run.code == 0, run.explain()
+
+
+def pid(fleet: Fleet, name: str) -> str:
+    return fleet.host(name).run(f"systemctl show --property=MainPID kuma-dp@{name}").strip()
+
+
 def test_a_join_takes_the_inventory_back_to_what_it_was(fleet: Fleet, first: tuple[Run, Seen]) -> None:
     run, seen = fleet.join()
     assert run.code == 0, run.explain()

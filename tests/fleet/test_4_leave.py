@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -171,6 +172,22 @@ def test_check_of_a_leave_changes_nothing(fleet: Fleet, left: Run) -> None:
     assert seen.writes == []
     assert fleet.snapshot() == before
     assert sorted(run.changed) == ["vm1", "vm2", "vm3", "vm4"]
+
+
+def test_a_dead_host_keeps_its_files_and_loses_its_dataplane_only_when_that_is_allowed(fleet: Fleet, left: Run) -> None:
+    def dead(groups: dict[str, Any]) -> None:
+        # Nobody listens there.
+        groups["web"]["hosts"]["vm3"] = {"ansible_port": 1}
+
+    inventory = fleet.inventory(dead)
+    run, seen = fleet.leave("--limit", "vm3", inventory=inventory)
+    assert run.code != 0
+    assert seen.writes == []
+    run, seen = fleet.leave("--limit", "vm3", inventory=inventory, extra={"kuma_dp_leave_unreachable": True})
+    assert run.code == 0, run.explain()
+    assert seen.writes[-1] == "DELETE /meshes/default/dataplanes/vm3 -> 200"
+    assert "unreachable, Dataplane deleted, files still there (1): vm3" in run.output
+    assert fleet.host("vm3").run("systemctl is-active kuma-dp@vm3", check=False).strip() == "active"
 
 
 def test_all_leave(fleet: Fleet, left: Run) -> None:
