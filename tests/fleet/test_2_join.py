@@ -183,20 +183,20 @@ def test_another_group_can_be_the_fleet(fleet: Fleet, first: tuple[Run, Seen]) -
 
 def test_a_join_that_may_restart_drains_who_runs_with_something_old(fleet: Fleet, first: tuple[Run, Seen]) -> None:
     """One VM after the other, and only where a restart is pending."""
-    before = {name: pid(fleet, name) for name in ("vm2", "vm3")}
-    run, _seen = fleet.join("--limit", "vm2,vm3", extra={"kuma_dp_log_level": "debug"})
+    before = {name: pid(fleet, name) for name in ("vm2", "vm5")}
+    run, _seen = fleet.join("--limit", "vm2,vm5", extra={"kuma_dp_log_level": "debug"})
     assert run.code == 0, run.explain()
     assert "RESTART PENDING (2)" in run.output
     assert {name: pid(fleet, name) for name in before} == before
-    run, _seen = fleet.join("--limit", "vm3", extra={"kuma_dp_log_level": "debug", "kuma_dp_restart": "drained"})
+    run, _seen = fleet.join("--limit", "vm5", extra={"kuma_dp_log_level": "debug", "kuma_dp_restart": "drained"})
     assert run.code == 0, run.explain()
     assert "RESTART PENDING" not in run.output
-    assert re.search(r"joined or changed \(1\): vm3", run.output), run.explain()
-    assert (pid(fleet, "vm2"), pid(fleet, "vm3") == before["vm3"]) == (before["vm2"], False)
-    assert fleet.ready("vm3")
-    drained = fleet.host("vm3").run("journalctl --unit=kuma-dp@vm3 --output=cat --no-pager")
+    assert re.search(r"joined or changed \(1\): vm5", run.output), run.explain()
+    assert (pid(fleet, "vm2"), pid(fleet, "vm5") == before["vm5"]) == (before["vm2"], False)
+    assert fleet.ready("vm5")
+    drained = fleet.host("vm5").run("journalctl --unit=kuma-dp@vm5 --output=cat --no-pager")
     assert "draining Envoy" in drained
-    run, _seen = fleet.join("--limit", "vm2,vm3", extra={"kuma_dp_restart": "drained"})
+    run, _seen = fleet.join("--limit", "vm2,vm5", extra={"kuma_dp_restart": "drained"})
     assert run.code == 0, run.explain()
 
 

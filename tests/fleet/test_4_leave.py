@@ -24,8 +24,8 @@ VICTIMS = ["vm2", "vm3", "vm4", "vm5"]
 # What is on a host when a visit is at work, by the name of the moment at which the controller is killed.
 MOMENTS = {
     "the release is being unpacked": "ls /opt/kuma/*/bin/envoy",
-    "the files are written": "test -e /etc/kuma/env/{host}.env",
-    "the proxies are started": "systemctl is-active kuma-dp@{host}",
+    "the files are written": "test -e /etc/kuma/env/{proxy}.env",
+    "the proxies are started": "systemctl is-active kuma-dp@{proxy}",
 }
 
 
@@ -35,7 +35,7 @@ def cut(fleet: Fleet, host: str, moment: int | str) -> Run:
     if isinstance(moment, int):
         return fleet.join("--limit", host, abort_at=moment)[0]
     stop, over = threading.Event(), threading.Event()
-    condition = f"{MOMENTS[moment].format(host=host)} >/dev/null 2>&1 && echo yes || true"
+    condition = f"{MOMENTS[moment].format(proxy=PROXIES[host][0])} >/dev/null 2>&1 && echo yes || true"
 
     def watch() -> None:
         while not over.is_set() and not stop.is_set():
