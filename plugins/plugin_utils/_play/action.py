@@ -42,43 +42,19 @@ class Unset(Exception):
     """An option that has no default was not set."""
 
 
-class FleetAction(ActionBase):
-    """One step of a role. ``step`` does it; what it raises of the failures of this collection becomes one of the task."""
+class RoleAction(ActionBase):
+    """What reads the options of the roles, and what earlier tasks of the play run found out. ``prepare`` comes first."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_async = False
 
-    ARGUMENTS: t.ClassVar[t.Dict[str, t.Any]] = {}
-
-    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[Json] = None) -> Json:
-        result: Json = super().run(tmp, task_vars)
+    def prepare(self, task_vars: t.Optional[Json]) -> None:
         self.variables: Json = task_vars or {}
         self.host = str(self.variables.get("inventory_hostname"))
         self.check = bool(self._task.check_mode)
-        _validation, self.params = ActionBase.validate_argument_spec(self, {"role": ROLES, **self.ARGUMENTS})
-        self.role = str(self.params["role"])
         self.warnings: t.List[str] = []
         self.visits: t.List[str] = []
-        try:
-            result.update(self.step())
-        except VisitFailed as failed:
-            told = {key: value for key, value in failed.result.items() if key not in ("invocation", "diff")}
-            result.update(told, failed=True, msg=failed.msg)
-        except ItemsFailed as failed:
-            result.update(failed=True, msg=failed.msg)
-        except ApiError as error:
-            result.update(failed=True, msg=str(error), failure=error.as_failure())
-        except (controller.Missing, Unset, ValueError) as error:
-            result.update(failed=True, msg=f"{self.host}: {error}")
-        result["visits"] = self.visits
-        if self.warnings:
-            result["warnings"] = self.warnings
-        return result
-
-    def step(self) -> Json:
-        """What the task returns."""
-        raise NotImplementedError
 
     def value(self, variable: str) -> t.Any:
         """A variable of this host as its role sees it. Raises Unset."""
@@ -108,23 +84,6 @@ class FleetAction(ActionBase):
     def read(self, table: options.Table) -> Json:
         return options.read(table, self.value)
 
-    def fact(self, host: str, name: str) -> t.Any:
-        """What a task of this role registered for a host as ``<role>_<name>``; None when it did not run."""
-        return self.variables["hostvars"].raw_get(host).get(f"{self.role}_{name}")
-
-    def own(self, name: str) -> Json:
-        """What a task of this role registered for this host."""
-        return t.cast(Json, self.variables[f"{self.role}_{name}"])
-
-    def leaving(self, host: str) -> t.List[str]:
-        """The proxies of a host that leave. Of one that could not be looked at the inventory alone tells them."""
-        look = self.fact(host, "look") or {}
-        if "names" in look:
-            return list(look["names"])
-        if self.role == "kuma_dp":
-            return fleet.mesh_names(host, self.known(host))
-        return [name for name, _kind in fleet.zone_names(host, self.known(host))]
-
     @property
     def in_play(self) -> t.List[str]:
         return list(self.variables["ansible_play_hosts"])
@@ -142,16 +101,69 @@ class FleetAction(ActionBase):
     def search_dirs(self) -> t.List[str]:
         return controller.search_dirs(self.variables)
 
-    def client(self) -> Client:
-        """A client of the control plane that the options of role kuma_dp name."""
+    def api(self) -> Json:
+        """How the control plane that the options of role kuma_dp name is reached: ``{url, token, ca_path, validate_certs}``. Raises Missing."""
         api = self.read(options.API)
         cache = self.value("kuma_dp_archive_cache")
-        return Client(
-            api["url"],
-            token=api["token"] or None,
-            ca_path=controller.pem_path(api["ca"], "kuma_dp_api_ca", self.search_dirs(), cache),
-            validate_certs=api["validate_certs"],
-        )
+        return {
+            "url": api["url"],
+            "token": api["token"] or None,
+            "ca_path": controller.pem_path(api["ca"], "kuma_dp_api_ca", self.search_dirs(), cache),
+            "validate_certs": api["validate_certs"],
+        }
+
+
+class FleetAction(RoleAction):
+    """One step of a role. ``step`` does it; what it raises of the failures of this collection becomes one of the task."""
+
+    ARGUMENTS: t.ClassVar[t.Dict[str, t.Any]] = {}
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[Json] = None) -> Json:
+        result: Json = super().run(tmp, task_vars)
+        self.prepare(task_vars)
+        _validation, self.params = ActionBase.validate_argument_spec(self, {"role": ROLES, **self.ARGUMENTS})
+        self.role = str(self.params["role"])
+        try:
+            result.update(self.step())
+        except VisitFailed as failed:
+            told = {key: value for key, value in failed.result.items() if key not in ("invocation", "diff")}
+            result.update(told, failed=True, msg=failed.msg)
+        except ItemsFailed as failed:
+            result.update(failed=True, msg=failed.msg)
+        except ApiError as error:
+            result.update(failed=True, msg=str(error), failure=error.as_failure())
+        except (controller.Missing, Unset, ValueError) as error:
+            result.update(failed=True, msg=f"{self.host}: {error}")
+        result["visits"] = self.visits
+        if self.warnings:
+            result["warnings"] = self.warnings
+        return result
+
+    def step(self) -> Json:
+        """What the task returns."""
+        raise NotImplementedError
+
+    def fact(self, host: str, name: str) -> t.Any:
+        """What a task of this role registered for a host as ``<role>_<name>``; None when it did not run."""
+        return self.variables["hostvars"].raw_get(host).get(f"{self.role}_{name}")
+
+    def own(self, name: str) -> Json:
+        """What a task of this role registered for this host."""
+        return t.cast(Json, self.variables[f"{self.role}_{name}"])
+
+    def leaving(self, host: str) -> t.List[str]:
+        """The proxies of a host that leave. Of one that could not be looked at the inventory alone tells them."""
+        look = self.fact(host, "look") or {}
+        if "names" in look:
+            return list(look["names"])
+        if self.role == "kuma_dp":
+            return fleet.mesh_names(host, self.known(host))
+        return [name for name, _kind in fleet.zone_names(host, self.known(host))]
+
+    def client(self) -> Client:
+        """A client of the control plane that the options of role kuma_dp name."""
+        api = self.api()
+        return Client(api.pop("url"), **api)
 
     def tray(self) -> tray.Tray:
         return tray.Tray(constants.DEFAULT_LOCAL_TMP, self.role)  # type: ignore[attr-defined]

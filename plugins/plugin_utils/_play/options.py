@@ -6,7 +6,7 @@
 
 """Every option of the roles that a decision depends on: under which key it is known, from which variable it comes, and what holds without one.
 
-What roles and templates use in no other way is not here, such as the path of a hook. Nothing else reads options of hosts.
+What roles and templates use in no other way is not here. Nothing else reads options of hosts.
 """
 
 from __future__ import annotations
@@ -147,6 +147,7 @@ ROLL: Table = {
     "gate_timeout": Option("kuma_dp_roll_gate_timeout", 120),
     "min_healthy": Option("kuma_dp_roll_min_healthy", 0),
     "before": Option("kuma_dp_roll_before", ""),
+    "after": Option("kuma_dp_roll_after", ""),
     "resume": Option("kuma_dp_roll_resume", "auto"),
     "directory": Option("kuma_dp_roll_dir", NOWHERE, str),
 }

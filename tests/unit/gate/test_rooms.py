@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "_resources": ("_api", *PURE),
     "_migration": ("_api", *PURE, "_join"),
     "_play": (*REGISTERING, "_join", "_tokens", "_traffic", "_vm", "_zone"),
-    "_roll": (*REGISTERING, "_tokens", "_traffic", "_zone"),
+    "_roll": (*REGISTERING, "_restart", "_tokens", "_traffic", "_zone"),
 }
 # What runs on a VM, in a module or beside it: the standard library is all that is there.
 ON_A_VM = ("_common", "_control_plane", "_restart", "_transparent", "_vm")

@@ -95,7 +95,7 @@ def test_what_roles_and_playbooks_register_and_set_is_excepted():
     files = [*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "playbooks").glob("*.yml")]
     tasks = [parsed.file(path) for path in files]
     assert set(values_of(tasks, "register", "ansible.builtin.set_fact")) == KNOWN.facts
-    assert {"kuma_dp_look", "kuma_dp_deployed", "kuma_migration_control_plane", "kuma_dp_roll_problem"} <= KNOWN.facts
+    assert {"kuma_dp_look", "kuma_dp_deployed", "kuma_migration_control_plane", "kuma_roll_problem"} <= KNOWN.facts
     assert {name for name in KNOWN.facts if KNOWN.judge(name)} == set()
     found = set(values_of(tasks, "vars", "loop_var"))
     found |= {name for path in (ROOT / "roles").glob("*/vars/*.yml") for name in parsed.file(path)}
