@@ -19,7 +19,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane impo
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as join_inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
-from tests.unit.gate.test_collection import FILTERS, MODULES, ROLES, ROOT, STEPS, documents, named
+from tests.unit.gate.test_collection import CALLBACKS, FILTERS, MODULES, ROLES, ROOT, STEPS, documents, named
 from tests.unit.join.test_plan import host, problems_of
 from tests.unit.parsed import file as parsed_file
 from tests.unit.parsed import text as parsed_text
@@ -120,7 +120,7 @@ def as_given(value):
 def test_the_guides_print_inventories():
     """Otherwise the two tests above look at nothing."""
     without = {page.stem for page in GUIDES if not told(page)}
-    assert without == {"architecture", "benchmarks", "maintenance", "migration", "resources", "rolling-restart", "traps"}
+    assert without == {"architecture", "benchmarks", "maintenance", "migration", "output", "resources", "rolling-restart", "traps"}
 
 
 def test_the_printed_template_of_a_direct_proxy_says_what_the_inventory_says():
@@ -191,7 +191,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", **named(PAGES))
 def test_what_a_page_names_is_there(page):
     text = page.read_text()
-    content = {path.stem for path in [*MODULES, *FILTERS, *PLAYBOOKS]} | {role.name for role in ROLES}
+    content = {path.stem for path in [*CALLBACKS, *MODULES, *FILTERS, *PLAYBOOKS]} | {role.name for role in ROLES}
     assert [name for name in re.findall(r"\bmeshfleet\.kuma\.([a-z_]+)", text) if name not in content] == []
     assert [name for name in re.findall(r"`([a-z]+[-_][a-z]+\.yml)`", text) if not (ROOT / "playbooks" / name).exists()] == []
     playbooks = "\n".join(path.read_text() for path in PLAYBOOKS)
