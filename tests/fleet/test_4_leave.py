@@ -82,9 +82,7 @@ def whole(fleet: Fleet) -> Run:
         pytest.param(lambda tasks: [*tasks, *MOMENTS], id="all", marks=pytest.mark.nightly),
     ],
 )
-def test_a_join_that_was_cut_is_finished_by_the_next(
-    fleet: Fleet, whole: Run, chosen: Callable[[list[int]], list[int | str]]
-) -> None:
+def test_a_join_that_was_cut_is_finished_by_the_next(fleet: Fleet, whole: Run, chosen: Callable[[list[int]], list[int | str]]) -> None:
     """At every task after the first that writes, and while a VM is visited; a cut at a task that is skipped is one at the task after it."""
     first = next(number for number, name in enumerate(whole.tasks, 1) if "register what differs" in name)
     tasks = [number for number in whole.acting if number > first]

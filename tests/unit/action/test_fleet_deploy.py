@@ -33,14 +33,23 @@ class Tray:
 def deploy(monkeypatch):
     """``deploy(planned, found, ...)``: the result and the VM; ``differing`` are the paths that differ."""
 
-    def run(planned=None, found=None, *, differing=(), install=False, refused=(), tokens=None, role="kuma_dp", vm=None, check=False, **options):
+    def run(
+        planned=None, found=None, *, differing=(), install=False, refused=(), tokens=None, role="kuma_dp", vm=None, check=False, **options
+    ):
         planned = planned or [proxy()]
         observed = {**host(*(each["name"] for each in planned)), "paths": {}, **(found or {})}
         monkeypatch.setattr(comparing, "differs", lambda _wanted, _seen: list(differing))
         monkeypatch.setattr(fleet_deploy.ActionModule, "_send", lambda _self, archive: f"/tmp/of-the-vm/{archive}")
         tray = Tray(tokens or {})
         monkeypatch.setattr(play_action.FleetAction, "tray", lambda _self: tray)
-        plan = {"proxies": planned, "refused": list(refused), "unissued": [], "registered": [], "archive": "a.tar.gz", "checksum": "ab" * 32}
+        plan = {
+            "proxies": planned,
+            "refused": list(refused),
+            "unissued": [],
+            "registered": [],
+            "archive": "a.tar.gz",
+            "checksum": "ab" * 32,
+        }
         known = {
             f"{role}_look": {"host": observed, "options": {"version": "2.14.3", "install": install}},
             f"{role}_plan": {"plan": {"web-1": plan}, "control_plane": {}, "not_ready": []},
@@ -154,9 +163,7 @@ def test_who_did_not_come_fails_with_its_journal():
     result, vm = verdict(seen_late={"web-1": "offline"}, vm=vm)
     assert only(vm.calls, "proxy_info")["diagnose"] is True
     first, *lines = result["msg"].splitlines()
-    assert first == (
-        "web-1: web-1 is not in traffic after 120 s: offline. Its unit is activating, restarted 3 times. Its last lines:"
-    )
+    assert first == ("web-1: web-1 is not in traffic after 120 s: offline. Its unit is activating, restarted 3 times. Its last lines:")
     assert lines == [f"  line {number}" for number in range(2, 10)]
 
 

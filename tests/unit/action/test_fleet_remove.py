@@ -113,7 +113,13 @@ def test_a_leave_needs_no_version():
 
 @pytest.mark.parametrize(
     ("stopped", "deleted", "files", "changed"),
-    [(False, [], False, False), (True, [], False, True), (False, ["a"], False, True), (False, ["b"], False, False), (False, [], True, True)],
+    [
+        (False, [], False, False),
+        (True, [], False, True),
+        (False, ["a"], False, True),
+        (False, ["b"], False, False),
+        (False, [], True, True),
+    ],
 )
 def test_a_host_has_left_when_something_of_it_was_still_there(stopped, deleted, files, changed):
     result, _vm = remove(look(["a"], a=""), stopped, deleted, Vm({"proxy_files": {"changed": files}}))

@@ -25,7 +25,7 @@ for path in ROOT.glob("roles/*/defaults/main.yml"):
 @pytest.mark.parametrize(("row", "option"), ROWS, ids=[row for row, _option in ROWS])
 def test_what_holds_elsewhere_is_the_default_of_the_role(row, option):
     default = DEFAULTS.get(option.variable, options.NOWHERE)
-    if isinstance(default, str) and "{{" in default or option.variable in ("kuma_dp_archive",):
+    if (isinstance(default, str) and "{{" in default) or option.variable in ("kuma_dp_archive",):
         # Filled in where the host is in the play.
         assert option.elsewhere in (options.NOWHERE, "", {}), row
     elif default is options.NOWHERE:
@@ -59,7 +59,9 @@ def test_every_option_of_the_roles_is_read_somewhere():
     assert given - read == set()
 
 
-@pytest.mark.parametrize(("value", "meaning"), [("yes", True), ("False", False), (1, True), (0, False), (True, True), ("", False), ("no", False)])
+@pytest.mark.parametrize(
+    ("value", "meaning"), [("yes", True), ("False", False), (1, True), (0, False), (True, True), ("", False), ("no", False)]
+)
 def test_a_flag_may_come_from_the_command_line(value, meaning):
     assert options.flag(value) is meaning
 
