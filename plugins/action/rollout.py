@@ -62,7 +62,7 @@ class ActionModule(action.RoleAction):
         self.prepare(task_vars)
         api = api_argument_spec()
         spec = {**api, "url": {**api["url"], "required": False}, **ARGUMENTS}
-        _validation, params = self.validate_argument_spec(spec, required_if=REQUIRED)
+        _validation, params = self.validate_argument_spec(spec, required_if=REQUIRED)  # type: ignore[no-untyped-call]
         if REQUESTS_IMPORT_ERROR is not None:
             raise AnsibleActionFail(missing_required_lib("requests"))
         self.host = params["host"] or self.host
@@ -213,7 +213,7 @@ class ActionModule(action.RoleAction):
         return found
 
     def _forget(self) -> None:
-        self._remove_tmp_path(self._connection._shell.tmpdir)
+        self._remove_tmp_path(self._connection._shell.tmpdir)  # type: ignore[no-untyped-call]
 
     def _problem(self, _params: Result) -> Result:
         return {"changed": False, "msg": rolling.problem(self.variables)}
