@@ -38,6 +38,11 @@ _CONSTANTS = options.constants()
 _defaults: Json = {}
 
 
+def of_role(role: str) -> t.Dict[str, t.Any]:
+    """The argument of a step that only one role has, and nobody has to give."""
+    return {"role": {"type": "str", "choices": [role], "default": role}}
+
+
 class Unset(Exception):
     """An option that has no default was not set."""
 
@@ -168,10 +173,10 @@ class FleetAction(RoleAction):
     def tray(self) -> tray.Tray:
         return tray.Tray(constants.DEFAULT_LOCAL_TMP, self.role)  # type: ignore[attr-defined]
 
-    def render(self, template: str, variables: t.Mapping[str, t.Any]) -> str:
-        """A template of role kuma_proxy, filled in."""
+    def render(self, template: str, variables: t.Mapping[str, t.Any], role: str = "kuma_proxy") -> str:
+        """A template of a role, filled in."""
         lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
-        path = str(ROOT / "roles/kuma_proxy/templates" / template)
+        path = str(ROOT / "roles" / role / "templates" / template)
         return str(lookup.run([path], variables=self.variables, template_vars=dict(variables))[0])
 
     def module(self, name: str, **arguments: t.Any) -> Json:
@@ -184,12 +189,30 @@ class FleetAction(RoleAction):
         self.warnings.extend(result.get("warnings") or [])
         return result
 
+    def send(self, archive: str) -> str:
+        """Bring a release to the VM, compressed as it is. Returns where it is there; it goes with the task."""
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
+        directory = self._connection._shell.tmpdir
+        remote = self._connection._shell.join_path(directory, "archive.tar.gz")
+        self._transfer_file(archive, remote)  # type: ignore[no-untyped-call]
+        self._fixup_perms2((directory, remote))  # type: ignore[no-untyped-call]
+        return str(remote)
+
 
 class VisitFailed(ItemsFailed):
     """A module on the VM failed with ``result``."""
 
     def __init__(self, result: Json) -> None:
         super().__init__(str(result.get("msg") or result.get("module_stderr") or "failed"), result)
+
+
+def diffs(results: t.Iterable[Json]) -> t.List[Json]:
+    """What several modules changed, in one list; one without a difference returns none."""
+    found: t.List[Json] = []
+    for diff in (result.get("diff") or [] for result in results):
+        found += [diff] if isinstance(diff, dict) else diff
+    return found
 
 
 def code(path: str) -> str:

@@ -54,7 +54,10 @@ def number(value: t.Any) -> t.Any:
 
 
 def texts(value: t.Any) -> t.List[str]:
-    return [str(item) for item in value]
+    """A list of texts. A single value, such as a port without brackets, is a list of its own, and not one of its digits."""
+    if value is None:
+        return []
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
 def keys(value: t.Any) -> t.List[str]:

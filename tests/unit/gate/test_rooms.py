@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "_tokens": ("_api", "_common"),
     "_registration": ("_api", *PURE),
     "_traffic": REGISTERING,
-    "_join": ("_api", *PURE, "_transparent"),
+    "_join": ("_api", *PURE, "_control_plane", "_transparent"),
     "_zone": (*REGISTERING, "_join"),
     "_resources": ("_api", *PURE),
     "_migration": ("_api", *PURE, "_join"),
