@@ -28,14 +28,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Run the control plane
+- name: Run a control plane as the role does
   hosts: kuma_control_plane
   gather_facts: false
   become: true
   tasks:
-    - name: Run it
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_cp
+    - name: Lay everything down, and run it with its current files
+      meshfleet.kuma.control_plane_deploy:
+      register: kuma_cp_deployed
 """
 
 RETURN = r"""

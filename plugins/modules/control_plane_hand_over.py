@@ -27,14 +27,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Run the control plane
+- name: Hand over as the role does
   hosts: kuma_control_plane
   gather_facts: false
   become: true
   tasks:
-    - name: Run it
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_cp
+    - name: Keep the CA and the administrator's token on the controller
+      meshfleet.kuma.control_plane_hand_over:
+      register: kuma_cp_handed
 """
 
 RETURN = r"""

@@ -27,14 +27,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Run the control plane
+- name: Look at a control plane as the role does
   hosts: kuma_control_plane
   gather_facts: false
   become: true
   tasks:
-    - name: Run it
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_cp
+    - name: Check everything before anything is written
+      meshfleet.kuma.control_plane_look:
+      register: kuma_cp_look
 """
 
 RETURN = r"""

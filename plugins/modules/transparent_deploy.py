@@ -29,14 +29,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Redirect connections as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Apply the rules where they differ, and confirm them in a new connection
+      meshfleet.kuma.transparent_deploy:
+      register: kuma_transparent_proxy_applied
 """
 
 RETURN = r"""

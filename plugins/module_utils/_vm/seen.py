@@ -31,7 +31,7 @@ def kind_of(path: str) -> str:
 def _look(path: str) -> t.Tuple[str, t.Optional[os.stat_result]]:
     try:
         status = os.lstat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "absent", None
     except OSError:
         return "other", None

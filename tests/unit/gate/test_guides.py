@@ -19,7 +19,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane impo
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as join_inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
-from tests.unit.gate.test_collection import CALLBACKS, FILTERS, MODULES, ROLES, ROOT, STEPS, documents, named
+from tests.unit.gate.test_collection import CALLBACKS, FILTERS, MODULES, ROLES, ROOT, documents, fragments, named
 from tests.unit.join.test_plan import host, problems_of
 from tests.unit.parsed import file as parsed_file
 from tests.unit.parsed import text as parsed_text
@@ -157,7 +157,7 @@ def specification(options):
 def wrong_options(module, given):
     """What a task gives to a module of ours that it does not have or take, and what it lacks. ``module_defaults`` have the options of the API."""
     (path,) = [path for path in MODULES if path.stem == module]
-    step = parsed_text(step_fragment.ModuleDocFragment.DOCUMENTATION)["options"] if path in STEPS else {}
+    step = parsed_text(step_fragment.ModuleDocFragment.DOCUMENTATION)["options"] if "meshfleet.kuma.step" in fragments(path) else {}
     takes = specification({**documents(path)["DOCUMENTATION"].get("options", {}), **step})
     plain = {name: value for name, value in given.items() if name not in API_OPTIONS}
     for name in takes:
@@ -191,7 +191,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", **named(PAGES))
 def test_what_a_page_names_is_there(page):
     text = page.read_text()
-    content = {path.stem for path in [*CALLBACKS, *MODULES, *FILTERS, *PLAYBOOKS]} | {role.name for role in ROLES}
+    content = {path.stem for path in [*CALLBACKS, *MODULES, *FILTERS, *PLAYBOOKS]} | {path.name for path in (ROOT / "roles").iterdir()}
     assert [name for name in re.findall(r"\bmeshfleet\.kuma\.([a-z_]+)", text) if name not in content] == []
     assert [name for name in re.findall(r"`([a-z]+[-_][a-z]+\.yml)`", text) if not (ROOT / "playbooks" / name).exists()] == []
     playbooks = "\n".join(path.read_text() for path in PLAYBOOKS)
