@@ -61,7 +61,7 @@ def _is_different(wish: files.Wish, seen: t.Mapping[str, t.Any]) -> bool:
         return True
     if wish.kind == "file" and hashlib.sha256(wish.content or b"").hexdigest() != seen.get("sha256"):
         return True
-    if wish.mode is not None and wish.mode & 0o777 != int(seen["mode"], 8) & 0o777:
+    if wish.mode is not None and wish.mode != int(seen["mode"], 8):
         return True
     return not (_is_same_owner(wish.owner, seen["owner"]) and _is_same_owner(wish.group, seen["group"]))
 
