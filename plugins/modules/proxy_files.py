@@ -243,7 +243,7 @@ def _reload(result: Result, runner: Runner) -> None:
         result["daemon_reloaded"], problem = systemd.read_again(runner)
         if problem:
             message = "daemon_reload: everything was written, but systemctl daemon-reload failed (%s): run it on the VM" % problem
-            raise ModuleFailed(message, result)
+            raise ModuleFailed(message, {key: result[key] for key in ("changed", "changed_paths")})
 
 
 def _attributes() -> t.Dict[str, t.Any]:

@@ -99,7 +99,8 @@ def inspect(archive: Archive, directory: str) -> None:
 
 
 def unpack(archive: Archive, directory: str, run: Runner) -> None:
-    """Put everything of an archive into the directory of its version, which exists. Raises ModuleFailed, after which nothing was written.
+    """Put everything of an archive into the directory of its version, which exists. Raises ModuleFailed, after which nothing was
+    written, unless the disk failed while files took their places; the version is unfinished then.
 
     The mark of a finished unpacking is removed and not made again: whoever calls this makes it when all else is there.
     """
