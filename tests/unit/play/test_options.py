@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import options
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import control_plane, options
 from tests.unit import parsed
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -42,7 +42,7 @@ def test_constants_are_the_defaults_that_are_no_templates():
 
 
 def test_every_option_of_the_roles_is_read_somewhere():
-    read = {option.variable for _row, option in ROWS}
+    read = {option.variable for option in [*(option for _row, option in ROWS), *control_plane.CONTROL_PLANE.values()]}
     for pattern in ("roles/*/tasks/*.yml", "roles/*/vars/*.yml", "roles/*/templates/*.j2", "playbooks/*.yml"):
         for path in ROOT.glob(pattern):
             read |= set(re.findall(r"\bkuma_\w+", path.read_text()))
