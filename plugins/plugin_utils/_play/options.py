@@ -4,7 +4,7 @@
 
 # Private to this collection: not a public interface.
 
-"""Every option of the roles that a decision depends on: under which key it is known, from which variable it comes, and what holds without one.
+"""Every option of the roles and playbooks that a decision depends on: under which key it is known, from which variable it comes, and what holds without one.
 
 What roles and templates use in no other way is not here, such as the path of a hook. Nothing else reads options of hosts.
 """
@@ -178,6 +178,17 @@ TRANSPARENT_APPLY: Table = {
     "exclude_controller": Option("kuma_transparent_proxy_exclude_controller", True, flag),
     "ready_timeout": Option("kuma_transparent_proxy_ready_timeout", 60, number),
     "rollback_timeout": Option("kuma_transparent_proxy_rollback_timeout", 60, number),
+}
+# What playbooks read besides the options of the roles, of the first host of the play. No role has a default for these.
+MAINTENANCE: Table = {
+    "state": Option("kuma_maintenance", ""),
+    "reason": Option("kuma_maintenance_reason", ""),
+    "duration": Option("kuma_maintenance_duration", ""),
+    "force": Option("kuma_maintenance_force", False, flag),
+}
+MIGRATION: Table = {
+    "fail_on": Option("kuma_migration_fail_on", "none"),
+    "report_path": Option("kuma_migration_report_path", ""),
 }
 
 
