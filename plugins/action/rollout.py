@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import os
 import typing as t
+from contextlib import closing
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.basic import missing_required_lib
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR, ApiError, Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import api_argument_spec, check_names, new_client
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import order, steps
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, lock, plan, run, settings, start
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, options, rolling
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, lock, restarting, run, settings, start
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as roll_host
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.report import document
 
 Result = t.Dict[str, t.Any]
 
+STATES = ["start", "admit", "restart", "problem", "complete", "put_back", "finish", "status", "abort"]
 ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
-    "state": {"type": "str", "required": True, "choices": ["start", "admit", "restart", "complete", "finish", "status", "abort"]},
+    "state": {"type": "str", "required": True, "choices": STATES},
     "mesh": {"type": "str", "default": "default"},
     "kind": {"type": "str", "default": "restart", "choices": list(settings.KINDS)},
     "hosts": {"type": "list", "elements": "dict"},
@@ -44,142 +44,212 @@ ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "result": {"type": "dict"},
     "reason": {"type": "str", "default": "asked for"},
 }
-REQUIRED = [
-    ("state", "start", ["hosts"]),
-    *(("state", state, ["run"]) for state in ("admit", "restart", "complete", "finish", "status", "abort")),
-    ("state", "complete", ["result"]),
-]
+REQUIRED = [("state", "status", ["run"]), ("state", "abort", ["run"])]
+NAMES = {"mesh": naming.LOOSE, "run": naming.RUN, "names[]": naming.NAME}
 
 
-class ActionModule(ActionBase):
-    """One call of ``state``; refusals of a host are results, not failures."""
+class ActionModule(action.RoleAction):
+    """One call of ``state``; refusals of a host are results, not failures.
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_async = False
+    A task that names neither the hosts nor the run is one of role kuma_roll. What it does not say is read from the options of role kuma_dp
+    and from what earlier tasks of the play run registered.
+    """
+
     _requires_connection = False
 
-    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> Result:
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[Result] = None) -> Result:
         result: Result = super().run(tmp, task_vars)
-        _validation, params = self.validate_argument_spec({**api_argument_spec(), **ARGUMENTS}, required_if=REQUIRED)
+        self.prepare(task_vars)
+        api = api_argument_spec()
+        spec = {**api, "url": {**api["url"], "required": False}, **ARGUMENTS}
+        _validation, params = self.validate_argument_spec(spec, required_if=REQUIRED)  # type: ignore[no-untyped-call]
         if REQUESTS_IMPORT_ERROR is not None:
             raise AnsibleActionFail(missing_required_lib("requests"))
-        self.variables = task_vars or {}
-        self.host = params["host"] or str(self.variables.get("inventory_hostname"))
-        self.directory = params["run_dir"] or roll_journal.default_dir()
-        client: t.Optional[Client] = None
+        self.host = params["host"] or self.host
+        self.by_role = params["hosts"] is None and params["run"] is None
         try:
-            # Both are joined into paths below run_dir. A run is empty where nothing was begun.
-            check_names(dict(params, run=params["run"] or None), {"mesh": naming.LOOSE, "run": naming.RUN, "names[]": naming.NAME})
-            if params["state"] in ("status", "abort"):
-                result.update(self._status(params) if params["state"] == "status" else self._abort(params))
-                return result
-            client = new_client(params)
-            result.update(getattr(self, f"_{params['state']}")(client, params))
+            if self.by_role:
+                params = {**params, **self._told(params["state"])}
+            result.update(self._do(params))
         except ApiError as error:
             result.update(failed=True, msg=str(error), failure=error.as_failure())
-        except (start.Refused, lock.Taken, roll_journal.NoRun, run.Stopped, ValueError) as error:
+        except (start.Refused, lock.Taken, roll_journal.NoRun, run.Stopped, controller.Missing, action.Unset, ValueError) as error:
             result.update(failed=True, msg=str(error))
-        finally:
-            if client is not None:
-                client.close()
         return result
 
+    def _do(self, params: Result) -> Result:
+        # Both are joined into paths below run_dir. A run is empty where nothing was begun.
+        check_names(dict(params, run=params["run"] or None), NAMES)
+        self.directory = params["run_dir"] or roll_journal.default_dir()
+        state = getattr(self, f"_{params['state']}")
+        if params["state"] in ("problem", "status", "abort"):
+            return t.cast(Result, state(params))
+        if not params["url"]:
+            raise ValueError("missing required arguments: url")
+        with closing(new_client(params)) as client:
+            return t.cast(Result, state(client, params))
+
+    # -- what a task of role kuma_roll means
+
+    def _told(self, state: str) -> Result:
+        if state == "problem":
+            return {}
+        found: Result = self._told_at_the_start() if state == "start" else {"run": self._begun()}
+        found.update(self.api(), run_dir=os.path.expanduser(str(self.value("kuma_dp_roll_dir"))))
+        if state in ("restart", "put_back"):
+            found["restart"] = self.read(rolling.RESTART)
+        if state == "restart":
+            found["restart"]["gates"] = rolling.gates(self.variables)
+        if state in ("complete", "put_back"):
+            found["result"] = rolling.outcome(self.variables)
+        return {option: value for option, value in found.items() if option not in self._task.args}
+
+    def _told_at_the_start(self) -> Result:
+        hosts = self._fleet().hosts()
+        told = self.read(options.ROLL)
+        for option in ("kind", "resume"):
+            choices = ARGUMENTS[option]["choices"]
+            if told[option] not in choices:
+                raise ValueError(f"kuma_dp_roll_{option} is {told[option]!r}, expected one of {', '.join(choices)}")
+        for key, hook in rolling.HOOKS.items():
+            if told[key] and self._find(told[key]) is None:
+                raise controller.Missing(
+                    f"{hook.variable} is {told[key]}, expected a file with tasks on the controller that exists; "
+                    f"relative paths count from {', '.join(self.search_dirs())}"
+                )
+        given = {option: told[option] for option in ("kind", "resume")}
+        return {**given, "mesh": str(self.value("kuma_dp_mesh")), "hosts": hosts, "settings": rolling.settings(told)}
+
+    def _fleet(self) -> rolling.Fleet:
+        mesh, zone = (self.variables["groups"].get(name, []) for name in (rolling.JOINED, rolling.ZONE_JOINED))
+        if not mesh and not zone:
+            raise ValueError("hosts is missing, and no host has joined in this play run")
+        return rolling.Fleet(mesh, zone, set(self.in_play), self.variables["hostvars"].raw_get, self.known)
+
+    def _begun(self) -> str:
+        if rolling.PLAN not in self.variables:
+            raise ValueError("run is missing, and no roll was begun in this play run")
+        return str(self.variables[rolling.PLAN].get("run") or "")
+
+    def _turned_away(self) -> t.Optional[Result]:
+        return rolling.turned_away(self.variables) if self.by_role else None
+
+    def _find(self, hook: str) -> t.Optional[str]:
+        return controller.find(str(hook), self.search_dirs())
+
+    # -- states
+
     def _start(self, client: Client, params: Result) -> Result:
+        settings.check_hosts(params["hosts"] or [])
         wish = start.Wish(
             mesh=params["mesh"],
             kind=params["kind"],
-            hosts=_checked(params["hosts"]),
+            hosts=params["hosts"],
             settings=settings.read(params["settings"]),
             directory=os.path.join(self.directory, params["mesh"]),
             resume=params["resume"] == "auto",
-            check=bool(self._task.check_mode),
+            check=self.check,
             pid=os.getppid(),
         )
         starter = start.Starter(client, wish)
         result = starter.start()
+        if self.by_role:
+            forks, size = int(self.variables["ansible_forks"]), len(result["order"])
+            result["plan"] += rolling.few_forks(forks, wish.settings.max_in_flight, size, options.ROLL["max_in_flight"].variable)
         return dict(result, requests=client.requests, warnings=[*client.warnings, *starter.warnings])
 
     def _admit(self, client: Client, params: Result) -> Result:
-        if self._task.check_mode:
+        if self.check:
             return {"changed": False, "admitted": False, "outcome": "refused", "reason": "check mode", "proxies": []}
         try:
-            answer = roll_host.Host(run.open_run(self.directory, params["run"], client), self.host).admit()
+            answer = self._host(client, params).admit()
         except run.Stopped as stopped:
             answer = roll_host.Answer("refused", str(stopped))
         admitted = answer.outcome == "admitted"
         if answer.outcome in ("refused", "deferred"):
             self._say(params)
-        return {
+        result = {
             "changed": admitted,
             "admitted": admitted,
             "outcome": answer.outcome,
             "reason": answer.reason,
             "proxies": list(answer.proxies),
+            **self._hooks(admitted),
         }
+        # As group_by does: a play over those that were put off needs no task of each host for that.
+        return {**result, "add_group": rolling.DEFERRED, "parent_groups": ["all"]} if answer.outcome == "deferred" else result
+
+    def _hooks(self, admitted: bool) -> Result:
+        """Which tasks of role kuma_roll a host goes through, and the files with those of the user; where nothing is done, none are."""
+        hooks = {key: (self._find(hook) or str(hook)) if hook and admitted else "" for key, hook in self.read(rolling.HOOKS).items()}
+        return {"tasks": "hooked" if any(hooks.values()) else "restart", **hooks}
 
     def _restart(self, client: Client, params: Result) -> Result:
         """What proxy_restart returns on this host, one proxy after the other: a token is made when its restart begins."""
-        if self._task.check_mode:
+        if self.check:
             return {"changed": False, "skipped": True}
-        options = dict(params["restart"])
+        if self._turned_away():
+            return {"changed": False}
         if params["request"]:
-            return self._on_vm(options, [{"name": name, "request": params["request"]} for name in params["names"]])
-        host = roll_host.Host(run.open_run(self.directory, params["run"], client), self.host)
-        whole: Result = {"changed": False, "results": []}
-        for wish in host.wishes(params["names"]):
-            found = self._restart_one(host, wish, options)
-            changed, results = whole["changed"] or found.get("changed", False), [*whole["results"], *(found.get("results") or [])]
-            whole = dict(found, changed=changed, results=results)
-            if whole.get("failed"):
-                break
-        return whole
+            proxies = [{"name": name, "request": params["request"]} for name in params["names"]]
+            return self._on_vm({**params["restart"], "proxies": proxies})
+        host = self._host(client, params)
+        moving = rolling.moving(self.variables) if self.by_role else {}
 
-    def _restart_one(self, host: roll_host.Host, wish: Result, options: Result) -> Result:
-        if wish["strategy"] == plan.COVER:
-            refused = self._lay_cover(host, wish, options)
-            if refused:
-                return refused
-        return self._on_vm(options, [wish])
+        def hand_over(name: str) -> str:
+            return restarting.hand_over(client, host.roll.mesh, str(self.value("kuma_dp_initial_state")), moving[name])
 
-    def _lay_cover(self, host: roll_host.Host, wish: Result, options: Result) -> Result:
-        """Bring Dataplane and token of the cover to the VM; empty when they are there, or when a restart is under way that has its own."""
-        drain_time = parse_seconds(str(options.get("drain_time", "30s")))
-        longest = steps.longest(drain_time, float(options.get("ready_timeout", 60.0)))
-        for _attempt in range(2):
-            try:
-                cover = host.cover(wish["name"], longest)
-            except ApiError as error:
-                return {"changed": False, "failed": True, "msg": f"{wish['name']} was not touched: {error}", "failure": error.as_failure()}
-            laid = self._on_vm(dict(options, until=order.PREPARED), [dict(wish, cover=cover)])
-            # Without pipelining the arguments are in a file on the VM until the action ends, and longer when the VM is lost.
-            self._remove_tmp_path(self._connection._shell.tmpdir)
-            if laid.get("failed"):
-                return laid
-            if laid["results"][0]["outcome"] != order.BUSY:
-                break
-            waited = self._on_vm(dict(options, until=order.FREE), [wish])
-            if waited.get("failed"):
-                return waited
-        return {}
+        vm = restarting.Vm(self._on_vm, self._forget)
+        return restarting.Restart(vm, host.cover, params["restart"], moving, hand_over).restart(host.wishes(params["names"]))
 
-    def _on_vm(self, options: Result, proxies: t.Sequence[Result]) -> Result:
-        arguments = dict(options, proxies=list(proxies))
-        found: Result = self._execute_module(module_name="meshfleet.kuma.proxy_restart", module_args=arguments, task_vars=self.variables)
+    def _on_vm(self, arguments: Result) -> Result:
+        """The result of proxy_restart. What is known of a host that gets unreachable in the middle is not to be lost."""
+        try:
+            found: Result = self._execute_module(
+                module_name="meshfleet.kuma.proxy_restart", module_args=arguments, task_vars=self.variables
+            )
+        except AnsibleConnectionFailure as error:
+            return {"changed": False, "unreachable": True, "msg": str(error)}
         return found
 
+    def _forget(self) -> None:
+        self._remove_tmp_path(self._connection._shell.tmpdir)  # type: ignore[no-untyped-call]
+
+    def _problem(self, _params: Result) -> Result:
+        return {"changed": False, "msg": rolling.problem(self.variables)}
+
     def _complete(self, client: Client, params: Result) -> Result:
-        if self._task.check_mode:
+        if self.check:
             return {"changed": False, "outcome": "skipped", "reason": "check mode"}
+        away = self._turned_away()
+        if away:
+            return {"changed": False, "outcome": away["outcome"], "reason": away["reason"]}
+        if params["result"] is None:
+            raise ValueError("state is complete but all of the following are missing: result")
         try:
-            answer = roll_host.Host(run.open_run(self.directory, params["run"], client), self.host).complete(params["result"])
+            answer = self._host(client, params).complete(params["result"])
         except (ApiError, run.Stopped) as error:
             return {"changed": False, "outcome": "failed", "reason": str(error)}
         self._say(params)
         return {"changed": answer.outcome == "done", "outcome": answer.outcome, "reason": answer.reason}
 
+    def _put_back(self, client: Client, params: Result) -> Result:
+        """Never a failure: the host has failed already, and the report names it."""
+        names = rolling.renewed(params["result"] or {})
+        if self.check or not names or self._turned_away():
+            return {"changed": False}
+        host = self._host(client, params)
+        if not host.failed_with_an_upgrade():
+            return {"changed": False}
+        vm = restarting.Vm(self._on_vm, self._forget)
+        try:
+            found = restarting.Restart(vm, host.cover, {**params["restart"], "restore": True}).restart(host.wishes(names))
+        except run.Stopped as stopped:
+            found = {"failed": True, "msg": str(stopped)}
+        return {"changed": bool(found.get("changed")), "msg": rolling.put_back(self.host, found), "_ansible_verbose_always": True}
+
     def _finish(self, client: Client, params: Result) -> Result:
-        if self._task.check_mode or not params["run"]:
+        if self.check or not params["run"]:
             # Nothing was to be rolled, so no run was begun.
             return {"changed": False}
         result = finish.Finish(run.open_run(self.directory, params["run"], client)).finish()
@@ -190,9 +260,12 @@ class ActionModule(ActionBase):
 
     def _abort(self, params: Result) -> Result:
         journal = roll_journal.find(self.directory, params["run"])
-        if self._task.check_mode:
+        if self.check:
             return {"changed": not journal.head()["abort"]}
         return {"changed": finish.abort(journal, params["reason"]), "run": journal.run}
+
+    def _host(self, client: Client, params: Result) -> roll_host.Host:
+        return roll_host.Host(run.open_run(self.directory, params["run"], client), self.host)
 
     def _say(self, params: Result) -> None:
         """One line about the host. The journal of one host is enough for it, and the same in a fleet of any size."""
@@ -204,35 +277,3 @@ class ActionModule(ActionBase):
         state = journal.head()["state"]
         width = len(str(state["size"]))
         Display().display(f"[{state['finished']:>{width}}/{state['size']}] {line.partition('] ')[2] or line}")
-
-
-def _checked(hosts: t.Sequence[t.Any]) -> t.List[Result]:
-    """``hosts``, each once and with all that is needed. Raises ValueError with everything that is wrong."""
-    problems: t.List[str] = []
-    names: t.Dict[str, str] = {}
-    seen: t.Set[str] = set()
-    for index, host in enumerate(hosts):
-        if not host.get("host"):
-            problems.append(f"hosts[{index}].host is missing, expected the name of the host")
-            continue
-        name = str(host["host"])
-        if name in seen:
-            problems.append(f"hosts[{index}]: {name} is given twice")
-        seen.add(name)
-        for proxy in host.get("proxies") or []:
-            proxy_name = str(proxy.get("name") or "") if isinstance(proxy, dict) else ""
-            if not proxy_name:
-                problems.append(f"hosts[{index}] ({name}): a proxy has no name")
-            elif not naming.is_name(proxy_name):
-                problems.append(f"hosts[{index}] ({name}): the name of a proxy {naming.fault(proxy_name, naming.NAME)}")
-            elif proxy_name in names:
-                problems.append(f"hosts[{index}] ({name}): proxy {proxy_name} is one of {names[proxy_name]}, too")
-            elif proxy.get("strategy", "auto") not in settings.STRATEGIES:
-                problems.append(
-                    f"hosts[{index}] ({name}): strategy of {proxy_name} is {proxy['strategy']!r}, expected one of "
-                    + ", ".join(settings.STRATEGIES)
-                )
-            names.setdefault(proxy_name, name)
-    if problems:
-        raise ValueError("; ".join(problems))
-    return list(hosts)

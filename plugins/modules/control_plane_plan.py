@@ -95,52 +95,23 @@ problems:
   elements: str
 """
 
-import os
-import tempfile
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
-from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check, tls
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import control_plane
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
 def plan(module: AnsibleModule, _runner: Runner) -> Result:
     params = module.params
-    host, observed = params["host"], params["observed"]
-    variables = check.completed(params["variables"])
-    problems = check.problems(host, variables)
-    needed, faults = archive.wanted(host, variables, str(observed.get("architecture")), "kuma_cp", ("kuma-cp",))
-    problems += faults
-    install = needed is not None and (observed.get("archives") or {}).get(str(variables.get("version"))) != needed.checksum
-    if needed is not None and install:
-        problems += archive.inspect(needed)
     given = {name: params[name] for name in ("tls_cert", "tls_key", "tls_ca")}
-    if all(given.values()) and isinstance(variables["names"], list):
-        problems += ["%s: kuma_cp_tls_cert: %s" % (host, fault) for fault in _certificate(given, variables["names"], module.tmpdir)]
-    if problems or needed is None:
-        raise ModuleFailed(_message(problems), {"problems": problems})
-    for warning in check.warnings(host, variables):
+    found, problems = control_plane.plan(params["host"], params["variables"], params["observed"], given, module.tmpdir)
+    if found is None:
+        raise ModuleFailed(control_plane.message(problems), {"problems": problems})
+    for warning in found.warnings:
         module.warn(warning)
-    fetch = archive.to_fetch([needed]) if install else []
-    return {"changed": False, "install": install, "archive": needed.path, "checksum": needed.checksum, "fetch": fetch}
-
-
-def _certificate(given: t.Mapping[str, str], names: t.Sequence[t.Any], directory: str) -> t.List[str]:
-    with tempfile.TemporaryDirectory(dir=directory) as place:
-        paths = {name: os.path.join(place, name) for name in given}
-        for name, path in paths.items():
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
-                file.write(given[name])
-        return tls.problems(paths["tls_cert"], paths["tls_key"], paths["tls_ca"], [str(name) for name in names if "*" not in str(name)])
-
-
-def _message(problems: t.Sequence[str]) -> str:
-    lines = "\n".join("  %d. %s" % (number, problem) for number, problem in enumerate(problems, 1))
-    return "Nothing was written. %d problem%s found:\n%s" % (len(problems), " was" if len(problems) == 1 else "s were", lines)
+    return {"changed": False, "install": found.install, "archive": found.archive, "checksum": found.checksum, "fetch": found.fetch}
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ module: fleet_deploy
 short_description: Bring a VM to what was planned for it
 version_added: 0.2.0
 description:
-  - Compares what the plan asks for with what the look found, and visits the VM for what differs alone: the release, the files, the units. A VM that
+  - >-
+    Compares what the plan asks for with what the look found, and visits the VM for what differs alone: the release, the files, the units. A VM that
     is as it should be is not visited.
   - A host that the control plane refused fails here.
   - It is a step of the roles P(meshfleet.kuma.kuma_dp#role) and P(meshfleet.kuma.kuma_zone_proxy#role), whose options it reads by itself.
@@ -26,14 +27,15 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Bring VMs to the plan as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Lay everything down and start what is not running
+      meshfleet.kuma.fleet_deploy:
+        role: kuma_dp
+      register: kuma_dp_deployed
 """
 
 RETURN = r"""
@@ -46,4 +48,9 @@ state:
   description: What became of the VM, for the steps after this one.
   returned: success
   type: dict
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

@@ -28,14 +28,21 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Plan and register a fleet as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Look at the VM
+      meshfleet.kuma.fleet_look:
+        role: kuma_dp
+      register: kuma_dp_look
+
+    - name: Plan the fleet, register what differs and issue the tokens that are needed
+      meshfleet.kuma.fleet_join:
+        role: kuma_dp
+      register: kuma_dp_plan
+      run_once: true
 """
 
 RETURN = r"""
@@ -43,6 +50,11 @@ plan:
   description: For each host the plan of its proxies as M(meshfleet.kuma.fleet_plan) returns it, C(refused) with reasons why the host does not go on, and C(registered) with the Dataplanes that were written.
   returned: success
   type: dict
+results:
+  description: What was done to each Dataplane that differed, as M(meshfleet.kuma.dataplanes) returns it.
+  returned: success
+  type: list
+  elements: dict
 labels_lost:
   description: Dataplanes whose labels the control plane had lost.
   returned: success
@@ -61,4 +73,9 @@ requests:
   description: How many HTTP requests were made, retries included.
   returned: success
   type: int
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

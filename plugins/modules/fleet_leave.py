@@ -31,21 +31,28 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Leave a mesh
+- name: Take a fleet out of traffic as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Leave
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
-        tasks_from: leave
+    - name: Take the proxies out of traffic
+      meshfleet.kuma.fleet_leave:
+        role: kuma_dp
+        step: withdraw
+      register: kuma_dp_withdrawn
+      run_once: true
 """
 
 RETURN = r"""
 deleted:
   description: The names of what was deleted.
   returned: with O(step=delete)
+  type: list
+  elements: str
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
   type: list
   elements: str
 """

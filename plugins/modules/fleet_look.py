@@ -30,14 +30,15 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Look at a fleet as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Look at the VM
+      meshfleet.kuma.fleet_look:
+        role: kuma_dp
+      register: kuma_dp_look
 """
 
 RETURN = r"""
@@ -54,4 +55,9 @@ options:
   description: The options that the plan takes into account, without the prefixes of their variables.
   returned: with O(purpose=join)
   type: dict
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

@@ -42,4 +42,9 @@ msg:
   returned: success
   type: list
   elements: str
+visits:
+  description: The modules of this collection that it ran on a VM, of which there are none.
+  returned: always
+  type: list
+  elements: str
 """

@@ -53,4 +53,9 @@ failing:
   description: How many findings are of the sort that C(kuma_migration_fail_on) names.
   returned: when the control plane was asked
   type: int
+visits:
+  description: The modules of this collection that it ran on a VM, of which there are none.
+  returned: always
+  type: list
+  elements: str
 """

@@ -13,7 +13,7 @@ description:
   - Reads the control plane and checks what the inventory says about every host. All problems are reported in one message; nothing
     is written, neither to the control plane nor to a VM.
   - Computes the outbound ports of the whole fleet and the Dataplane of every proxy.
-  - The role P(meshfleet.kuma.kuma_dp#role) calls it once per play. It is not meant to be called by hand.
+  - The role P(meshfleet.kuma.kuma_dp#role) begins with the same, in its step M(meshfleet.kuma.fleet_join).
 extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes

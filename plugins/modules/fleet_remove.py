@@ -30,15 +30,16 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Leave a mesh
+- name: Stop the proxies of a fleet as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Leave
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
-        tasks_from: leave
+    - name: Drain, stop and disable the proxies
+      meshfleet.kuma.fleet_remove:
+        role: kuma_dp
+        step: stop
+      register: kuma_dp_stopped
 """
 
 RETURN = r"""
@@ -51,4 +52,9 @@ results:
   returned: with O(step=stop)
   type: list
   elements: dict
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

@@ -30,20 +30,26 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Sum up as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Summary
+      meshfleet.kuma.fleet_summary:
+        role: kuma_dp
+      run_once: true
 """
 
 RETURN = r"""
 msg:
   description: The lines.
   returned: success
+  type: list
+  elements: str
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
   type: list
   elements: str
 """

@@ -25,14 +25,15 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Judge a fleet as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Stop where a proxy is not in traffic
+      meshfleet.kuma.fleet_verdict:
+        role: kuma_dp
+      register: kuma_dp_verdict
 """
 
 RETURN = r"""
@@ -40,4 +41,9 @@ msg:
   description: What is wrong, and the last lines that the proxies logged.
   returned: failure
   type: str
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

@@ -24,14 +24,16 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Join a mesh
+- name: Wait for a fleet as the role does
   hosts: mesh_fleet
   gather_facts: false
   become: true
   tasks:
-    - name: Join
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
+    - name: Wait until all are in traffic
+      meshfleet.kuma.fleet_wait:
+        role: kuma_dp
+      register: kuma_dp_seen
+      run_once: true
 """
 
 RETURN = r"""
@@ -39,4 +41,9 @@ late:
   description: For each proxy that did not come, why.
   returned: success
   type: dict
+visits:
+  description: The modules of this collection that it ran on the VM.
+  returned: always
+  type: list
+  elements: str
 """

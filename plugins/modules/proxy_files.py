@@ -147,6 +147,12 @@ options:
     type: list
     elements: path
     default: []
+  daemon_reload:
+    description:
+      - Whether systemd reads its unit files again, when one of the paths that were changed is below C(/etc/systemd/system). Nothing happens
+        where systemd does not run.
+    type: bool
+    default: false
 requirements:
   - Linux
 seealso:
@@ -190,6 +196,10 @@ changed_paths:
   type: list
   elements: str
   sample: [/etc/kuma/tokens/web-1]
+daemon_reloaded:
+  description: Whether systemd has read its unit files again.
+  returned: success
+  type: bool
 problems:
   description: Why nothing was written.
   returned: when an option cannot be fulfilled
@@ -203,11 +213,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
-def write(module: AnsibleModule, _runner: Runner) -> Result:
+def write(module: AnsibleModule, runner: Runner) -> Result:
     try:
         removals, problems = files.removals_of(module.params)
         changes = files.plan([*files.wishes_of(module.params), *removals], module.check_mode, problems)
@@ -215,6 +225,7 @@ def write(module: AnsibleModule, _runner: Runner) -> Result:
             "changed": bool(changes),
             "changed_paths": [change.wish.path for change in changes],
             "diff": files.diff(changes),
+            "daemon_reloaded": False,
         }
         if not module.check_mode:
             files.apply(changes)
@@ -222,7 +233,17 @@ def write(module: AnsibleModule, _runner: Runner) -> Result:
         raise ModuleFailed("Nothing was written: %s" % exc, {"problems": exc.problems}) from exc
     except (files.WriteFailed, OSError) as exc:
         raise ModuleFailed(str(exc)) from exc
+    if module.params["daemon_reload"] and not module.check_mode:
+        _reload(result, runner)
     return result
+
+
+def _reload(result: Result, runner: Runner) -> None:
+    if any(path.startswith(systemd.UNITS + "/") for path in result["changed_paths"]):
+        result["daemon_reloaded"], problem = systemd.read_again(runner)
+        if problem:
+            message = "daemon_reload: everything was written, but systemctl daemon-reload failed (%s): run it on the VM" % problem
+            raise ModuleFailed(message, {key: result[key] for key in ("changed", "changed_paths")})
 
 
 def _attributes() -> t.Dict[str, t.Any]:
@@ -251,6 +272,7 @@ def main() -> None:
             "absent_if_empty": _paths(),
             "absent_releases": _paths(),
             "absent_unfinished": _paths(),
+            "daemon_reload": {"type": "bool", "default": False},
         },
     )
 

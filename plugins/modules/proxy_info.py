@@ -42,6 +42,17 @@ options:
     description: Also return the last lines that each proxy logged, without tokens.
     type: bool
     default: false
+  paths:
+    description:
+      - Absolute paths to look at, for a comparison with what M(meshfleet.kuma.proxy_files) would write there.
+    type: list
+    elements: path
+    default: []
+  secret_paths:
+    description: The same for paths whose content is secret. Nothing is told that depends on it, also when they are in O(paths) as well.
+    type: list
+    elements: path
+    default: []
 requirements:
   - Linux with systemd
 seealso:
@@ -108,6 +119,14 @@ host:
     versions: {description: The versions that were unpacked completely., returned: always, type: list, elements: str}
     archives: {description: The SHA-256 of the archive of each version., returned: always, type: dict}
     current: {description: The version that starts next., returned: when there is one, type: str}
+    paths:
+      description:
+        - "O(paths) and O(secret_paths), each as it is given, with C(kind) (V(file), V(directory), V(link), V(absent) or V(other), which is also what
+          cannot be looked at), C(mode) such as V(0644), and C(owner) and C(group), which are names, or numbers as text where nobody has them."
+        - "Those of O(paths) have C(sha256) of the content of a file that can be read, or C(target) of a link, as well."
+      returned: always
+      type: dict
+      sample: {/etc/kuma: {kind: directory, mode: "0755", owner: root, group: root}, /etc/kuma/outbounds.env: {kind: absent}}
     proxies:
       description:
         - "The proxies by name, each with C(unit) (C(active), C(state), C(result), C(enabled), C(failed), C(restarts), C(pid), C(started)),
@@ -132,7 +151,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, machine
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as restart_vm
@@ -140,7 +159,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts impo
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as transparent_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import seen, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 NEEDRESTART = "/etc/needrestart"
@@ -151,6 +170,9 @@ CONTROL_PLANE = "/etc/systemd/system/kuma-cp.service"
 
 def look(module: AnsibleModule, runner: Runner) -> Result:
     params = module.params
+    problems = [problem for option in ("paths", "secret_paths") for problem in seen.problems(option, params[option])]
+    if problems:
+        raise ModuleFailed("Nothing was looked at: %s" % "; ".join(problems))
     processes = vm_host.Processes()
     observer = vm_proxy.Observer(params["config_dir"], params["install_dir"], processes, runner)
     archives = vm_proxy.installed(params["install_dir"])
@@ -181,6 +203,7 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "versions": sorted(archives),
         "archives": archives,
         "current": vm_proxy.current_version(params["install_dir"]),
+        "paths": seen.describe(params["paths"], params["secret_paths"]),
         "proxies": observer.proxies(params["names"], params["diagnose"]),
     }
     for name, proxy in host["proxies"].items():
@@ -218,6 +241,9 @@ def main() -> None:
             "user": {"type": "str", "default": "kuma-dp"},
             "group": {"type": "str", "default": "kuma-dp"},
             "diagnose": {"type": "bool", "default": False},
+            "paths": {"type": "list", "elements": "path", "default": []},
+            # The paths of secrets are not secret.
+            "secret_paths": {"type": "list", "elements": "path", "default": [], "no_log": False},
         },
         names={"names[]": naming.NAME},
     )

@@ -13,7 +13,7 @@ description:
   - Checks what the inventory says about the zone proxies of all hosts, the archives, and the control plane, and reports all problems at once.
     Nothing is written, neither to the control plane nor to a VM.
   - Makes the resource of every zone proxy, which its kuma-dp registers.
-  - The role P(meshfleet.kuma.kuma_zone_proxy#role) calls it once per play. It is not meant to be called by hand.
+  - The role P(meshfleet.kuma.kuma_zone_proxy#role) begins with the same, in its step M(meshfleet.kuma.fleet_join).
 author:
   - The meshfleet.kuma maintainers (@meshfleet)
 extends_documentation_fragment:

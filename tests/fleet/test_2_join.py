@@ -24,7 +24,7 @@ NOTHING_TO_DO = [
     "GET /meshes/default -> 200",
     "GET /meshes/default/dataplanes/_overview?size=1000 -> 200",
 ]
-FIRST_TASKS, RERUN_TASKS = 14, 8
+FIRST_TASKS, RERUN_TASKS = 4, 1
 
 
 def test_check_of_an_empty_fleet_says_what_it_would_do(fleet: Fleet) -> None:
@@ -179,6 +179,29 @@ def test_another_group_can_be_the_fleet(fleet: Fleet, first: tuple[Run, Seen]) -
     assert run.vm_tasks("vm4")
     assert not run.vm_tasks("vm2")
     assert seen.writes == []
+
+
+def test_a_join_that_may_restart_drains_who_runs_with_something_old(fleet: Fleet, first: tuple[Run, Seen]) -> None:
+    """One VM after the other, and only where a restart is pending."""
+    before = {name: pid(fleet, name) for name in ("vm2", "vm5")}
+    run, _seen = fleet.join("--limit", "vm2,vm5", extra={"kuma_dp_log_level": "debug"})
+    assert run.code == 0, run.explain()
+    assert "RESTART PENDING (2)" in run.output
+    assert {name: pid(fleet, name) for name in before} == before
+    run, _seen = fleet.join("--limit", "vm5", extra={"kuma_dp_log_level": "debug", "kuma_dp_restart": "drained"})
+    assert run.code == 0, run.explain()
+    assert "RESTART PENDING" not in run.output
+    assert re.search(r"joined or changed \(1\): vm5", run.output), run.explain()
+    assert (pid(fleet, "vm2"), pid(fleet, "vm5") == before["vm5"]) == (before["vm2"], False)
+    assert fleet.ready("vm5")
+    drained = fleet.host("vm5").run("journalctl --unit=kuma-dp@vm5 --output=cat --no-pager")
+    assert "draining Envoy" in drained
+    run, _seen = fleet.join("--limit", "vm2,vm5", extra={"kuma_dp_restart": "drained"})
+    assert run.code == 0, run.explain()
+
+
+def pid(fleet: Fleet, name: str) -> str:
+    return fleet.host(name).run(f"systemctl show --property=MainPID kuma-dp@{name}").strip()
 
 
 def test_a_join_takes_the_inventory_back_to_what_it_was(fleet: Fleet, first: tuple[Run, Seen]) -> None:

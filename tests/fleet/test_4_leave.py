@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -20,17 +21,47 @@ from tests.lab.traffic import ask, outbounds
 VICTIMS = ["vm2", "vm3", "vm4", "vm5"]
 
 
-def interrupt_and_repair(fleet: Fleet, host: str, task: int) -> str:
-    """Kill a join of one host when that task starts, then join it. The complaint, or nothing."""
+# What is on a host when a visit is at work, by the name of the moment at which the controller is killed.
+MOMENTS = {
+    "the release is being unpacked": "ls /opt/kuma/*/bin/envoy",
+    "the files are written": "test -e /etc/kuma/env/{proxy}.env",
+    "the proxies are started": "systemctl is-active kuma-dp@{proxy}",
+}
+
+
+def cut(fleet: Fleet, host: str, moment: int | str) -> Run:
+    """Kill a join of one host when task number `moment` starts, or at one of MOMENTS."""
     fleet.strip(host)
-    cut, _seen = fleet.join("--limit", host, abort_at=task)
-    if cut.code == 0:
-        return f"task {task} was not reached"
+    if isinstance(moment, int):
+        return fleet.join("--limit", host, abort_at=moment)[0]
+    stop, over = threading.Event(), threading.Event()
+    condition = f"{MOMENTS[moment].format(proxy=PROXIES[host][0])} >/dev/null 2>&1 && echo yes || true"
+
+    def watch() -> None:
+        while not over.is_set() and not stop.is_set():
+            if "yes" in fleet.host(host).run(condition):
+                stop.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            return fleet.join("--limit", host, stop=stop)[0]
+        finally:
+            over.set()
+            watching.result()
+
+
+def interrupt_and_repair(fleet: Fleet, host: str, moment: int | str) -> str:
+    """Cut a join of one host, then join it. The complaint, or nothing."""
+    run = cut(fleet, host, moment)
+    if run.code == 0:
+        return f"{moment} was not reached"
     again, _seen = fleet.join("--limit", host)
+    where = f"after a cut at {moment} ({run.tasks[-1]})"
     if again.code != 0:
-        return f"after a cut at task {task} ({cut.tasks[-1]}) the rerun failed:\n{again.explain()}"
+        return f"{where} the rerun failed:\n{again.explain()}"
     not_ready = [name for name in PROXIES[host] if not fleet.ready(name)]
-    return f"after a cut at task {task} ({cut.tasks[-1]}) these are not ready: {not_ready}" if not_ready else ""
+    return f"{where} these are not ready: {not_ready}" if not_ready else ""
 
 
 @pytest.fixture(scope="module")
@@ -46,20 +77,20 @@ def whole(fleet: Fleet) -> Run:
 @pytest.mark.parametrize(
     "chosen",
     [
-        # The first task that changes the VM, one in the middle, and the last.
-        pytest.param(lambda cuts: [cuts[0], cuts[len(cuts) // 2], cuts[-1]], id="three"),
-        pytest.param(lambda cuts: cuts, id="all", marks=pytest.mark.nightly),
+        # The first task after the one that registers, and the visits of the next.
+        pytest.param(lambda tasks: [tasks[0], *MOMENTS], id="visits"),
+        pytest.param(lambda tasks: [*tasks, *MOMENTS], id="all", marks=pytest.mark.nightly),
     ],
 )
-def test_a_join_that_was_cut_at_a_task_is_finished_by_the_next(fleet: Fleet, whole: Run, chosen: Callable[[list[int]], list[int]]) -> None:
-    """Every task after the first that writes; a cut at a task that is skipped is one at the task after it."""
-    first = next(number for number, name in enumerate(whole.tasks, 1) if "Register the Dataplanes" in name)
-    cuts = [number for number in whole.acting if number > first]
-    assert len(cuts) > 5
-    cuts = chosen(cuts)
+def test_a_join_that_was_cut_is_finished_by_the_next(fleet: Fleet, whole: Run, chosen: Callable[[list[int]], list[int | str]]) -> None:
+    """At every task after the first that writes, and while a VM is visited; a cut at a task that is skipped is one at the task after it."""
+    first = next(number for number, name in enumerate(whole.tasks, 1) if "register what differs" in name)
+    tasks = [number for number in whole.acting if number > first]
+    assert len(tasks) > 3
+    moments = chosen(tasks)
 
     def on(host: str) -> list[str]:
-        return [interrupt_and_repair(fleet, host, task) for task in cuts[VICTIMS.index(host) :: len(VICTIMS)]]
+        return [interrupt_and_repair(fleet, host, moment) for moment in moments[VICTIMS.index(host) :: len(VICTIMS)]]
 
     with ThreadPoolExecutor(len(VICTIMS)) as pool:
         complaints = [complaint for found in pool.map(on, VICTIMS) for complaint in found if complaint]
@@ -89,12 +120,10 @@ def test_a_join_that_was_cut_while_registering_is_finished_by_the_next(fleet: Fl
     assert all(fleet.ready(name) for name in NAMES)
 
 
-def test_a_release_that_was_unpacked_in_part_is_unpacked_again(fleet: Fleet, whole: Run) -> None:
-    fleet.strip("vm5")
-    after_unpacking = next(number for number, name in enumerate(whole.tasks, 1) if "Unpack the archive" in name) + 1
-    fleet.join("--limit", "vm5", abort_at=after_unpacking)
+def test_a_release_that_was_unpacked_in_part_is_unpacked_again(fleet: Fleet) -> None:
+    assert cut(fleet, "vm5", "the release is being unpacked").code != 0
     found = fleet.host("vm5").run("ls /opt/kuma/*/bin/envoy").strip()
-    fleet.host("vm5").run(f"truncate --size=1000000 {found}; rm $(dirname {found})/kuma-dp")
+    fleet.host("vm5").run(f"truncate --size=1000000 {found}; rm -f $(dirname {found})/kuma-dp")
     run, _seen = fleet.join("--limit", "vm5")
     assert run.code == 0, run.explain()
     assert fleet.ready("vm5")
@@ -141,6 +170,22 @@ def test_check_of_a_leave_changes_nothing(fleet: Fleet, left: Run) -> None:
     assert seen.writes == []
     assert fleet.snapshot() == before
     assert sorted(run.changed) == ["vm1", "vm2", "vm3", "vm4"]
+
+
+def test_a_dead_host_keeps_its_files_and_loses_its_dataplane_only_when_that_is_allowed(fleet: Fleet, left: Run) -> None:
+    def dead(groups: dict[str, Any]) -> None:
+        # Nobody listens there.
+        groups["web"]["hosts"]["vm3"] = {"ansible_port": 1}
+
+    inventory = fleet.inventory(dead)
+    run, seen = fleet.leave("--limit", "vm3", inventory=inventory)
+    assert run.code != 0
+    assert seen.writes == []
+    run, seen = fleet.leave("--limit", "vm3", inventory=inventory, extra={"kuma_dp_leave_unreachable": True})
+    assert run.code == 0, run.explain()
+    assert seen.writes[-1] == "DELETE /meshes/default/dataplanes/vm3 -> 200"
+    assert "unreachable, Dataplane deleted, files still there (1): vm3" in run.output
+    assert fleet.host("vm3").run("systemctl is-active kuma-dp@vm3", check=False).strip() == "active"
 
 
 def test_all_leave(fleet: Fleet, left: Run) -> None:

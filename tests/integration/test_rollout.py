@@ -113,9 +113,9 @@ PLAY = """\
 # Lies beside a play that is not about how often somebody looks. Workers are forks of the process that loads this.
 QUICK = """\
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.meshfleet.kuma.plugins.module_utils import _roll_run
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run
 
-_roll_run.POLL, _roll_run.LEAST_AGE = 0.05, 0.1
+run.POLL, run.LEAST_AGE = 0.05, 0.1
 
 
 class CallbackModule(CallbackBase):

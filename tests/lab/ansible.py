@@ -79,15 +79,16 @@ class Run:
         return [str(warning) for event in self.results for warning in event["warnings"]]
 
     def vm_tasks(self, host: str) -> list[str]:
-        """Tasks that ran a module on a VM."""
-        return [
-            event["task"]
-            for event in self.results
-            if event["host"] == host
-            and not event["local"]
-            and event["status"] != "skipped"
-            and event["action"].rpartition(".")[2] not in ACTIONS_ONLY
-        ]
+        """Modules that ran on a VM, by the tasks that ran them. An action tells which ones it ran itself."""
+        found: list[str] = []
+        for event in self.results:
+            if event["host"] != host or event["local"] or event["status"] == "skipped":
+                continue
+            if event["visits"] is not None:
+                found += [f"{event['task']}: {module}" for module in event["visits"]]
+            elif event["action"].rpartition(".")[2] not in ACTIONS_ONLY:
+                found.append(event["task"])
+        return found
 
     def explain(self) -> str:
         """For the message of a failed assertion."""

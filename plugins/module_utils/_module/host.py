@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -40,11 +41,16 @@ def without_contents(value: t.Any) -> t.Any:
 
 
 def runner_of(module: AnsibleModule) -> Runner:
+    environment = {
+        "LC_ALL": "C.UTF-8",
+        "SYSTEMD_COLORS": "0",
+        # What adds users is there, and su leaves it out.
+        "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin",
+    }
+
     def run(command: t.Sequence[str]) -> t.Tuple[int, str, str]:
         try:
-            status, output, error = module.run_command(
-                list(command), check_rc=False, handle_exceptions=False, environ_update={"LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0"}
-            )
+            status, output, error = module.run_command(list(command), check_rc=False, handle_exceptions=False, environ_update=environment)
         except OSError as exc:
             return 127, "", str(exc)
         return int(status), str(output), str(error)

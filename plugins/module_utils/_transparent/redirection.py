@@ -30,6 +30,7 @@ PASSTHROUGH = ("127.0.0.6", "::6")
 FIRST_RELEASE = (2, 9)
 # `kumactl uninstall` looks for one of these, whatever `install` was told (trap 48).
 OWNER_NAME, OWNER_UID = "kuma-dp", 5678
+FAMILY_MODES = ("dualstack", "ipv4")
 FAMILIES = {"ipv4": "iptables", "ipv6": "ip6tables"}
 
 _RANGE = re.compile(r"[0-9]+(-[0-9]+)?\Z")
@@ -51,6 +52,8 @@ def problems(wanted: t.Mapping[str, t.Any]) -> t.List[str]:
             "version is %s, expected 2.9 or later: kumactl before it cannot take its rules away, and adds them a second time when it is "
             "run again" % wanted["version"]
         )
+    if wanted.get("ip_family_mode") not in FAMILY_MODES:
+        found.append("ip_family_mode is %s, expected %s" % (_shown(wanted.get("ip_family_mode")), " or ".join(FAMILY_MODES)))
     ports = {}
     for option in ("redirect_inbound_port", "redirect_outbound_port", "redirect_dns_port"):
         if not checks.is_port(wanted.get(option)):

@@ -291,7 +291,7 @@ def apply(changes: t.Sequence[Change]) -> None:
                     undo.callback(_restore_attributes, change.wish.path, change.found)
                     _set_attributes(change.wish.path, change.wish)
             for directory in sorted({os.path.dirname(change.wish.path) for change in changes}):
-                _sync_directory(directory)
+                sync_directory(directory)
         except (OSError, KeyError) as exc:
             undo.close()
             raise WriteFailed("%s: everything was put back" % exc) from exc
@@ -378,7 +378,8 @@ def _remove(wish: Wish) -> None:
             os.unlink(wish.path)
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
+    """Make what was renamed and removed in a directory outlive a loss of power. One that is gone needs nothing."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:

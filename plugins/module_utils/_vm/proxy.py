@@ -12,10 +12,8 @@ Facts come from the running processes, not from what some earlier run wanted.
 from __future__ import annotations
 
 import glob
-import grp
 import hashlib
 import os
-import pwd
 import re
 import stat
 import typing as t
@@ -23,7 +21,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, is_secret_name, redact
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons, removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons, removal, seen
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN, UNIT, parse_environment, parse_show
@@ -70,24 +68,10 @@ def describe_file(path: str) -> t.Optional[t.Dict[str, t.Any]]:
     return {
         "sha256": digest,
         "mode": "%04o" % stat.S_IMODE(status.st_mode),
-        "owner": user_name(status.st_uid),
-        "group": group_name(status.st_gid),
+        "owner": seen.user_name(status.st_uid),
+        "group": seen.group_name(status.st_gid),
         "mtime": status.st_mtime,
     }
-
-
-def user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def group_name(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
 
 
 def describe_token(path: str) -> t.Dict[str, t.Any]:

@@ -180,9 +180,9 @@ def _is_unfinished(path: str) -> bool:
     """Whether this is what an unpacking left that was interrupted: a directory with nothing but parts of an archive."""
     if not _is_directory(path) or is_system(path) or is_system(os.path.realpath(path)):
         return False
-    names = [os.path.basename(entry) for entry in _entries(path)]
-    known = all(name in _UNPACKED or _LEFTOVER.match(name) for name in names)
-    return known and (not names or _is_directory(os.path.join(path, "bin")))
+    # What had not taken its place yet may be all there is.
+    names = [name for name in map(os.path.basename, _entries(path)) if not _LEFTOVER.match(name)]
+    return _UNPACKED.issuperset(names) and (not names or _is_directory(os.path.join(path, "bin")))
 
 
 def _vacated(directory: str, going: t.AbstractSet[str]) -> t.List[Removal]:

@@ -8,15 +8,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 UNIT = "kuma-dp@%s.service"
 COVER_UNIT = "kuma-dp-cover@%s.service"
 RESTART_UNIT = "kuma-dp-restart@%s.service"
 # Comes with transparent proxying, below the root directory.
 TRANSPARENT_DROP_IN = "etc/systemd/system/kuma-dp@.service.d/transparent-proxy.conf"
+# Where units of this machine's administrator are, and what is there while systemd runs.
+UNITS = "/etc/systemd/system"
+RUNNING = "/run/systemd/system"
 
 
 def parse_environment(text: str) -> t.Dict[str, str]:
@@ -47,3 +53,11 @@ def parse_show(text: str) -> t.Dict[str, t.Dict[str, str]]:
         if properties.get("Id"):
             units[properties["Id"]] = properties
     return units
+
+
+def read_again(run: Runner) -> t.Tuple[bool, str]:
+    """Make systemd read its unit files again: whether it did, and what it said when it failed. Where it does not run, nothing is to be done."""
+    if not os.path.isdir(RUNNING):
+        return False, ""
+    status, output, error = run(["systemctl", "daemon-reload"])
+    return not status, ((error or output).strip() or "status %d" % status) if status else ""

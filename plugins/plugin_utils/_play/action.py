@@ -35,58 +35,44 @@ Json = t.Dict[str, t.Any]
 ROOT = pathlib.Path(__file__).parents[3]
 ROLES: t.Dict[str, t.Any] = {"type": "str", "choices": ["kuma_dp", "kuma_zone_proxy"], "default": "kuma_dp"}
 
+_CONSTANTS = options.constants()
 _defaults: Json = {}
+
+
+def of_role(role: str) -> t.Dict[str, t.Any]:
+    """The argument of a step that only one role has, and nobody has to give."""
+    return {"role": {"type": "str", "choices": [role], "default": role}}
 
 
 class Unset(Exception):
     """An option that has no default was not set."""
 
 
-class FleetAction(ActionBase):
-    """One step of a role. ``step`` does it; what it raises of the failures of this collection becomes one of the task."""
+class RoleAction(ActionBase):
+    """What reads the options of the roles, and what earlier tasks of the play run found out. ``prepare`` comes first."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_async = False
 
-    ARGUMENTS: t.ClassVar[t.Dict[str, t.Any]] = {}
-
-    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[Json] = None) -> Json:
-        result: Json = super().run(tmp, task_vars)
+    def prepare(self, task_vars: t.Optional[Json]) -> None:
         self.variables: Json = task_vars or {}
         self.host = str(self.variables.get("inventory_hostname"))
         self.check = bool(self._task.check_mode)
-        _validation, self.params = ActionBase.validate_argument_spec(self, {"role": ROLES, **self.ARGUMENTS})
-        self.role = str(self.params["role"])
         self.warnings: t.List[str] = []
-        try:
-            result.update(self.step())
-        except VisitFailed as failed:
-            told = {key: value for key, value in failed.result.items() if key not in ("invocation", "diff")}
-            result.update(told, failed=True, msg=failed.msg)
-        except ItemsFailed as failed:
-            result.update(failed=True, msg=failed.msg)
-        except ApiError as error:
-            result.update(failed=True, msg=str(error), failure=error.as_failure())
-        except (controller.Missing, Unset, ValueError) as error:
-            result.update(failed=True, msg=f"{self.host}: {error}")
-        if self.warnings:
-            result["warnings"] = self.warnings
-        return result
-
-    def step(self) -> Json:
-        """What the task returns."""
-        raise NotImplementedError
+        self.visits: t.List[str] = []
 
     def value(self, variable: str) -> t.Any:
         """A variable of this host as its role sees it. Raises Unset."""
-        if not hasattr(self, "_known"):
-            # Tasks of one role read options of another one, whose defaults they do not see.
-            self._known = {**defaults(), **self.variables}
-            self._filler = self._templar.copy_with_new_env(available_variables=self._known)
-        if variable not in self._known:
+        if variable in self.variables:
+            return self._templar.template(self.variables[variable])
+        # Tasks of one role read options of another one, whose defaults they do not see.
+        if variable in _CONSTANTS:
+            return _CONSTANTS[variable]
+        if variable not in defaults():
             raise Unset(f"{variable} is not set, and has no default")
-        return self._filler.template(self._known[variable])
+        filler = self._templar.copy_with_new_env(available_variables={**defaults(), **self.variables})
+        return filler.template(defaults()[variable])
 
     def known(self, host: str) -> t.Callable[[str, t.Any], t.Any]:
         """What the inventory and earlier tasks say about any host; what cannot be told counts as not said."""
@@ -119,23 +105,6 @@ class FleetAction(ActionBase):
     def read(self, table: options.Table) -> Json:
         return options.read(table, self.value)
 
-    def fact(self, host: str, name: str) -> t.Any:
-        """What a task of this role registered for a host as ``<role>_<name>``; None when it did not run."""
-        return self.variables["hostvars"].raw_get(host).get(f"{self.role}_{name}")
-
-    def own(self, name: str) -> Json:
-        """What a task of this role registered for this host."""
-        return t.cast(Json, self.variables[f"{self.role}_{name}"])
-
-    def leaving(self, host: str) -> t.List[str]:
-        """The proxies of a host that leave. Of one that could not be looked at the inventory alone tells them."""
-        look = self.fact(host, "look") or {}
-        if "names" in look:
-            return list(look["names"])
-        if self.role == "kuma_dp":
-            return fleet.mesh_names(host, self.known(host))
-        return [name for name, _kind in fleet.zone_names(host, self.known(host))]
-
     @property
     def in_play(self) -> t.List[str]:
         return list(self.variables["ansible_play_hosts"])
@@ -153,34 +122,98 @@ class FleetAction(ActionBase):
     def search_dirs(self) -> t.List[str]:
         return controller.search_dirs(self.variables)
 
-    def client(self) -> Client:
-        """A client of the control plane that the options of role kuma_dp name."""
+    def api(self) -> Json:
+        """How the control plane that the options of role kuma_dp name is reached: ``{url, token, ca_path, validate_certs}``. Raises Missing."""
         api = self.read(options.API)
         cache = self.value("kuma_dp_archive_cache")
-        return Client(
-            api["url"],
-            token=api["token"] or None,
-            ca_path=controller.pem_path(api["ca"], "kuma_dp_api_ca", self.search_dirs(), cache),
-            validate_certs=api["validate_certs"],
-        )
+        return {
+            "url": api["url"],
+            "token": api["token"] or None,
+            "ca_path": controller.pem_path(api["ca"], "kuma_dp_api_ca", self.search_dirs(), cache),
+            "validate_certs": api["validate_certs"],
+        }
+
+
+class FleetAction(RoleAction):
+    """One step of a role. ``step`` does it; what it raises of the failures of this collection becomes one of the task."""
+
+    ARGUMENTS: t.ClassVar[t.Dict[str, t.Any]] = {}
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[Json] = None) -> Json:
+        result: Json = super().run(tmp, task_vars)
+        self.prepare(task_vars)
+        _validation, self.params = ActionBase.validate_argument_spec(self, {"role": ROLES, **self.ARGUMENTS})
+        self.role = str(self.params["role"])
+        try:
+            result.update(self.step())
+        except VisitFailed as failed:
+            told = {key: value for key, value in failed.result.items() if key not in ("invocation", "diff")}
+            result.update(told, failed=True, msg=failed.msg)
+        except ItemsFailed as failed:
+            result.update(failed=True, msg=failed.msg)
+        except ApiError as error:
+            result.update(failed=True, msg=str(error), failure=error.as_failure())
+        except (controller.Missing, Unset, ValueError) as error:
+            result.update(failed=True, msg=f"{self.host}: {error}")
+        result["visits"] = self.visits
+        if self.warnings:
+            result["warnings"] = self.warnings
+        return result
+
+    def step(self) -> Json:
+        """What the task returns."""
+        raise NotImplementedError
+
+    def fact(self, host: str, name: str) -> t.Any:
+        """What a task of this role registered for a host as ``<role>_<name>``; None when it did not run."""
+        return self.variables["hostvars"].raw_get(host).get(f"{self.role}_{name}")
+
+    def own(self, name: str) -> Json:
+        """What a task of this role registered for this host."""
+        return t.cast(Json, self.variables[f"{self.role}_{name}"])
+
+    def leaving(self, host: str) -> t.List[str]:
+        """The proxies of a host that leave. Of one that could not be looked at the inventory alone tells them."""
+        look = self.fact(host, "look") or {}
+        if "names" in look:
+            return list(look["names"])
+        if self.role == "kuma_dp":
+            return fleet.mesh_names(host, self.known(host))
+        return [name for name, _kind in fleet.zone_names(host, self.known(host))]
+
+    def client(self) -> Client:
+        """A client of the control plane that the options of role kuma_dp name."""
+        api = self.api()
+        return Client(api.pop("url"), **api)
 
     def tray(self) -> tray.Tray:
         return tray.Tray(constants.DEFAULT_LOCAL_TMP, self.role)  # type: ignore[attr-defined]
 
-    def render(self, template: str, variables: t.Mapping[str, t.Any]) -> str:
-        """A template of role kuma_proxy, filled in."""
+    def render(self, template: str, variables: t.Mapping[str, t.Any], role: str = "kuma_proxy") -> str:
+        """A template of a role, filled in."""
         lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
-        path = str(ROOT / "roles/kuma_proxy/templates" / template)
+        path = str(ROOT / "roles" / role / "templates" / template)
         return str(lookup.run([path], variables=self.variables, template_vars=dict(variables))[0])
 
     def module(self, name: str, **arguments: t.Any) -> Json:
         """Run a module on the VM. Raises VisitFailed."""
         given = {key: value for key, value in arguments.items() if value is not None}
+        self.visits.append(name)
         result: Json = self._execute_module(module_name=f"meshfleet.kuma.{name}", module_args=given, task_vars=self.variables)
         if result.get("failed") or result.get("unreachable"):
             raise VisitFailed(result)
         self.warnings.extend(result.get("warnings") or [])
         return result
+
+    def send(self, archive: str) -> str:
+        """Bring a release to the VM, compressed as it is. Returns where it is there; it goes with the task."""
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
+        directory = self._connection._shell.tmpdir
+        remote = self._connection._shell.join_path(directory, "archive.tar.gz")
+        self._transfer_file(archive, remote)  # type: ignore[no-untyped-call]
+        self._fixup_perms2((directory, remote))  # type: ignore[no-untyped-call]
+        return str(remote)
 
 
 class VisitFailed(ItemsFailed):
@@ -190,13 +223,21 @@ class VisitFailed(ItemsFailed):
         super().__init__(str(result.get("msg") or result.get("module_stderr") or "failed"), result)
 
 
+def diffs(results: t.Iterable[Json]) -> t.List[Json]:
+    """What several modules changed, in one list; one without a difference returns none."""
+    found: t.List[Json] = []
+    for diff in (result.get("diff") or [] for result in results):
+        found += [diff] if isinstance(diff, dict) else diff
+    return found
+
+
 def code(path: str) -> str:
     """A file of this collection."""
     return (ROOT / path).read_text(encoding="utf-8")
 
 
 def defaults() -> Json:
-    """The defaults of all roles."""
+    """The defaults of all roles, read when they are needed for the first time in a process, and each host has one."""
     if not _defaults:
         for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
             _defaults.update({key: _trusted(value) for key, value in (yaml_load(path.read_text(encoding="utf-8")) or {}).items()})

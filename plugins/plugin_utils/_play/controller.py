@@ -53,6 +53,13 @@ def pem_text(value: str, variable: str, directories: t.Sequence[str]) -> str:
         return handle.read()
 
 
+def pem_texts(values: t.Mapping[str, str], directories: t.Sequence[str]) -> t.Tuple[t.Dict[str, str], t.Dict[str, str]]:
+    """``(texts, missing)`` of several such options by their names: what they hold, and the names of files that are not there, or no text."""
+    found = {name: _held(value, directories) for name, value in values.items()}
+    texts = {name: text for name, text in found.items() if text is not None}
+    return texts, {name: values[name] for name in found if name not in texts}
+
+
 def pem_path(value: str, variable: str, directories: t.Sequence[str], cache: str) -> t.Optional[str]:
     """A file with what such an option holds, for those who take nothing else; None without one. Raises Missing.
 
@@ -119,6 +126,13 @@ def _fetched(item: t.Mapping[str, str], role: str) -> t.Iterator[str]:
             f"could not be fetched: {reason}, expected an archive with the SHA-256 of {role}_archive_checksum. "
             f"Correct either after checking where it came from, or put the file to {item['path']}"
         )
+
+
+def _held(value: str, directories: t.Sequence[str]) -> t.Optional[str]:
+    try:
+        return pem_text(value, "", directories)
+    except (Missing, UnicodeDecodeError):
+        return None
 
 
 def _found(value: str, variable: str, directories: t.Sequence[str]) -> str:

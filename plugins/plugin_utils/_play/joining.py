@@ -64,6 +64,7 @@ class Joining:
                 self.tokens[host] = mine
         return {
             **{key: plan[key] for key in ("plan", "labels_lost", "not_ready", "control_plane") if key in plan},
+            "results": [change.result() for change in changes.values()],
             "changed": sync.changed(changes.values()) or any(result["action"] == "issued" for result in results),
             "diff": [*self._diff(list(changes.values())), diff],
         }

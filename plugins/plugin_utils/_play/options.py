@@ -6,7 +6,7 @@
 
 """Every option of the roles and playbooks that a decision depends on: under which key it is known, from which variable it comes, and what holds without one.
 
-What roles and templates use in no other way is not here, such as the path of a hook. Nothing else reads options of hosts.
+What roles and templates use in no other way is not here. Nothing else reads options of hosts.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class _Nowhere:
 NOWHERE = _Nowhere()
 Table = t.Mapping[str, Option]
 
+# Options with a template for their default that are empty where nobody fills it in.
+_TEMPLATES = ("kuma_dp_api_ca", "kuma_dp_api_token")
 _TRUE = frozenset(("y", "yes", "on", "1", "true", "t"))
 
 
@@ -52,7 +54,10 @@ def number(value: t.Any) -> t.Any:
 
 
 def texts(value: t.Any) -> t.List[str]:
-    return [str(item) for item in value]
+    """A list of texts. A single value, such as a port without brackets, is a list of its own, and not one of its digits."""
+    if value is None:
+        return []
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
 def keys(value: t.Any) -> t.List[str]:
@@ -145,6 +150,7 @@ ROLL: Table = {
     "gate_timeout": Option("kuma_dp_roll_gate_timeout", 120),
     "min_healthy": Option("kuma_dp_roll_min_healthy", 0),
     "before": Option("kuma_dp_roll_before", ""),
+    "after": Option("kuma_dp_roll_after", ""),
     "resume": Option("kuma_dp_roll_resume", "auto"),
     "directory": Option("kuma_dp_roll_dir", NOWHERE, str),
 }
@@ -190,6 +196,17 @@ MIGRATION: Table = {
     "fail_on": Option("kuma_migration_fail_on", "none"),
     "report_path": Option("kuma_migration_report_path", ""),
 }
+
+
+# The tables of what joins, leaves and rolls.
+OF_ROLES = (JOIN, RELEASE, ZONE, VM, API, REGISTRATION, ROLL, LEAVE, ZONE_LEAVE, TRANSPARENT, TRANSPARENT_ENABLED, TRANSPARENT_APPLY)
+
+
+def constants() -> t.Dict[str, t.Any]:
+    """``{variable: default}`` of all options whose default is no template."""
+    rows = [option for table in OF_ROLES for option in table.values()]
+    # An option with a template for its default is empty elsewhere.
+    return {option.variable: option.elsewhere for option in rows if option.elsewhere is not NOWHERE and option.variable not in _TEMPLATES}
 
 
 def read(table: Table, value: Value) -> t.Dict[str, t.Any]:

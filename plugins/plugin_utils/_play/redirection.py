@@ -32,3 +32,12 @@ def _zone_ports(zone_proxies: t.Sequence[Json]) -> t.List[str]:
     known = [proxy for proxy in zone_proxies if proxy.get("type") in DEFAULT_PORTS]
     unset = [DEFAULT_PORTS[proxy["type"]] for proxy in known if not proxy.get("port")]
     return [str(port) for port in [*unset, *(proxy["port"] for proxy in known if proxy.get("port"))]]
+
+
+def undone(host: str, why: str, reachable: bool) -> str:
+    """What is said of a VM whose rules nobody could confirm, because of ``why``."""
+    return (
+        f"{host}: the VM has undone the rules of the transparent proxy by itself: {why}{'' if reachable else '. It cannot be reached yet'}. "
+        "Name every port of sshd in kuma_transparent_proxy_ssh_ports, and look for rules of others on this VM "
+        "(journalctl -u kuma-transparent-proxy-rollback)."
+    )

@@ -19,7 +19,7 @@ from ansible.module_utils.parsing.convert_bool import BOOLEANS
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import is_secret_name
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import options
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import control_plane, options
 
 # The options of an entry point as meta/argument_specs.yml says them, by role and entry point.
 Specs = t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]]]
@@ -35,18 +35,15 @@ _EXPECTED = {
     "list": "a list",
     "dict": "a mapping",
 }
-# Plans take nothing for what is empty; the rest of the collection does not.
-_EMPTIED = frozenset(option.variable for table in (options.JOIN, options.ZONE) for option in table.values()) - frozenset(
-    option.variable for option in options.VM.values()
-)
+_PLANS = (options.JOIN, options.ZONE)
 # What YAML reads as true or false when it is not in quotes.
 _TRUTHS = ("y", "yes", "on", "true", "n", "no", "off", "false")
 
 
 class Option(t.NamedTuple):
-    """``elements`` is the type of the items of a list, ``hidden`` whether no value may be shown, ``empty`` whether null will do.
+    """``elements`` is the type of the items of a list, ``hidden`` whether no value may be shown.
 
-    ``meaning`` is what is expected where nothing is set.
+    ``empty`` is whether null will do, ``single`` whether an item will do in place of a list. ``meaning`` is what is expected where nothing is set.
     """
 
     name: str
@@ -55,6 +52,7 @@ class Option(t.NamedTuple):
     elements: str = "raw"
     hidden: bool = False
     empty: bool = False
+    single: bool = False
     meaning: str = ""
 
 
@@ -93,9 +91,26 @@ def _option(name: str, spec: t.Mapping[str, t.Any]) -> Option:
         str(spec.get("elements", "raw")),
         # The values of settings may be secrets, whatever the settings are called.
         hidden=bool(spec.get("no_log")) or is_secret_name(name) or kind == "dict",
-        empty=name in _EMPTIED,
+        empty=_takes_nothing(name),
+        single=_takes_one(name),
         meaning=_meaning(spec.get("description") or ""),
     )
+
+
+def _rows(name: str) -> t.List[t.Tuple[bool, options.Option]]:
+    """Where an option is read, and whether it is a plan that does, which take nothing for what is empty."""
+    tables = (*options.OF_ROLES, control_plane.CONTROL_PLANE)
+    return [(table in _PLANS, row) for table in tables for row in table.values() if row.variable == name]
+
+
+def _takes_nothing(name: str) -> bool:
+    rows = [(plan, row.shape(None)) for plan, row in _rows(name)]
+    return bool(rows) and all(made in ("", [], {}) or (plan and made is None) for plan, made in rows)
+
+
+def _takes_one(name: str) -> bool:
+    rows = _rows(name)
+    return bool(rows) and all(row.shape is options.texts for _plan, row in rows)
 
 
 def _meaning(description: t.Any) -> str:
@@ -113,6 +128,8 @@ def fault(option: Option, value: t.Any) -> t.Optional[Fault]:
         # YAML makes a truth of some of them when they are not in quotes.
         good = str(value) in option.choices and not isinstance(value, bool)
         return None if good else Fault(option.name, _shown(option, value), _either([_quoted(choice) for choice in option.choices]))
+    if option.single and _is("str", value):
+        return None
     if not _is(option.type, value):
         return Fault(option.name, _shown(option, value), _expected(option.type, value))
     for item in value if option.type == "list" and option.elements != "raw" else ():

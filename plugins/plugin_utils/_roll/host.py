@@ -187,6 +187,11 @@ class Host:
         kind = next((part.get("zone_proxy") or "" for part in record["parts"] if part["name"] == name), "")
         return roll.patiently(lambda: zone.material(roll.client, roll.mesh, name, kind, validity))
 
+    def failed_with_an_upgrade(self) -> bool:
+        """Whether it is to be put back to what it ran with before."""
+        record = self._record()
+        return self.roll.kind == "upgrade" and record is not None and record["status"] == "failed"
+
     # -- completion
 
     def complete(self, result: t.Any) -> Answer:

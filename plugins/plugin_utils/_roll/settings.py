@@ -4,7 +4,7 @@
 
 # Private to this collection: not a public interface.
 
-"""The settings of a rolling restart, checked. Pure functions."""
+"""The settings and the hosts of a rolling restart, checked. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import fractions
 import functools
 import re
 import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 
 STRATEGIES = ("auto", "cover", "drained")
 KINDS = ("restart", "upgrade", "leave")
@@ -131,3 +133,39 @@ def _number(name: str, value: t.Any) -> t.Any:
     if not least <= number < 1e9:
         raise ValueError(f"found {value!r}, expected {least} or more")
     return number
+
+
+def check_hosts(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    """Whether each is there once and has all that is needed. Raises ValueError with everything that is wrong."""
+    problems: t.List[str] = []
+    names: t.Dict[str, str] = {}
+    seen: t.Set[str] = set()
+    for index, host in enumerate(hosts):
+        if not host.get("host"):
+            problems.append(f"hosts[{index}].host is missing, expected the name of the host")
+            continue
+        name = str(host["host"])
+        if name in seen:
+            problems.append(f"hosts[{index}]: {name} is given twice")
+        seen.add(name)
+        for proxy in host.get("proxies") or []:
+            problem = _problem_of_proxy(proxy, names)
+            if problem:
+                problems.append(f"hosts[{index}] ({name}): {problem}")
+            names.setdefault(str(proxy.get("name") or "") if isinstance(proxy, dict) else "", name)
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def _problem_of_proxy(proxy: t.Any, names: t.Mapping[str, str]) -> str:
+    """What is wrong with one; ``names`` has the host of each proxy before it."""
+    name = str(proxy.get("name") or "") if isinstance(proxy, dict) else ""
+    if not name:
+        return "a proxy has no name"
+    if not naming.is_name(name):
+        return f"the name of a proxy {naming.fault(name, naming.NAME)}"
+    if name in names:
+        return f"proxy {name} is one of {names[name]}, too"
+    if proxy.get("strategy", "auto") not in STRATEGIES:
+        return f"strategy of {name} is {proxy['strategy']!r}, expected one of {', '.join(STRATEGIES)}"
+    return ""

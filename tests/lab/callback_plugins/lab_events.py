@@ -69,6 +69,7 @@ class CallbackModule(CallbackBase):
             warnings=content.get("warnings") or [],
             diff=content.get("diff"),
             requests=content.get("requests"),
+            visits=content.get("visits"),
             result={key: value for key, value in content.items() if key in ("results", "action", "plan", "problems", "failure")},
         )
 

@@ -31,16 +31,19 @@ def action(module, control_plane, inventory, *, role=False, check=False, step=No
     }
     made.check, made.role, made.warnings, made.params = check, "kuma_dp", [], {"step": step}
     made._task = types.SimpleNamespace(_role="a role" if role else None)
-    made._templar = types.SimpleNamespace(copy_with_new_env=lambda available_variables: Engine(available_variables))
+    made._templar = Engine(made.variables)
     return made
 
 
 class Engine(Filler):
     """Fills the template of another variable in, and lists and mappings as they are."""
 
-    def __init__(self, variables):
+    def __init__(self, available_variables):
         super().__init__()
-        self.available_variables = variables
+        self.available_variables = available_variables
+
+    def copy_with_new_env(self, available_variables):
+        return Engine(available_variables)
 
     def template(self, value):
         return super().template(value) if isinstance(value, str) else value

@@ -20,7 +20,9 @@ from tests.unit import parsed
 ROOT = pathlib.Path(__file__).parents[3]
 MODULES = sorted(path for path in (ROOT / "plugins/modules").glob("*.py") if path.name != "__init__.py")
 FILTERS = sorted((ROOT / "plugins/filter").glob("*.py"))
-ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/meta"))
+CALLBACKS = sorted((ROOT / "plugins/callback").glob("*.py"))
+# Those that users call. The others have no options of their own.
+ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/defaults"))
 PYTHON_LINES = 400
 
 
@@ -42,6 +44,10 @@ def documents(path):
 
 def fragments(path):
     return documents(path)["DOCUMENTATION"].get("extends_documentation_fragment", [])
+
+
+# What runs inside the controller as a part of a role.
+STEPS = [path for path in MODULES if "It is not meant to be called by hand" in " ".join(path.read_text().split())]
 
 
 def entries_of(role):
@@ -77,6 +83,13 @@ def test_a_filter_documents_itself(path):
     found = documents(path)
     assert found.keys() == {"DOCUMENTATION", "EXAMPLES", "RETURN"}
     assert found["DOCUMENTATION"]["name"] == path.stem
+
+
+@pytest.mark.parametrize("path", **named(CALLBACKS))
+def test_a_callback_documents_itself(path):
+    found = documents(path)["DOCUMENTATION"]
+    assert found["name"] == path.stem
+    assert f'CALLBACK_NAME = "meshfleet.kuma.{path.stem}"' in path.read_text()
 
 
 @pytest.mark.parametrize("role", **named(ROLES))
@@ -149,6 +162,7 @@ def test_nothing_depends_on_where_it_was_written():
     assert found == []
 
 
-def test_the_readme_lists_every_module_and_filter():
+def test_the_readme_lists_every_plugin():
     readme = (ROOT / "README.md").read_text()
-    assert [path.stem for path in [*MODULES, *FILTERS] if f"`{path.stem}`" not in readme] == []
+    # A step is of no use without the others of its role.
+    assert [path.stem for path in [*MODULES, *FILTERS, *CALLBACKS] if path not in STEPS and f"`{path.stem}`" not in readme] == []

@@ -14,13 +14,16 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshfleet.kuma.plugins.doc_fragments import api
+from ansible_collections.meshfleet.kuma.plugins.doc_fragments import step as step_fragment
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as join_inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
-from tests.unit.gate.test_collection import FILTERS, MODULES, ROLES, ROOT, documents, named
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.variables import PLAYBOOK_OPTIONS
+from tests.unit.gate.test_collection import CALLBACKS, FILTERS, MODULES, ROLES, ROOT, documents, fragments, named
 from tests.unit.join.test_plan import host, problems_of
 from tests.unit.parsed import file as parsed_file
+from tests.unit.parsed import text as parsed_text
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES, *(role / "README.md" for role in ROLES)]
@@ -118,7 +121,7 @@ def as_given(value):
 def test_the_guides_print_inventories():
     """Otherwise the two tests above look at nothing."""
     without = {page.stem for page in GUIDES if not told(page)}
-    assert without == {"architecture", "benchmarks", "maintenance", "migration", "resources", "rolling-restart", "traps"}
+    assert without == {"architecture", "benchmarks", "maintenance", "migration", "output", "resources", "rolling-restart", "traps"}
 
 
 def test_the_printed_template_of_a_direct_proxy_says_what_the_inventory_says():
@@ -155,7 +158,8 @@ def specification(options):
 def wrong_options(module, given):
     """What a task gives to a module of ours that it does not have or take, and what it lacks. ``module_defaults`` have the options of the API."""
     (path,) = [path for path in MODULES if path.stem == module]
-    takes = specification(documents(path)["DOCUMENTATION"]["options"])
+    step = parsed_text(step_fragment.ModuleDocFragment.DOCUMENTATION)["options"] if "meshfleet.kuma.step" in fragments(path) else {}
+    takes = specification({**documents(path)["DOCUMENTATION"].get("options", {}), **step})
     plain = {name: value for name, value in given.items() if name not in API_OPTIONS}
     for name in takes:
         if isinstance(plain.get(name), str) and "{{" in plain[name]:
@@ -188,7 +192,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", **named(PAGES))
 def test_what_a_page_names_is_there(page):
     text = page.read_text()
-    content = {path.stem for path in [*MODULES, *FILTERS, *PLAYBOOKS]} | {role.name for role in ROLES}
+    content = {path.stem for path in [*CALLBACKS, *MODULES, *FILTERS, *PLAYBOOKS]} | {path.name for path in (ROOT / "roles").iterdir()}
     assert [name for name in re.findall(r"\bmeshfleet\.kuma\.([a-z_]+)", text) if name not in content] == []
     assert [name for name in re.findall(r"`([a-z]+[-_][a-z]+\.yml)`", text) if not (ROOT / "playbooks" / name).exists()] == []
     playbooks = "\n".join(path.read_text() for path in PLAYBOOKS)
@@ -199,7 +203,7 @@ def test_what_a_page_names_is_there(page):
         for facts in re.findall(r"ansible\.builtin\.set_fact:\n((?: +.*\n)+)", path.read_text())
         for fact in re.findall(r"^ +(kuma_\w+):", facts, re.MULTILINE)
     }
-    known = set(OPTIONS) | facts | content | set(re.findall(r"\bkuma_\w+", playbooks))
+    known = set(OPTIONS) | facts | content | set(re.findall(r"\bkuma_\w+", playbooks)) | PLAYBOOK_OPTIONS
     # A group of variables is named by how they begin.
     unknown = [name for name in re.findall(r"\bkuma_\w+", text) if name not in known and name not in PREFIXES]
     assert unknown == []
@@ -210,11 +214,11 @@ def test_what_playbooks_ask_for_is_in_a_guide():
     told_of = "\n".join(page.read_text() for page in PAGES)
     asked = {name for path in PLAYBOOKS for name in re.findall(r"\b(kuma_\w+) \| default\(", path.read_text())}
     inner = {name for path in PLAYBOOKS for name in re.findall(r"^ +(kuma_\w+):", path.read_text(), re.MULTILINE)}
-    assert sorted(name for name in asked - set(OPTIONS) - inner if not re.search(rf"\b{name}\b", told_of)) == []
+    assert sorted(name for name in (asked | PLAYBOOK_OPTIONS) - set(OPTIONS) - inner if not re.search(rf"\b{name}\b", told_of)) == []
 
 
 def test_the_readme_lists_every_guide_role_and_playbook():
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in GUIDES if f"](docs/{page.name})" not in readme] == []
     assert [role.name for role in ROLES if f"](roles/{role.name}/README.md)" not in readme] == []
-    assert [path.stem for path in PLAYBOOKS if "-" not in path.stem and f"`{path.stem}`" not in readme] == []
+    assert [path.stem for path in PLAYBOOKS if "-" not in path.stem and f"`{path.stem}`" not in readme] == ["find_fleet"], "it is imported"

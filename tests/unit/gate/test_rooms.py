@@ -27,18 +27,18 @@ MAY_IMPORT = {
     "_tokens": ("_api", "_common"),
     "_registration": ("_api", *PURE),
     "_traffic": REGISTERING,
-    "_join": ("_api", *PURE, "_transparent"),
+    "_join": ("_api", *PURE, "_control_plane", "_transparent"),
     "_zone": (*REGISTERING, "_join"),
     "_resources": ("_api", *PURE),
     "_migration": ("_api", *PURE, "_join", "_resources"),
     "_play": (*REGISTERING, "_join", "_tokens", "_traffic", "_vm", "_zone"),
-    "_roll": (*REGISTERING, "_tokens", "_traffic", "_zone"),
+    "_roll": (*REGISTERING, "_restart", "_tokens", "_traffic", "_zone"),
 }
 # What runs on a VM, in a module or beside it: the standard library is all that is there.
 ON_A_VM = ("_common", "_control_plane", "_restart", "_transparent", "_vm")
 # Who may import what is not the collection's own, beside the standard library.
 FOREIGN = {
-    "ansible": ("action/", "filter/", "modules/", "module_utils/_module/", "plugin_utils/"),
+    "ansible": ("action/", "callback/", "filter/", "modules/", "module_utils/_module/", "plugin_utils/"),
     "requests": ("module_utils/_api/client",),
     "urllib3": ("module_utils/_api/client",),
     "yaml": ("module_utils/_join/lifecycle", "module_utils/_resources/documents"),
@@ -156,6 +156,8 @@ def test_an_arrow_that_is_turned_round_is_found(below):
         ("action/f", "from {ours}module_utils._module import c", []),
         ("modules/e", "from {ours}plugin_utils._roll import g", ["modules/e -> plugin_utils/_roll/g"]),
         ("action/f", "from {ours}plugin_utils._roll import g", []),
+        ("callback/h", "from {ours}plugin_utils._roll import g", []),
+        ("callback/h", "from {ours}module_utils._module import c", ["callback/h -> module_utils/_module/c"]),
         ("module_utils/_api/a", "from {ours}plugin_utils._roll import g", ["module_utils/_api/a -> plugin_utils/_roll/g"]),
         ("plugin_utils/_roll/g", "from {ours}module_utils._module import c", ["plugin_utils/_roll/g -> module_utils/_module/c"]),
         ("module_utils/_api/a", "from {ours}modules import e", ["module_utils/_api/a -> modules/e"]),
@@ -169,6 +171,7 @@ def test_arrows_of_a_made_up_tree(tmp_path, file, line, found):
         "filter/d",
         "modules/e",
         "action/f",
+        "callback/h",
         "plugin_utils/_roll/g",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -190,6 +193,8 @@ def test_arrows_of_a_made_up_tree(tmp_path, file, line, found):
         ("module_utils/_vm/host", "import concurrent.futures", True),
         ("module_utils/_vm/host", "from . import files", False),
         ("module_utils/_vm/host", "from {ours}module_utils import _vm_host", False),
+        ("callback/fleet", "from ansible.plugins.callback import CallbackBase", True),
+        ("callback/fleet", "import yaml", False),
         ("plugin_utils/_play/variables", "from ansible.module_utils.common.yaml import yaml_load", True),
     ],
 )

@@ -50,6 +50,8 @@ def test_a_command_runs_in_one_language_and_its_failure_is_an_answer():
     assert command == ["systemctl", "start"]
     assert options["environ_update"]["LC_ALL"] == "C.UTF-8"
     assert options["check_rc"] is False
+    # Also where su left them out.
+    assert options["environ_update"]["PATH"].endswith(":/usr/sbin:/sbin")
 
 
 def test_a_program_that_does_not_exist_is_status_127():

@@ -83,7 +83,10 @@ def test_an_archive_is_there_under_its_name_only_when_it_is_the_right_one(serve,
     problems = controller.fetch([right, wrong, gone], "kuma_dp")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["a"]
     assert (tmp_path / "cache/a").read_bytes() == body
-    assert f"its SHA-256 is {hashlib.sha256(body).hexdigest()}, expected an archive with the SHA-256 of kuma_dp_archive_checksum" in problems[0]
+    assert (
+        f"its SHA-256 is {hashlib.sha256(body).hexdigest()}, expected an archive with the SHA-256 of kuma_dp_archive_checksum"
+        in problems[0]
+    )
     assert "kuma_dp_archive http://127.0.0.1:1/a could not be fetched" in problems[1]
     assert len(problems) == 2
 

@@ -123,7 +123,12 @@ def test_a_host_of_the_mesh_counts_for_zone_proxies_with_its_names_and_ports():
     own = {"kuma_dp_services": [SERVICE], "kuma_dp_proxies": [{"name": "b", "services": [{"port": 81}]}, {"name": "c"}]}
     found = hosts({"web-1": own, "gate-1": {"kuma_zone_proxy_type": "egress"}}, mesh=["web-1"], zone=["gate-1"], in_play=["gate-1"])
     gate, web = found.of_zone()
-    assert web == {"host": "web-1", "in_play": False, "observed": None, "variables": {"mesh_names": ["b", "c"], "mesh_ports": [8080, 81, 18080]}}
+    assert web == {
+        "host": "web-1",
+        "in_play": False,
+        "observed": None,
+        "variables": {"mesh_names": ["b", "c"], "mesh_ports": [8080, 81, 18080]},
+    }
     assert (gate["variables"]["name"], gate["variables"]["mesh_names"]) == ("gate-1-egress", [])
 
 

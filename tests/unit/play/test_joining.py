@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
@@ -49,18 +50,17 @@ def hosts(tmp_path, client):
     found = Hosts(tmp_path / "none.tar.gz")
     yield found
     for host in found.own:
-        for name in (host["variables"]["name"],):
-            try:
-                client.delete(f"/meshes/default/dataplanes/{name}")
-            except NotFound:
-                pass
+        with contextlib.suppress(NotFound):
+            client.delete(f"/meshes/default/dataplanes/{host['host']}")
 
 
 def join(client, hosts, check=False, **wanted):
     options = {**WANTED, **wanted}
     made = joining.Joining(
         client=client,
-        plan=lambda: join_fleet.plan(client, [dict(host) for host in hosts.own], options["mesh"], options["initial_state"], lambda _text: None),
+        plan=lambda: join_fleet.plan(
+            client, [dict(host) for host in hosts.own], options["mesh"], options["initial_state"], lambda _text: None
+        ),
         options=options,
         role="kuma_dp",
         wanting=False,

@@ -71,7 +71,9 @@ def test_a_leave_takes_all_files_that_a_proxy_has(others):
 
 
 def test_a_join_removes_what_an_older_release_laid_down_in_one_folder_and_nothing_that_it_lays_down():
-    planned, problems = vm_removal.plan({**dict.fromkeys(vm_removal.OPTIONS, []), "absent": PLACE.outdated(["a"]), "below": PLACE.kept_below})
+    planned, problems = vm_removal.plan(
+        {**{option: [] for option in vm_removal.OPTIONS}, "absent": PLACE.outdated(["a"]), "below": PLACE.kept_below}
+    )
     assert problems == []
     package = f"{layout.RESTART_DIR}/{layout.PACKAGE}/"
     paths = {step.path for step in planned}

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import NotFound
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import leaving
@@ -42,10 +42,8 @@ def register(client):
 
     yield one
     for name in names:
-        try:
+        with contextlib.suppress(NotFound):
             client.delete(f"/meshes/default/dataplanes/{name}")
-        except NotFound:
-            pass
 
 
 def held(client, name):

@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import options
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import control_plane, options
 from tests.unit import parsed
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -30,7 +30,7 @@ OF_ROLES = [row for row in ROWS if not row[0].startswith(OF_PLAYBOOKS)]
 @pytest.mark.parametrize(("row", "option"), OF_ROLES, ids=[row for row, _option in OF_ROLES])
 def test_what_holds_elsewhere_is_the_default_of_the_role(row, option):
     default = DEFAULTS.get(option.variable, options.NOWHERE)
-    if isinstance(default, str) and "{{" in default or option.variable in ("kuma_dp_archive",):
+    if (isinstance(default, str) and "{{" in default) or option.variable in ("kuma_dp_archive",):
         # Filled in where the host is in the play.
         assert option.elsewhere in (options.NOWHERE, "", {}), row
     elif default is options.NOWHERE:
@@ -47,8 +47,15 @@ def test_options_of_playbooks_are_none_of_roles():
     ] == []
 
 
+def test_constants_are_the_defaults_that_are_no_templates():
+    found = options.constants()
+    plain = {name: value for name, value in DEFAULTS.items() if "{{" not in str(value) and name != "kuma_dp_archive"}
+    assert {name: plain[name] for name in found} == found
+    assert {option.variable for _row, option in ROWS if option.variable in plain} == set(found)
+
+
 def test_every_option_of_the_roles_is_read_somewhere():
-    read = {option.variable for _row, option in ROWS}
+    read = {option.variable for _row, option in ROWS} | {option.variable for option in control_plane.CONTROL_PLANE.values()}
     for pattern in ("roles/*/tasks/*.yml", "roles/*/vars/*.yml", "roles/*/templates/*.j2", "playbooks/*.yml"):
         for path in ROOT.glob(pattern):
             read |= set(re.findall(r"\bkuma_\w+", path.read_text()))

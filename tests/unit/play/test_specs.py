@@ -78,12 +78,22 @@ def test_values_that_may_be_secrets_are_hidden():
     assert "kuma_dp_name" not in hidden
 
 
-def test_an_empty_value_is_one_where_the_plan_takes_it():
+def test_an_empty_value_is_one_where_it_is_taken_for_nothing():
     empty = {name for name, option in WANTED.options.items() if specs.fault(option, None) is None and option.type != "raw"}
     assert {"kuma_dp_services", "kuma_dp_upstreams", "kuma_dp_labels", "kuma_dp_owner", "kuma_zone_proxy_zone"} <= empty
+    assert {"kuma_cp_tls_key", "kuma_cp_config", "kuma_transparent_proxy_ssh_ports"} <= empty
     assert empty.isdisjoint(
         {"kuma_dp_lifecycle", "kuma_dp_environment", "kuma_dp_wait_timeout", "kuma_dp_api_validate_certs", "kuma_cp_zone"}
     )
+
+
+def test_an_item_is_a_list_where_actions_make_one_of_it():
+    single = {name for name, option in WANTED.options.items() if option.single}
+    assert {"kuma_transparent_proxy_ssh_ports", "kuma_dp_roll_stages"} <= single
+    assert all(WANTED.options[name].type == "list" for name in single)
+    assert "kuma_dp_application_units" not in single
+    assert specs.fault(WANTED.options["kuma_transparent_proxy_ssh_ports"], 2222) is None
+    assert specs.fault(WANTED.options["kuma_transparent_proxy_ssh_ports"], {"port": 2222}) is not None
 
 
 def test_what_has_to_be_set_depends_on_the_entry_point():

@@ -37,7 +37,9 @@ def test_a_join_names_every_host_once_and_what_is_left_to_do():
     ]
 
 
-@pytest.mark.parametrize(("check", "verb", "written"), [(False, "joined or changed", "written"), (True, "would join or change", "would be written")])
+@pytest.mark.parametrize(
+    ("check", "verb", "written"), [(False, "joined or changed", "written"), (True, "would join or change", "would be written")]
+)
 def test_a_check_says_what_would_be(check, verb, written):
     lines = summary.joined([Outcome("a", changed=True)], check, labels_lost=["a", "b"])
     assert lines == [f"{verb} (1): a", "unchanged (0): -", f"labels {written} again that the control plane had lost (2): a, b"]

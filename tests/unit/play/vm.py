@@ -111,7 +111,9 @@ class Laid:
 
     def options(self, wanted):
         """The options of proxy_files."""
-        return files.options(wanted, self.render, lambda path: (ROOT / path).read_text(), lambda value: yaml.safe_dump(value, sort_keys=True))
+        return files.options(
+            wanted, self.render, lambda path: (ROOT / path).read_text(), lambda value: yaml.safe_dump(value, sort_keys=True)
+        )
 
     def contents(self, wanted):
         return {item["path"]: item["content"] for item in self.options(wanted)["files"]}

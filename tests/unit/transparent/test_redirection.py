@@ -85,6 +85,7 @@ def test_the_order_of_options_makes_no_difference(options, random):
         ("exclude_outbound_ports_for_uids", ["tcp:1000:*"], "exclude_outbound_ports_for_uids has 'tcp:1000:*'"),
         ("exclude_outbound_ports_for_uids", ["70000:1"], "exclude_outbound_ports_for_uids has '70000:1'"),
         ("vnet", ["docker0"], "vnet has 'docker0', expected an interface and its network"),
+        ("ip_family_mode", "ipv6", "ip_family_mode is 'ipv6', expected dualstack or ipv4"),
         ("version", "2.8.8", "expected 2.9 or later: kumactl before it cannot take its rules away"),
     ],
 )

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 
@@ -15,45 +14,52 @@ import pytest
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive as join_archive
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import parse_environment
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import layout
 from tests.unit import parsed
-from tests.unit.roles import test_kuma_dp as templates
+from tests.unit.play import vm
+from tests.unit.play.test_files import directives
 
 ROLE = pathlib.Path(__file__).parents[3] / "roles/kuma_dp"
+DEFAULTS = parsed.file(ROLE / "defaults/main.yml")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _renderer(renderer):
-    templates.renderers.append(renderer)
-    yield
-    templates.renderers.pop()
+@pytest.fixture
+def unit(renderer):
+    """``unit(path, **options)``: the directives of a unit."""
+
+    def read(path=layout.UNIT, **options):
+        return directives(vm.Laid(renderer).contents(vm.wish(options=options))[path])
+
+    return read
 
 
-def unit(name="kuma-dp@.service.j2", **variables):
-    return templates.directives(templates.render(name, **variables))
+def environment(**options):
+    return parse_environment(vm.told(vm.proxy(), **options))
 
 
-def test_traps_1_2_the_unit_leaves_the_drain_to_kuma_dp_and_lets_it_end():
-    found = unit(kuma_dp_drain_time="2m")
+def test_traps_1_2_the_unit_leaves_the_drain_to_kuma_dp_and_lets_it_end(unit):
+    found = unit(drain_time="2m")
     assert found["KillMode"] == ["mixed"]
     # systemd adds the words up: the drain in full, and what comes before and after it.
     assert found["TimeoutStopSec"] == ["2m 30s"]
 
 
-def test_trap_5_whatever_it_exits_with_it_comes_back():
+def test_trap_5_whatever_it_exits_with_it_comes_back(unit):
     assert unit()["Restart"] == ["always"]
     assert "SuccessExitStatus" not in unit()
 
 
-def test_trap_24_there_is_one_channel_for_settings():
+def test_trap_24_there_is_one_channel_for_settings(unit):
     (start,) = unit()["ExecStart"]
     # The values of a user's template have no variable of kuma-dp: a flag is made of them, and of nothing else.
     assert start.split()[1:] == ["run", "$DATAPLANE_VARS"]
     assert "Environment" not in unit()
 
 
-def test_trap_25_a_dataplane_file_and_a_name_are_never_given_together():
-    assert not any("RESOURCE" in name for name in templates.environment())
-    unset = " ".join(unit("kuma-dp-cover@.service.j2")["UnsetEnvironment"]).split()
+def test_trap_25_a_dataplane_file_and_a_name_are_never_given_together(unit):
+    assert not any("RESOURCE" in name for name in environment())
+    unset = " ".join(unit(layout.COVER_UNIT)["UnsetEnvironment"]).split()
     assert {"KUMA_DATAPLANE_NAME", "KUMA_DATAPLANE_MESH"} <= set(unset)
 
 
@@ -69,8 +75,8 @@ def test_trap_27_a_join_asks_for_the_listener_that_the_control_plane_opens():
 
 @pytest.mark.parametrize(("enabled", "expected"), [(False, "false"), (True, "true")])
 def test_trap_28_dns_which_needs_coredns_is_off_unless_asked_for(enabled, expected):
-    assert templates.environment(kuma_dp_dns_enabled=enabled)["KUMA_DNS_ENABLED"] == expected
-    assert templates.DEFAULTS["kuma_dp_dns_enabled"] is False
+    assert environment(dns_enabled=enabled)["KUMA_DNS_ENABLED"] == expected
+    assert DEFAULTS["kuma_dp_dns_enabled"] is False
 
 
 def test_trap_29_a_token_that_is_newer_than_the_process_makes_a_restart_pending(tmp_path):
@@ -81,21 +87,22 @@ def test_trap_29_a_token_that_is_newer_than_the_process_makes_a_restart_pending(
     written = (tmp_path / "token").stat().st_mtime
     observer = proxy.Observer(str(tmp_path), str(tmp_path), None, None)
     reasons = observer.restart_reasons({**paths, "environment": "/no", "CA": "/no"}, {}, written - 1, None, False, None, "indirect")
-    assert reasons == ["token changed after it was started"]
+    assert [reason.text for reason in reasons] == ["token changed after it was started"]
     assert observer.restart_reasons(paths, {}, written + 1, None, False, None, "indirect") == []
 
 
-def test_trap_30_it_is_registered_before_it_starts_and_is_started_without_a_limit():
-    names = [task["name"] for task in parsed.file(ROLE / "tasks/main.yml")]
-    assert names.index("Plan and register the fleet") < names.index("Lay everything down and start what is not running")
+def test_trap_30_it_is_registered_before_it_starts_and_is_started_without_a_limit(unit):
+    (block,) = parsed.file(ROLE / "tasks/main.yml")
+    modules = [next(key for key in task if "." in key) for task in block["block"]]
+    assert modules.index("meshfleet.kuma.fleet_join") < modules.index("meshfleet.kuma.fleet_deploy")
     assert unit()["StartLimitIntervalSec"] == ["0"]
 
 
-def test_trap_31_the_ca_is_installed_and_named_and_nothing_is_left_unverified():
-    found = templates.environment()
+def test_trap_31_the_ca_is_installed_and_named_and_nothing_is_left_unverified(renderer):
+    found = environment()
     assert found["KUMA_CONTROL_PLANE_CA_CERT_FILE"] == "/etc/kuma/control-plane-ca.pem"
     assert not any("SKIP_VERIFY" in name for name in found)
-    laid = json.loads(templates.render("files.json.j2"))["files"]
+    laid = vm.Laid(renderer).options(vm.wish())["files"]
     assert any(item["path"] == "/etc/kuma/control-plane-ca.pem" and "BEGIN CERTIFICATE" in item["content"] for item in laid)
 
 
@@ -106,16 +113,16 @@ def test_trap_35_two_proxies_share_no_port():
     assert proxy_ports.allocate([{"name": "0"}, {"name": "a"}, {"name": "b", "current": ports["b"]}])["b"] == ports["b"]
 
 
-def test_trap_36_the_token_is_in_a_file_for_kuma_dp_alone():
-    found = templates.environment()
+def test_trap_36_the_token_is_in_a_file_for_kuma_dp_alone(renderer):
+    found = environment()
     assert found["KUMA_DATAPLANE_RUNTIME_TOKEN_PATH"] == "/etc/kuma/tokens/web-1"
     assert "KUMA_DATAPLANE_RUNTIME_TOKEN" not in found
-    (token,) = json.loads(templates.render("files.json.j2"))["secrets"]
+    (token,) = vm.Laid(renderer).options(vm.wish())["secrets"]
     assert (token["mode"], token["owner"]) == ("0600", "kuma-dp")
 
 
 def test_trap_47_only_a_pinned_archive_is_taken_and_it_never_overwrites_another_version():
-    wish = {"version": "2.14.3", "archive": templates.DEFAULTS["kuma_dp_archive"], "archive_checksum": {}}
+    wish = {"version": "2.14.3", "archive": DEFAULTS["kuma_dp_archive"], "archive_checksum": {}}
     assert "has no SHA-256" in join_archive.wanted("web-1", wish, "amd64")[1][0]
     assert "without v" in join_archive.wanted("web-1", {**wish, "version": "v2.14.3"}, "amd64")[1][0]
     archive, problems = join_archive.wanted("web-1", {**wish, "archive_checksum": "0" * 64}, "amd64")
@@ -127,6 +134,6 @@ def test_trap_47_only_a_pinned_archive_is_taken_and_it_never_overwrites_another_
     assert ".archives" in variables["kuma_dp_install"]
 
 
-def test_trap_55_waiting_connections_move_to_the_other_listener():
-    text = templates.render("kuma-dp.sysctl.conf.j2")
+def test_trap_55_waiting_connections_move_to_the_other_listener(renderer):
+    text = vm.Laid(renderer).contents(vm.wish())[layout.SYSCTL]
     assert re.search(r"^-?net\.ipv4\.tcp_migrate_req ?= ?1$", text, re.MULTILINE)

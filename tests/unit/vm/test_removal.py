@@ -217,6 +217,9 @@ def unpacked(version, *paths):
         (("bin/kuma-dp", "LICENSE", "NOTICE", "NOTICE-kumactl", "README", "conf/kuma-cp.defaults.yaml", "install_missing_crds.sh"), True),
         # What the write of the marker left that lost its power.
         (("bin/kuma-dp", "..archive-sha256.abcd1234.tmp"), True),
+        # What was unpacked and had not taken its place.
+        ((".release.abcd1234.tmp/",), True),
+        ((".release.abcd1234.tmp/", "README"), False),
         (("bin/kuma-dp", "notes"), False),
         (("bin/kuma-dp", "lib/"), False),
         (("bin/kuma-dp", ".hidden"), False),

@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""The directory of a release, and what its archive puts there.
+
+The archive is read once: every file is complete on disk, beside its place, before the first one is renamed into it. So whatever is wrong with
+the archive, nothing was written; a program that runs is never cut; and an unpacking that is interrupted leaves no half file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.naming import shown
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, seen
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.removal import MARKER, tidy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.unpacking import Item, Stage, places_below, read
+
+_BLOCK = 1 << 20  # bytes
+_GZIP = b"\x1f\x8b"
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]*\Z")
+_CHECKSUM = re.compile(r"[0-9a-f]{64}\Z")
+# Where files wait for their place. What an interrupted write left has such names, and a removal knows them.
+_STAGE = (".release.", ".tmp")
+SELINUX = "/sys/fs/selinux/enforce"
+
+
+class Archive(t.NamedTuple):
+    """A tar.gz on this VM, its SHA-256 in lower-case hexadecimal digits, and the programs that have to be in its ``bin``."""
+
+    path: str
+    checksum: str
+    programs: t.Tuple[str, ...] = ()
+
+
+def problems(params: t.Mapping[str, t.Any]) -> t.List[str]:
+    """What is wrong with the options of a release; an archive needs the others."""
+    version, src, checksum = params["version"], params["src"], params["checksum"]
+    found = []
+    if version is not None and not _VERSION.match(version):
+        found.append("version: found %s, expected the name of one directory, such as 2.14.3" % shown(version))
+    if src is not None and version is None:
+        found.append("version: it is not given, expected the one that is in src (%s)" % src)
+    if src is not None and not _CHECKSUM.match((checksum or "").lower()):
+        found.append("checksum: found %s, expected the SHA-256 of src (%s) as 64 hexadecimal digits" % (shown(checksum), src))
+    return found
+
+
+def directory_of(install_dir: str, version: str) -> str:
+    return os.path.join(tidy(install_dir), version)
+
+
+def directories(directory: str) -> t.List[files.Change]:
+    """What has to be done to the directory of a version and the one that it is in. Raises ModuleFailed when they cannot be made."""
+    attributes = {"mode": "0755", "owner": "root", "group": "root"}
+    wanted = [{"path": path, **attributes} for path in (os.path.dirname(directory), directory)]
+    try:
+        return files.plan(files.wishes_of({"directories": wanted, "files": [], "secrets": [], "links": []}))
+    except files.Problems as exc:
+        raise ModuleFailed("install_dir: %s. Correct that on the VM, or name another directory. Nothing was done." % exc) from exc
+
+
+@contextlib.contextmanager
+def made(changes: t.Sequence[files.Change]) -> t.Iterator[None]:
+    """The directories as they should be. Those that were not there go again when what follows fails."""
+    try:
+        files.apply(changes)
+    except files.WriteFailed as exc:
+        raise ModuleFailed("install_dir: %s" % exc) from exc
+    try:
+        yield
+    except BaseException:
+        for change in reversed(changes):
+            if change.found.kind == "absent":
+                with contextlib.suppress(OSError):
+                    os.rmdir(change.wish.path)
+        raise
+
+
+def inspect(archive: Archive, directory: str) -> None:
+    """Everything that unpacking checks, without a write. Raises ModuleFailed. An archive that is not there yet is not looked at."""
+    if os.path.lexists(archive.path):
+        with _opened(archive) as handle:
+            _check_space(handle, directory)
+            _check_places(read(archive.path, handle, archive.programs), directory)
+
+
+def unpack(archive: Archive, directory: str, run: Runner) -> None:
+    """Put everything of an archive into the directory of its version, which exists. Raises ModuleFailed, after which nothing was
+    written, unless the disk failed while files took their places; the version is unfinished then.
+
+    The mark of a finished unpacking is removed and not made again: whoever calls this makes it when all else is there.
+    """
+    with _opened(archive) as handle, _alone(directory):
+        for left in glob.glob(os.path.join(glob.escape(directory), "*".join(_STAGE))):
+            shutil.rmtree(left, ignore_errors=True)
+        _check_space(handle, directory)
+        stage = tempfile.mkdtemp(prefix=_STAGE[0], suffix=_STAGE[1], dir=directory)
+        try:
+            with Stage(stage) as staging:
+                items = read(archive.path, handle, archive.programs, staging)
+            _check_places(items, directory)
+            _publish(items, directory)
+        except OSError as exc:
+            raise ModuleFailed(
+                "src: %s was not unpacked to %s (%s): correct that on the VM and run this again" % (archive.path, directory, exc)
+            ) from exc
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+    if os.path.exists(SELINUX):
+        # Programs have a type of their own where SELinux is on; files get that of their directory. Systems without the command need none.
+        run(["restorecon", "-R", directory])
+
+
+@contextlib.contextmanager
+def _opened(archive: Archive) -> t.Iterator[t.BinaryIO]:
+    """The archive from its beginning, when it is the one that is meant. Nothing of another one is ever read as an archive."""
+    try:
+        handle = open(archive.path, "rb")  # noqa: SIM115
+    except OSError as exc:
+        raise ModuleFailed(
+            "src: %s cannot be read: %s. Expected the archive of the release on the VM" % (archive.path, exc.strerror)
+        ) from exc
+    with handle:
+        digest = hashlib.sha256()
+        for block in iter(lambda: handle.read(_BLOCK), b""):
+            digest.update(block)
+        if digest.hexdigest() != archive.checksum:
+            raise ModuleFailed(
+                "src: %s has SHA-256 %s, expected %s of checksum: transfer it again, or correct the checksum after checking where the "
+                "archive came from. Nothing was unpacked." % (archive.path, digest.hexdigest(), archive.checksum)
+            )
+        handle.seek(0)
+        yield handle
+
+
+@contextlib.contextmanager
+def _alone(directory: str) -> t.Iterator[None]:
+    """Only one unpacks to a directory at a time: a module goes on when its controller was killed, and the next one comes."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # some network filesystems lock no directories
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_space(handle: t.BinaryIO, directory: str) -> None:
+    """Whether there is room for what an archive says that it becomes. Leaves ``handle`` where it was."""
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    found = os.statvfs(directory)
+    free, needed = found.f_bavail * found.f_frsize, _unpacked_size(handle)
+    # Some network filesystems do not tell their size.
+    if found.f_blocks and free < needed:
+        raise ModuleFailed(
+            "install_dir: %s has %d MB of free space, expected %d MB for what is in src: remove something there, such as versions that are no "
+            "longer used, or name another directory. Nothing was unpacked." % (directory, free >> 20, (needed >> 20) + 1)
+        )
+
+
+def _unpacked_size(handle: t.BinaryIO) -> int:
+    """The bytes that the end of a gzip file tells, up to 4 GiB, and never less than those of the file itself."""
+    size = handle.seek(0, os.SEEK_END)
+    handle.seek(0)
+    told = 0
+    if size > 18 and handle.read(2) == _GZIP:
+        handle.seek(-4, os.SEEK_END)
+        told = int.from_bytes(handle.read(4), "little")
+    handle.seek(0)
+    return max(size, told)
+
+
+def _check_places(items: t.Mapping[str, Item], directory: str) -> None:
+    """Nothing on the VM may lead elsewhere or be in the way. Raises ModuleFailed."""
+    wanted = dict.fromkeys(places_below(items), "directory")
+    wanted.update({place: "directory" if item.kind == "directory" else "file" for place, item in items.items()})
+    for place, kind in sorted(wanted.items()):
+        path = os.path.join(directory, place)
+        found = seen.kind_of(path)
+        if found != "absent" and (found == "directory") != (kind == "directory"):
+            raise ModuleFailed("install_dir: %s is a %s, expected a %s: remove it. Nothing was unpacked." % (path, found, kind))
+
+
+def _publish(items: t.Mapping[str, Item], directory: str) -> None:
+    """Everything into its place, the parents of a directory first. From here on the version is unfinished until somebody marks it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, MARKER))
+    files.sync_directory(directory)
+    listed = {place: item for place, item in items.items() if item.kind == "directory"}
+    for place in sorted({*places_below(items), *listed}):
+        path = os.path.join(directory, place)
+        there = os.path.isdir(path)
+        if not there:
+            os.mkdir(path, 0o700)
+        if place in listed or not there:
+            os.lchown(path, 0, 0)
+            os.chmod(path, listed[place].mode if place in listed else 0o755)
+    for place, item in items.items():
+        if item.kind != "directory":
+            os.rename(item.staged, os.path.join(directory, place))
+    for place in sorted({"", *places_below(items), *listed}):
+        files.sync_directory(os.path.join(directory, place))

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: not a public interface.
+
+"""The restart of the proxies of an admitted host, one after the other, by calls of proxy_restart on its VM.
+
+The token of a cover is made when the restart of its proxy begins, and goes into the arguments of one short call. A proxy that runs Direct
+and becomes Indirect is registered in between: its control plane deletes the Dataplane of a Direct proxy ten seconds after its end, and
+refuses an Indirect one without it. Meanwhile the cover serves.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError, Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import handover, sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import order, steps
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan
+
+Json = t.Dict[str, t.Any]
+
+# Longer than the control plane takes to delete the Dataplane of a Direct proxy.
+HANDOVER = 60.0
+
+
+class Vm(t.NamedTuple):
+    """``restart(options)`` returns what proxy_restart returns, be it a failure or that the VM is unreachable.
+
+    ``forget()`` removes what the last call left on the VM: without pipelining its arguments are in a file there until the action ends, and
+    longer when the VM is lost.
+    """
+
+    restart: t.Callable[[Json], Json]
+    forget: t.Callable[[], None]
+
+
+def _nobody_moves(name: str) -> str:
+    raise AssertionError(name)
+
+
+class Restart:
+    """``cover(name, longest)`` makes the material of a cover, and ``options`` are those of proxy_restart.
+
+    ``hand_over(name)`` registers a proxy of ``moving`` anew, and says what went wrong.
+    """
+
+    def __init__(
+        self,
+        vm: Vm,
+        cover: t.Callable[[str, float], Json],
+        options: Json,
+        moving: t.Container[str] = (),
+        hand_over: t.Callable[[str], str] = _nobody_moves,
+    ) -> None:
+        self._vm, self._cover, self._options = vm, cover, options
+        self._moving, self._hand_over = moving, hand_over
+
+    def restart(self, wishes: t.Iterable[Json]) -> Json:
+        """What proxy_restart returns for all of these. After one that was not restarted the following ones are not begun."""
+        whole: Json = {"changed": False, "results": []}
+        for wish in wishes:
+            found = self._restart(wish)
+            changed, results = whole["changed"] or found.get("changed", False), [*whole["results"], *(found.get("results") or [])]
+            whole = dict(found, changed=changed, results=results)
+            if _ended(whole):
+                break
+        return whole
+
+    def _restart(self, wish: Json) -> Json:
+        if wish["strategy"] == plan.COVER:
+            refused = self._lay_cover(wish)
+            if refused:
+                return refused
+        return self._move(wish) if wish["name"] in self._moving else self._call([wish])
+
+    def _call(self, proxies: t.Sequence[Json], **options: t.Any) -> Json:
+        return self._vm.restart({**self._options, **options, "proxies": list(proxies)})
+
+    def _lay_cover(self, wish: Json) -> Json:
+        """Bring Dataplane and token of the cover to the VM; empty when they are there, or when a restart is under way that has its own."""
+        drain_time = parse_seconds(str(self._options.get("drain_time", "30s")))
+        longest = steps.longest(drain_time, float(self._options.get("ready_timeout", 60.0)))
+        for _attempt in range(2):
+            try:
+                cover = self._cover(wish["name"], longest)
+            except ApiError as error:
+                return {"changed": False, "failed": True, "msg": f"{wish['name']} was not touched: {error}", "failure": error.as_failure()}
+            laid = self._call([dict(wish, cover=cover)], until=order.PREPARED)
+            if not laid.get("unreachable"):
+                self._vm.forget()
+            if _ended(laid):
+                return laid
+            if laid["results"][0]["outcome"] != order.BUSY:
+                break
+            waited = self._call([wish], until=order.FREE)
+            if _ended(waited):
+                return waited
+        return {}
+
+    def _move(self, wish: Json) -> Json:
+        stopped = self._call([wish], until=order.STOPPED)
+        results = stopped.get("results") or []
+        if _ended(stopped) or results[0]["outcome"] != order.STOPPED:
+            return stopped
+        problem = self._hand_over(wish["name"])
+        if problem:
+            return dict(stopped, failed=True, msg=problem)
+        ended = self._call([{"name": wish["name"], "request": results[0]["request"]}])
+        return dict(ended, changed=True, results=ended.get("results") or results)
+
+
+def hand_over(client: Client, mesh: str, initial_state: str, dataplane: t.Mapping[str, t.Any]) -> str:
+    """Register the Dataplane of a Direct proxy that has stopped, as soon as the control plane has deleted it. Returns what went wrong."""
+    try:
+        dataplanes = sync.Dataplanes(client, sync.Settings(mesh=mesh, initial_state=initial_state))
+        handover.hand_over(dataplanes, dataplanes.prepare([dataplane])[0], HANDOVER)
+    except (ApiError, sync.Refused, handover.StillThere) as error:
+        return f"{dataplane['name']} was stopped, and could not be registered again: {error}"
+    return ""
+
+
+def _ended(result: Json) -> bool:
+    return bool(result.get("failed") or result.get("unreachable"))

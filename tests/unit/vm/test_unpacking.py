@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, the meshfleet.kuma maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What may lie where: no member of an archive leads out of the directory of its version, whatever the archive says."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import unpacking
+from tests.unit.vm import archives
+
+LOST = "which may be outside"
+
+
+def read(path, members, programs=(), stage=None):
+    archives.pack(path, members)
+    with path.open("rb") as handle:
+        return unpacking.read(str(path), handle, programs, stage)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("kuma/bin/envoy", "bin/envoy"),
+        ("./bin/envoy", "bin/envoy"),
+        ("kuma//bin/./envoy", "bin/envoy"),
+        ("kuma", ""),
+        ("kuma/", ""),
+        ("kuma/...", "..."),
+    ],
+)
+def test_the_first_part_of_a_name_stands_for_the_directory_of_the_version(name, place):
+    assert unpacking.place_of(name) == place
+
+
+@pytest.mark.parametrize("name", ["/bin/sh", "//bin/sh", "../x", "kuma/../x", "kuma/bin/../../../x", "kuma/..", "..", "kuma/a\0b"])
+def test_a_name_that_leads_elsewhere_has_no_place(name):
+    with pytest.raises(ValueError, match="has "):
+        unpacking.place_of(name)
+
+
+@given(st.text("ab./", max_size=12))
+def test_a_place_is_always_below(name):
+    try:
+        place = unpacking.place_of(name)
+    except ValueError:
+        return
+    assert os.path.normpath("/d/" + place).startswith("/d")
+    assert place == "" or os.path.normpath(place) == place
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ([archives.link("bin/x", "/etc/passwd")], LOST),
+        ([archives.link("bin/x", "../../x")], LOST),
+        ([archives.link("x", "..")], LOST),
+        ([archives.link("x", "")], LOST),
+        # By way of a link that is nearer to the top than it looks, this leads out.
+        ([archives.link("a/b/up", "../.."), archives.link("x", "a/b/up/../..")], LOST),
+        ([archives.hard_link("x", "/etc/passwd")], "which has an absolute path"),
+        ([archives.hard_link("x", f"{archives.FOLDER}/../x")], "which has .. among"),
+        ([archives.hard_link("x", f"{archives.FOLDER}/y")], "no file before it"),
+        ([archives.hard_link("x", f"{archives.FOLDER}/y"), archives.member("y")], "no file before it"),
+        ([archives.directory("y"), archives.hard_link("x", f"{archives.FOLDER}/y")], "no file before it"),
+        ([archives.link("y", "bin"), archives.hard_link("x", f"{archives.FOLDER}/y")], "no file before it"),
+        ([archives.member("x", kind=tarfile.CHRTYPE)], "neither a file nor a directory nor a link"),
+        ([archives.member("x", kind=tarfile.BLKTYPE)], "neither a file nor a directory nor a link"),
+        ([archives.member("x", kind=tarfile.FIFOTYPE)], "neither a file nor a directory nor a link"),
+        ([archives.member("/etc/cron.d/x", folder=None)], "absolute path"),
+        ([archives.member("../x")], "has .. among the parts of its path"),
+    ],
+)
+def test_a_member_that_leads_out_is_refused_by_its_name(tmp_path, members, reason):
+    with pytest.raises(ModuleFailed) as failed:
+        read(tmp_path / "kuma.tar.gz", [*archives.release(), *members])
+    said = failed.value.msg
+    assert said.startswith(f"src: {tmp_path}/kuma.tar.gz has a member '")
+    assert reason in said
+    refused = members[-1] if "before it" not in reason else next(item for item in members if item[0].islnk())
+    assert f"'{refused[0].name}'" in said
+    assert said.endswith("Nothing was unpacked.")
+
+
+@pytest.mark.parametrize("through", [archives.link("lib", "bin"), archives.member("lib")])
+@pytest.mark.parametrize("late", [False, True])
+def test_nothing_lies_below_what_is_no_directory(tmp_path, through, late):
+    inside = archives.member("lib/x")
+    with pytest.raises(ModuleFailed, match=r"has something below 'lib', which is a (link|file), expected a directory there"):
+        read(tmp_path / "kuma.tar.gz", [inside, through] if late else [through, inside])
+
+
+def test_links_that_stay_inside_are_taken(tmp_path):
+    members = [archives.link("a/b/x", "../../bin/envoy"), archives.link("y", "./a/b"), archives.link("z", "nowhere")]
+    items = read(tmp_path / "kuma.tar.gz", [*archives.release(), *members])
+    assert [items[place].target for place in ("a/b/x", "y", "z")] == ["../../bin/envoy", "./a/b", "nowhere"]
+
+
+def test_modes_lose_what_is_dangerous(tmp_path):
+    modes = {0o4755: 0o755, 0o2755: 0o755, 0o1777: 0o755, 0o666: 0o644, 0o600: 0o600, 0o555: 0o555, 0o722: 0o700}
+    items = read(tmp_path / "kuma.tar.gz", [archives.member(f"{mode:o}", mode=mode) for mode in modes])
+    assert {int(place, 8): item.mode for place, item in items.items()} == modes
+
+
+def test_the_last_of_two_members_counts(tmp_path):
+    items = read(tmp_path / "kuma.tar.gz", [archives.member("x", mode=0o600), archives.member("x", mode=0o644)])
+    assert items["x"].mode == 0o644
+
+
+def test_a_mark_that_was_packed_is_not_taken(tmp_path):
+    items = read(tmp_path / "kuma.tar.gz", [archives.member(".archive-sha256", b"0"), archives.member("bin/.archive-sha256")])
+    assert list(items) == ["bin/.archive-sha256"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "programs", "missing"),
+    [
+        ([], ["kuma-dp", "envoy"], None),
+        ([], ["kuma-dp", "kuma-cp"], "kuma-cp"),
+        ([archives.member("bin/kuma-cp", mode=0o644)], ["kuma-cp"], "kuma-cp"),
+        ([archives.directory("bin/kuma-cp")], ["kuma-cp"], "kuma-cp"),
+        ([archives.link("bin/kuma-cp", "kuma-dp")], ["kuma-cp"], None),
+        ([archives.member("kuma-cp", mode=0o755)], ["kuma-cp"], "kuma-cp"),
+    ],
+)
+def test_programs_have_to_be_there(tmp_path, extra, programs, missing):
+    members = [*archives.release(), *extra]
+    if missing is None:
+        read(tmp_path / "kuma.tar.gz", members, programs)
+    else:
+        with pytest.raises(ModuleFailed, match=f"has no program <folder>/bin/{missing}, expected a release of Kuma"):
+            read(tmp_path / "kuma.tar.gz", members, programs)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_files_wait_complete_and_with_their_mode(tmp_path):
+    members = [*archives.release(), archives.hard_link("bin/again", f"{archives.FOLDER}/bin/envoy"), archives.link("x", "bin")]
+    (tmp_path / "stage").mkdir()
+    with unpacking.Stage(str(tmp_path / "stage")) as stage:
+        items = read(tmp_path / "kuma.tar.gz", members, stage=stage)
+    staged = {place: item.staged for place, item in items.items() if item.kind != "directory"}
+    assert len(set(staged.values())) == len(staged) == len(os.listdir(tmp_path / "stage"))
+    envoy, again = os.stat(staged["bin/envoy"]), os.stat(staged["bin/again"])
+    assert (envoy.st_ino, envoy.st_mode & 0o7777, envoy.st_uid, envoy.st_gid) == (again.st_ino, 0o755, 0, 0)
+    assert os.readlink(staged["x"]) == "bin"
