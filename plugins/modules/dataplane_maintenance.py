@@ -222,7 +222,6 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common import nami
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_duration
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance as traffic_maintenance
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic.propagation import Timing
 
@@ -250,31 +249,9 @@ def settings(module: AnsibleModule) -> traffic_maintenance.Settings:
 
 
 def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params, wanted, now = module.params, settings(module), time.time()
-    maintenance = traffic_maintenance.Maintenance(client, wanted, now)
+    params, wanted = module.params, settings(module)
     labels = {str(key): str(value) for key, value in (params["labels"] or {}).items()}
-    try:
-        outcome = maintenance.apply(params["names"] or [], labels)
-    except sync.Refused as refused:
-        raise ItemsFailed(refused.msg, {"changed": False, "results": [change.result() for change in refused.changes]}) from refused
-    found = traffic_maintenance.report(outcome.overviews, now)
-    result: t.Dict[str, t.Any] = {
-        "changed": outcome.touched,
-        "results": [change.result() for change in outcome.changes],
-        **found,
-    }
-    if outcome.propagation is not None:
-        result["propagation"] = outcome.propagation.result()
-    if module._diff:
-        result["diff"] = traffic_maintenance.diff(outcome.changes, wanted.mesh)
-    for text in traffic_maintenance.warnings(found, outcome, wanted):
-        module.warn(text)
-    if wanted.fence and not maintenance.labels and outcome.touched:
-        module.warn(f"Neither reason nor duration is recorded: a control plane of version {client.capabilities().version} loses labels.")
-    failed = [change for change in outcome.changes if change.action == sync.FAILED]
-    if failed:
-        raise ItemsFailed(sync.describe_failures(failed), result)
-    return result
+    return traffic_maintenance.carry_out(client, wanted, time.time(), module.warn, names=params["names"] or [], labels=labels)
 
 
 def main() -> None:

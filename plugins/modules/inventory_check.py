@@ -9,7 +9,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: inventory_check
-short_description: Find misspelt variables and impossible names before anything is asked or written
+short_description: Find misspelt and missing variables, wrong values and impossible names before anything is asked or written
 version_added: 0.1.0
 description:
   - Looks at the variables of the hosts of a play, and fails with everything that is wrong with them. No host and no control plane is asked.
@@ -21,8 +21,11 @@ description:
     included. Otherwise there is a warning, also for an option with more words after it.
   - What the roles and playbooks themselves register and set as facts is left alone, also when an inventory sets it. Other names that they give
     to values of their own are left alone where the play sets them, and judged like any other where the inventory or C(-e) does.
-  - Names of proxies and meshes have to be such that they can be part of a path. One whose template cannot be filled in is left
-    for the tasks that use it.
+  - Names of proxies and meshes have to be such that they can be part of a path.
+  - Options of the roles have to be of their type and among their choices. What comes from the command line may be the text of a number, or of
+    true or false; a list or a mapping has to be one. What services, upstreams and proxies consist of is checked by the tasks that use them.
+  - Options that a role demands have to be set. An empty one is not.
+  - A value whose template cannot be filled in is left for the tasks that use it. Values of options that may be secrets are not shown.
   - All variables of the hosts are looked at, and those of the play, such as those of a role or of C(import_playbook). Run it once for all
     hosts, with C(run_once).
 extends_documentation_fragment:
@@ -34,21 +37,39 @@ attributes:
     support: full
 options:
   proxies:
-    description: The hosts whose proxies have the names C(kuma_dp_name) or C(kuma_dp_proxies), in the mesh C(kuma_dp_mesh).
+    description:
+      - The hosts whose proxies have the names C(kuma_dp_name) or C(kuma_dp_proxies), in the mesh C(kuma_dp_mesh).
+      - The options of the roles C(kuma_dp) and C(kuma_transparent_proxy) are checked.
     type: list
     elements: str
     default: []
   zone_proxies:
-    description: The hosts whose zone proxies have the names C(kuma_zone_proxy_name) or C(kuma_zone_proxy_proxies).
+    description:
+      - The hosts whose zone proxies have the names C(kuma_zone_proxy_name) or C(kuma_zone_proxy_proxies).
+      - The options of the roles C(kuma_zone_proxy) and C(kuma_dp) are checked.
     type: list
     elements: str
     default: []
+  control_planes:
+    description: The hosts with control planes. The options of the role C(kuma_cp) are checked.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
+  purpose:
+    description:
+      - What the hosts are looked at for, which decides what has to be set.
+      - Without it nothing has to be, as with V(maintenance) and V(migration), which say themselves what they miss.
+    type: str
+    choices: [join, leave, maintenance, migration, control_plane]
+    version_added: 0.2.0
   requests:
     description: Whether the Python that runs Ansible has to have the library requests, which tasks with a control plane need.
     type: bool
     default: true
 notes:
-  - The hosts that are looked at are those of O(proxies) and O(zone_proxies). When both are empty, all hosts of the play are, and no names.
+  - The hosts that are looked at are those of O(proxies), O(zone_proxies) and O(control_planes). When these are empty, all hosts of the play are,
+    for the names of variables alone.
 seealso:
   - module: meshfleet.kuma.fleet_plan
 author:
@@ -60,17 +81,18 @@ EXAMPLES = r"""
   hosts: localhost
   gather_facts: false
   tasks:
-    - name: Find misspelt variables and impossible names
+    - name: Find misspelt variables, wrong values and impossible names
       meshfleet.kuma.inventory_check:
         proxies: "{{ ansible_play_hosts_all }}"
       run_once: true
 """
 
 RETURN = r"""
-problems:
+msg:
   description: Everything that is wrong, a sentence each.
-  returned: always
-  type: list
-  elements: str
-  sample: ["web-1, web-2: kuma_dp_upstream is set and is no option, expected kuma_dp_upstreams. Correct the name"]
+  returned: failure
+  type: str
+  sample: |-
+    Nothing was asked and nothing was written. 1 problem was found:
+      1. web-1, web-2: kuma_dp_upstream is set and is no option, expected kuma_dp_upstreams. Correct the name
 """

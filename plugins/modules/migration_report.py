@@ -132,92 +132,19 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import api as migration_api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import report
-from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.control_plane import GONE_TYPES
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model
-
-Resources = t.List[t.Dict[str, t.Any]]
-
-
-class Reader:
-    """Reads what may be read; ``unread`` collects types that the token has no right to, with the reason."""
-
-    def __init__(self, client: Client, mesh: str) -> None:
-        self.client = client
-        self.mesh = mesh
-        self.unread: t.Dict[str, str] = {}
-        self.listing: t.Any = None
-        try:
-            self.listing = client.get("/_resources").body
-        except (AccessDenied, NotFound) as error:
-            self.unread["policies"] = error.title
-
-    def known(self, type_name: str) -> bool:
-        return self.listing is not None and model.is_known(type_name, self.listing)
-
-    def policies(self) -> t.List[str]:
-        entries = (self.listing or {}).get("resources") or []
-        return sorted(str(entry["name"]) for entry in entries if entry.get("policy") and entry.get("name"))
-
-    def list(self, type_name: str) -> Resources:
-        kind = model.kind_of(type_name, self.listing)
-        try:
-            return self.client.list(api_path(*kind.segments(self.mesh)))
-        except AccessDenied as error:
-            self.unread[type_name] = error.detail or error.title
-        except NotFound as error:
-            self.unread[type_name] = error.title
-        return []
-
-    def list_known(self, *type_names: str) -> Resources:
-        return [resource for type_name in type_names if self.known(type_name) for resource in self.list(type_name)]
-
-
-def read(client: Client, mesh: str) -> report.World:
-    """The world as the control plane shows it. Raises ItemsFailed when there is no such mesh, ApiError when there is no answer."""
-    release = client.capabilities().release
-    try:
-        resource = client.get(api_path("meshes", mesh)).body
-    except NotFound as error:
-        msg = f"mesh is {mesh}, which {client.url} does not have: correct mesh (kuma_dp_mesh in the playbook), or create the Mesh"
-        raise ItemsFailed(msg, {"failure": error.as_failure()}) from error
-    reader = Reader(client, mesh)
-    return report.World(
-        release=release,
-        mesh=resource,
-        overviews=client.list(api_path("meshes", mesh, "dataplanes", "_overview")),
-        mesh_services=reader.list_known("MeshService"),
-        identities=reader.list_known("MeshIdentity"),
-        policies=reader.list_known(*reader.policies()),
-        gone=reader.list_known(*GONE_TYPES),
-        zones=[str(zone.get("name")) for zone in reader.list_known("Zone")],
-        unread=reader.unread,
-    )
 
 
 def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     params = module.params
-    world = read(client, params["mesh"])
-    findings = report.examine(world, params["hosts"], params["strangers"])
-    capabilities = client.capabilities()
-    control_plane = {"product": capabilities.product, "version": capabilities.version, "kuma_version": capabilities.kuma_version}
-    failing = report.failing(findings, params["fail_on"])
-    result: t.Dict[str, t.Any] = {
-        "changed": False,
-        "report": report.report(findings, control_plane, params["mesh"]),
-        "text": report.text(findings, control_plane, params["mesh"], len(world.overviews)),
-        "failing": len(failing),
-    }
-    if failing:
-        msg = (
-            f"{len(failing)} findings about Kuma 3.0 are of the sort that fail_on ({params['fail_on']}) names. "
-            "The report says what to do about each."
-        )
-        raise ItemsFailed(msg, result)
+    result = migration_api.examine(client, params["mesh"], params["hosts"], params["strangers"], params["fail_on"])
+    if result["failing"]:
+        raise ItemsFailed(report.verdict(result["failing"], params["fail_on"]), result)
     return result
 
 

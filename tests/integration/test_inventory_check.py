@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the meshfleet.kuma maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every play begins with: misspelt variables, impossible names and a missing library stop it before anything is asked."""
+"""What every play begins with: misspelt and missing variables, wrong values, impossible names and a missing library stop it before anything
+is asked."""
 
 from __future__ import annotations
 
@@ -14,10 +15,15 @@ import sys
 
 import pytest
 
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.vocabulary import vocabulary
 from tests.unit import http_server
 
 ROOT = pathlib.Path(__file__).parents[2]
 BAD_NAMES = {"web-1": "..", "web-2": ".", "web-3": "", "web-4": "a/b", "web-5": "-x", "web-6": "x" * 300}
+# Names that roles give to values of their own: those that resemble no option, and those that do.
+OWN = {name: verdict.options for name in sorted(vocabulary().own) for verdict in [vocabulary().judge(name)] if verdict}
+STRANGE = next(name for name in OWN if not OWN[name])
+NEAR, NEAREST = next((name, options[0]) for name, options in OWN.items() if len(options) == 1)
 REFUSED = "Nothing was asked and nothing was written."
 
 
@@ -67,13 +73,17 @@ def play(ansible_playbook, tmp_path):
 
 
 def problems(run):
-    """The problems of a refused run, which the first task named."""
+    """The problems of a refused run, which the first task named, each of them once."""
     said = run.stdout + run.stderr
     assert run.returncode != 0, said
     assert REFUSED in said
     assert "Look at the VM" not in said
     assert "Group the hosts" not in said
-    return json.loads(re.search(r'"problems": (\[.*?\])\}', run.stdout)[1])
+    result = json.loads(re.search(r"FAILED! => (\{.*\})", run.stdout)[1])
+    assert result.keys() == {"changed", "msg"}
+    first, *found = re.split(r"\n  \d+\. ", result["msg"])
+    assert first == f"{REFUSED} {len(found)} problem{'s were' if found[1:] else ' was'} found:"
+    return found
 
 
 def assert_untouched(play):
@@ -88,8 +98,8 @@ def test_misspelt_variables_are_refused_wherever_they_are_set(play):
     run = play(
         "join_mesh",
         {
-            "web-1": {"uma_dp_name": 1, "kuma_dp_ports": []},
-            "web-2": {"kuma_dp_control_plane_url_east": "x", "kuma_dp_checksum": 1},
+            "web-1": {"uma_dp_name": 1, STRANGE: []},
+            "web-2": {"kuma_dp_control_plane_url_east": "x", NEAR: 1},
             "web-3": {"kuma_dp_service": []},
         },
         *("-e", "kuma_dp_vresion=2", "-e", json.dumps({"kuma_flet": "web", "kuma_dp_name_": "{{ nobody }}"})),
@@ -115,8 +125,8 @@ def test_misspelt_variables_are_refused_wherever_they_are_set(play):
     said = " ".join((run.stdout + run.stderr).split())
     # Names that roles give to values of their own, one of a host that runs the task and one of another; and a helper.
     for warning in (
-        "web-1: kuma_dp_ports is set and is no option of any role, but a name",
-        "web-2: kuma_dp_checksum is set and is no option of any role (the nearest is kuma_dp_archive_checksum), but a name",
+        f"web-1: {STRANGE} is set and is no option of any role, but a name",
+        f"web-2: {NEAR} is set and is no option of any role (the nearest is {NEAREST}), but a name",
         "web-2: kuma_dp_control_plane_url_east is set and is no option of any role (the nearest is kuma_dp_control_plane_url), so",
     ):
         assert warning in said
@@ -143,6 +153,48 @@ def test_names_and_meshes_that_are_none_are_refused(play, book):
 def test_a_name_on_the_command_line_takes_nothing_away(play):
     (found,) = problems(play("leave_mesh", {"web-1": {}, "web-2": {}}, "-e", "kuma_dp_name=.."))
     assert found.startswith("web-1, web-2: kuma_dp_name is '..', expected a lower-case DNS name")
+    assert_untouched(play)
+
+
+def test_values_of_another_type_and_missing_options_are_told_at_once(play):
+    hosts = {
+        "web-1": {"kuma_dp_concurrency": "many", "kuma_transparent_proxy_vnet": "docker0"},
+        "web-2": {"kuma_dp_concurrency": "{{ 'many' }}", "kuma_dp_lifecycle": "Direct", "kuma_dp_wait_timeout": 5},
+        "web-3": {"kuma_dp_services": "{{ mine }}", "mine": {"name": "web"}, "kuma_dp_upstreams": "{{ nobody }}"},
+        "web-4": {"kuma_dp_environment": "PASSWORD=geheim", "kuma_dp_api_token": ["geheim"], "kuma_zone_proxy_port": "of no use here"},
+    }
+    run = play(
+        "",
+        hosts,
+        *("-e", "kuma_dp_roll_max_failures=2"),
+        common={"kuma_dp_version": "", "kuma_zone_proxy_leave_last": "perhaps"},
+        zone=["gate-1"],
+        book_text=f"- import_playbook: {ROOT}/playbooks/join_mesh.yml\n  vars: {{kuma_dp_wait_timeout: soon, kuma_dp_restart: '{{{{ nobody }}}}'}}\n",
+    )
+    assert problems(run) == [
+        "web-1, web-2, web-3 and 2 more: kuma_dp_version is not set, expected the release that runs, without v, such as 2.14.3",
+        "web-4: kuma_dp_api_token is a list, expected a text",
+        "web-1, web-2: kuma_dp_concurrency is 'many', expected a whole number",
+        "web-4: kuma_dp_environment is a text, expected a mapping",
+        "web-2: kuma_dp_lifecycle is 'Direct', expected indirect or direct",
+        "web-3: kuma_dp_services is a mapping, expected a list",
+        "all hosts of the play: kuma_dp_wait_timeout is 'soon', expected a whole number",
+        "web-1: kuma_transparent_proxy_vnet is 'docker0', expected a list",
+        "gate-1: kuma_zone_proxy_leave_last is 'perhaps', expected true or false",
+    ]
+    said = run.stdout + run.stderr
+    assert "geheim" not in said
+    assert len(said) < 5000, "the options of a role are not printed"
+    assert_untouched(play)
+
+
+def test_options_of_control_planes_are_told_of_all_at_once(play):
+    hosts = {"one": {"kuma_cp_version": "2.14.3"}, "two": {"kuma_cp_http_port": "http"}, "three": {"kuma_cp_http_port": "http"}}
+    assert problems(play("control_plane", hosts, common={"kuma_cp_version": None, "kuma_cp_tls_key": {"key": 1}})) == [
+        "two, three: kuma_cp_version is not set, expected the release that runs, without v, such as 2.14.3",
+        "two, three: kuma_cp_http_port is 'http', expected a whole number",
+        "one, two, three: kuma_cp_tls_key is a mapping, expected a text",
+    ]
     assert_untouched(play)
 
 
@@ -183,5 +235,6 @@ def test_a_correct_inventory_passes_without_a_word(play):
     }
     run = play("leave_mesh", hosts, "-e", "name_of_mine=two", "--check")
     assert "Look at the VM" in run.stdout
+    assert "Validating arguments" not in run.stdout, "Ansible's own check of a role, once more for each host"
     assert REFUSED not in run.stdout
     assert "is no option" not in run.stdout + run.stderr

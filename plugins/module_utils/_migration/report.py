@@ -131,6 +131,11 @@ def failing(findings: t.Iterable[Finding], fail_on: str) -> t.List[Finding]:
     return [finding for finding in findings if finding.severity in FAIL_ON[fail_on]]
 
 
+def verdict(failing: int, fail_on: str) -> str:
+    """Why a task fails that was asked to, with as many findings of that sort."""
+    return f"{failing} findings about Kuma 3.0 are of the sort that fail_on ({fail_on}) names. The report says what to do about each."
+
+
 def _place(finding: Finding) -> str:
     resource = " ".join(part for part in (finding.type, finding.name) if part)
     parts = [finding.host, resource if finding.type != "inventory" else finding.name, finding.field]

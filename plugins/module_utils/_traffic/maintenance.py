@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError, Client, NotFound, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.concurrently import concurrently
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
@@ -200,6 +201,42 @@ class Maintenance:
 
 
 _UNDONE = "it is %s right after the write: its health changed, or somebody else writes to it; repeat this"
+
+
+def carry_out(
+    client: Client,
+    settings: Settings,
+    now: float,
+    warn: t.Callable[[str], t.Any],
+    names: t.Sequence[str] = (),
+    labels: t.Optional[t.Mapping[str, str]] = None,
+) -> Result:
+    """Fence or lift, and the result of the task that does: ``{changed, results, stale, lost, diff, propagation}``.
+
+    Raises ItemsFailed, with as much of the result as there is, and ApiError.
+    """
+    maintenance = Maintenance(client, settings, now)
+    try:
+        outcome = maintenance.apply(names, labels or {})
+    except sync.Refused as refused:
+        raise ItemsFailed(refused.msg, {"changed": False, "results": [change.result() for change in refused.changes]}) from refused
+    found = report(outcome.overviews, now)
+    result: Result = {
+        "changed": outcome.touched,
+        "results": [change.result() for change in outcome.changes],
+        "diff": diff(outcome.changes, settings.mesh),
+        **found,
+    }
+    if outcome.propagation is not None:
+        result["propagation"] = outcome.propagation.result()
+    for text in warnings(found, outcome, settings):
+        warn(text)
+    if settings.fence and not maintenance.labels and outcome.touched:
+        warn(f"Neither reason nor duration is recorded: a control plane of version {client.capabilities().version} loses labels.")
+    failed = [change for change in outcome.changes if change.action == sync.FAILED]
+    if failed:
+        raise ItemsFailed(sync.describe_failures(failed), result)
+    return result
 
 
 def report(overviews: t.Iterable[fence.Overview], now: float) -> t.Dict[str, t.Any]:

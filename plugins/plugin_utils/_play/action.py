@@ -20,6 +20,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import controller, fleet, options, tray
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.values import NotYet, Values
 
 try:
     from ansible.template import trust_as_template
@@ -85,6 +86,21 @@ class RoleAction(ActionBase):
                 return default
 
         return known
+
+    def seen(self, host: str) -> t.Callable[[str, t.Any], t.Any]:
+        """What a host of the play would see in a task of its own. Raises ItemsFailed for what cannot be told."""
+        if not hasattr(self, "_seen"):
+            filler = self._templar.copy_with_new_env(available_variables=self.variables)
+            self._seen = Values(self.variables, filler, self._task._role is not None or bool(self.variables.get("ansible_role_names")))
+        values = self._seen.of(host, self._seen.inventory(host) or {})
+
+        def seen(variable: str, default: t.Any) -> t.Any:
+            try:
+                return values.filled(variable, default)
+            except NotYet as error:
+                raise ItemsFailed(f"{host}: {variable} cannot be filled in: {error}") from error
+
+        return seen
 
     def read(self, table: options.Table) -> Json:
         return options.read(table, self.value)

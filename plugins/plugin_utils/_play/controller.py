@@ -4,7 +4,7 @@
 
 # Private to this collection: not a public interface.
 
-"""A file of the controller that an option names: found where relative paths count from, or text in its place, or fetched."""
+"""A file of the controller that an option names: found where relative paths count from, or text in its place, or fetched, or written."""
 
 from __future__ import annotations
 
@@ -91,6 +91,24 @@ def fetch(wanted: t.Sequence[t.Mapping[str, str]], role: str) -> t.List[str]:
     What came is there under its name only when it has the checksum.
     """
     return [f"{role}_archive {item['url']} {fault}" for item in wanted for fault in _fetched(item, role)]
+
+
+def writable(path: str, variable: str) -> str:
+    """Where a file is to be written that an option names. Raises Missing when it cannot be there."""
+    full = os.path.realpath(os.path.expanduser(path))
+    if not os.path.isdir(os.path.dirname(full)) or (os.path.exists(full) and not os.path.isfile(full)):
+        raise Missing(f"{variable} is {path}, expected a file on the controller, in a directory that exists")
+    return full
+
+
+def write(path: str, text: str, check: bool) -> t.Dict[str, str]:
+    """Have a file with this text, at once; with ``check`` nothing is written. Returns what differs in the shape of a diff, or nothing."""
+    before = _read(path) if os.path.isfile(path) else ""
+    if before == text:
+        return {}
+    if not check:
+        _replace(path, [text.encode()])
+    return {"before_header": path, "after_header": path, "before": before, "after": text}
 
 
 def _fetched(item: t.Mapping[str, str], role: str) -> t.Iterator[str]:

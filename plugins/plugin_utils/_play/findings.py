@@ -4,7 +4,7 @@
 
 # Private to this collection: not a public interface.
 
-"""What is wrong with the variables and names of an inventory, in sentences. Pure; it runs on the controller only."""
+"""What is wrong with the variables, names and options of an inventory, in sentences. Pure; it runs on the controller only."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import specs
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.values import PLAIN, NotYet, OfHost, Value, is_template
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.variables import PREFIXES, Verdict, Vocabulary
-
-# The value of a variable of one host, or the default that is given when it is not set. Raises NotYet.
-Value = t.Callable[[str, t.Any], t.Any]
 
 # What sets a variable when no host has it.
 THE_PLAY = "all hosts of the play"
 
 _HOSTS = 3
 _VALUES = 5
-
-
-class NotYet(Exception):
-    """The value of a variable cannot be told yet, and is left for those who use it."""
+# These are told by what they name.
+_NAMES = frozenset(("kuma_dp_name", "kuma_dp_mesh", "kuma_zone_proxy_name"))
 
 
 class Findings:
@@ -35,7 +32,9 @@ class Findings:
         self._vocabulary = vocabulary
         self._verdicts: t.Dict[str, t.Optional[Verdict]] = {}
         self._strange: t.Dict[str, t.List[str]] = {}
-        self._misnamed: t.Dict[t.Tuple[str, str], t.Dict[str, t.List[str]]] = {}
+        self._wrong: t.Dict[t.Tuple[str, str], t.Dict[str, t.List[str]]] = {}
+        # What is expected, as the first host wants it, and the hosts.
+        self._missing: t.Dict[str, t.Tuple[str, t.List[str]]] = {}
 
     def variables(self, where: str, names: t.Iterable[str]) -> None:
         """Take in which variables a host has, wherever they come from: ``where`` is its name."""
@@ -69,16 +68,52 @@ class Findings:
         except NotYet:
             return
         if not naming.is_loose_name(mesh):
-            self._note(host, "kuma_dp_mesh", mesh, naming.EXPECTED_LOOSE)
+            self._note(host, specs.Fault("kuma_dp_mesh", naming.shown(mesh), naming.EXPECTED_LOOSE))
+
+    def options(self, where: str, wanted: specs.Wanted, names: t.AbstractSet[str], values: OfHost) -> None:
+        """Take in the values of those of the variables ``names`` that are options: ``where`` is a host, or what they hold for."""
+        for name in (wanted.options.keys() & names) - _NAMES:
+            option, value = wanted.options[name], values.raw(name)
+            if isinstance(value, str) and is_template(value):
+                if option.type in specs.TEXTS and not option.choices:
+                    continue  # most likely it becomes a text, and that takes its time
+                try:
+                    value = values(name, None)
+                except NotYet:
+                    continue
+            fault = specs.fault(option, value) if isinstance(value, PLAIN) else None
+            if fault is not None:
+                self._note(where, fault)
+
+    def required(self, host: str, wanted: specs.Wanted, values: OfHost) -> None:
+        """Take in which options a host has not got. One that is empty is not set."""
+        for option in wanted.required:
+            if not values.is_set(option.name):
+                self._missing.setdefault(option.name, (option.meaning, []))[1].append(host)
 
     def problems(self) -> t.List[str]:
-        """Every problem, a sentence each: misspelt options, and values that no proxy or mesh can have as its name."""
+        """Every problem, a sentence each: misspelt options, those that are not set, and values that are none of an option."""
         refused = [
             "%s: %s is set and is no option, expected %s. Correct the name" % (some(hosts, _HOSTS), name, _either(verdict.options))
             for name, hosts, verdict in self._verdicted()
             if verdict.refused
         ]
-        return refused + [_misnamed(label, expected, values) for (label, expected), values in sorted(self._misnamed.items())]
+        missing = [
+            "%s: %s is not set, expected %s" % (some(hosts, _HOSTS), name, self._missing[name][0]) for name, hosts in self._lacking()
+        ]
+        return refused + missing + [_wrong(what, expected, values) for (what, expected), values in sorted(self._wrong.items())]
+
+    def _lacking(self) -> t.Iterator[t.Tuple[str, t.List[str]]]:
+        """The hosts without an option that has to be set, but for those with a misspelt variable that is likely to be it."""
+        meant: t.Dict[str, t.Set[str]] = {}
+        for _name, hosts, verdict in self._verdicted():
+            for option in verdict.options if verdict.refused else ():
+                meant.setdefault(option, set()).update(hosts)
+        for name, (_meaning, hosts) in sorted(self._missing.items()):
+            told = meant.get(name, set())
+            left = [] if THE_PLAY in told else [host for host in hosts if host not in told]
+            if left:
+                yield name, left
 
     def warnings(self) -> t.List[str]:
         """A sentence for each variable that is no option and resembles none, and looks as if it were one."""
@@ -106,12 +141,12 @@ class Findings:
     def _take(self, host: str, label: str, value: t.Any) -> None:
         name = _text(value)
         if not naming.is_name(name):
-            self._note(host, label, name, naming.EXPECTED)
+            self._note(host, specs.Fault(label, naming.shown(name), naming.EXPECTED))
 
-    def _note(self, host: str, label: str, value: t.Any, expected: str) -> None:
-        hosts = self._misnamed.setdefault((label, expected), {}).setdefault(naming.shown(value), [])
-        if host not in hosts[-1:]:
-            hosts.append(host)
+    def _note(self, where: str, fault: specs.Fault) -> None:
+        hosts = self._wrong.setdefault((fault.what, fault.expected), {}).setdefault(fault.found, [])
+        if where not in hosts[-1:]:
+            hosts.append(where)
 
 
 def _text(value: t.Any) -> t.Any:
@@ -119,13 +154,13 @@ def _text(value: t.Any) -> t.Any:
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-def _misnamed(label: str, expected: str, values: t.Mapping[str, t.Sequence[str]]) -> str:
+def _wrong(what: str, expected: str, values: t.Mapping[str, t.Sequence[str]]) -> str:
     if len(values) == 1:
         value, hosts = next(iter(values.items()))
-        return "%s: %s is %s, expected %s" % (some(hosts, _HOSTS), label, value, expected)
+        return "%s: %s is %s, expected %s" % (some(hosts, _HOSTS), what, value, expected)
     said = ["%s (%s)" % (value, some(hosts, _HOSTS)) for value, hosts in list(values.items())[:_VALUES]]
     rest = sum(map(len, list(values.values())[_VALUES:]))
-    return "%s is %s%s, expected %s" % (label, ", ".join(said), " and something else on %d more" % rest if rest else "", expected)
+    return "%s is %s%s, expected %s" % (what, ", ".join(said), " and something else on %d more" % rest if rest else "", expected)
 
 
 def _either(options: t.Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.inventory import UNKNOWN_ADDRESS
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import options
 
@@ -65,8 +66,31 @@ class Hosts(t.NamedTuple):
         return {"host": host, "in_play": False, "dropped_out": dropped, "observed": None, "variables": variables}
 
 
+def one_mesh(hosts: t.Iterable[Known]) -> str:
+    """The mesh of all these hosts, which is one of one control plane. Raises ItemsFailed when it is not."""
+    table = {"mesh": options.JOIN["mesh"], "url": options.API["url"]}
+    found = [options.read_elsewhere(table, known) for known in hosts]
+    meshes = list(dict.fromkeys(told["mesh"] for told in found))
+    urls = list(dict.fromkeys(str(told.get("url") or "") for told in found))
+    if len(meshes) != 1 or len(urls) != 1 or not urls[0]:
+        raise ItemsFailed(
+            f"The hosts have kuma_dp_mesh {', '.join(meshes)} and kuma_dp_control_plane_url {', '.join(url or 'not set' for url in urls)}, "
+            "expected one of each. Handle one at a time with --limit."
+        )
+    return meshes[0]
+
+
+def of_report(in_play: t.Mapping[str, Known], others: t.Mapping[str, Known]) -> t.List[Json]:
+    """The hosts as the report about a migration takes them. Those outside of the play offer services that those inside call."""
+    return [
+        {"host": host, "in_play": inside, "variables": mesh_elsewhere(host, known)}
+        for inside, hosts in ((True, in_play), (False, others))
+        for host, known in hosts.items()
+    ]
+
+
 def mesh_elsewhere(host: str, known: Known) -> Json:
-    """The variables of a host that the play does not handle. An address that only the VM could tell is one that nobody has."""
+    """The variables of a host of which the inventory alone is known. An address that only the VM could tell is one that nobody has."""
     variables = options.read_elsewhere(options.JOIN, known)
     variables.setdefault("name", host)
     address = variables["address"] or _reached_at(host, known)

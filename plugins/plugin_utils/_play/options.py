@@ -4,7 +4,7 @@
 
 # Private to this collection: not a public interface.
 
-"""Every option of the roles that a decision depends on: under which key it is known, from which variable it comes, and what holds without one.
+"""Every option of the roles and playbooks that a decision depends on: under which key it is known, from which variable it comes, and what holds without one.
 
 What roles and templates use in no other way is not here. Nothing else reads options of hosts.
 """
@@ -185,12 +185,26 @@ TRANSPARENT_APPLY: Table = {
     "ready_timeout": Option("kuma_transparent_proxy_ready_timeout", 60, number),
     "rollback_timeout": Option("kuma_transparent_proxy_rollback_timeout", 60, number),
 }
+# What playbooks read besides the options of the roles, of the first host of the play. No role has a default for these.
+MAINTENANCE: Table = {
+    "state": Option("kuma_maintenance", ""),
+    "reason": Option("kuma_maintenance_reason", ""),
+    "duration": Option("kuma_maintenance_duration", ""),
+    "force": Option("kuma_maintenance_force", False, flag),
+}
+MIGRATION: Table = {
+    "fail_on": Option("kuma_migration_fail_on", "none"),
+    "report_path": Option("kuma_migration_report_path", ""),
+}
+
+
+# The tables of what joins, leaves and rolls.
+OF_ROLES = (JOIN, RELEASE, ZONE, VM, API, REGISTRATION, ROLL, LEAVE, ZONE_LEAVE, TRANSPARENT, TRANSPARENT_ENABLED, TRANSPARENT_APPLY)
 
 
 def constants() -> t.Dict[str, t.Any]:
     """``{variable: default}`` of all options whose default is no template."""
-    tables = (JOIN, RELEASE, ZONE, VM, API, REGISTRATION, ROLL, LEAVE, ZONE_LEAVE, TRANSPARENT, TRANSPARENT_ENABLED, TRANSPARENT_APPLY)
-    rows = [option for table in tables for option in table.values()]
+    rows = [option for table in OF_ROLES for option in table.values()]
     # An option with a template for its default is empty elsewhere.
     return {option.variable: option.elsewhere for option in rows if option.elsewhere is not NOWHERE and option.variable not in _TEMPLATES}
 

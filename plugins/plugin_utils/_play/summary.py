@@ -78,6 +78,21 @@ def left(outcomes: t.Sequence[Outcome], check: bool) -> t.List[str]:
     )
 
 
+def moved(result: t.Mapping[str, t.Any], fenced: bool) -> t.List[str]:
+    """After proxies left traffic, or came back: ``result`` is that of the module dataplane_maintenance."""
+    actions: t.Dict[str, t.List[str]] = {}
+    for item in result["results"]:
+        actions.setdefault(item["action"], []).append(item["name"])
+    # The others failed, and are told of as such.
+    written, title = (actions.get("fenced", []), "out of traffic") if fenced else (actions.get("lifted", []), "back in traffic")
+    lines = [_counted(title, written), _counted("unchanged", actions.get("unchanged", []))]
+    if result["stale"]:
+        lines.append("past their time: " + ", ".join(item["name"] for item in result["stale"]))
+    if result["lost"]:
+        lines.append("in maintenance, but in traffic again: " + ", ".join(result["lost"]))
+    return lines
+
+
 def failures(outcomes: t.Sequence[Outcome], title: str) -> t.List[str]:
     """The hosts that failed, those of one reason together."""
     reasons: t.Dict[str, t.List[str]] = {}

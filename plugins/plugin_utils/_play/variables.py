@@ -13,19 +13,16 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass
 
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.options import MAINTENANCE, MIGRATION
+
 PREFIXES = ("kuma_dp_", "kuma_zone_proxy_", "kuma_cp_", "kuma_transparent_proxy_")
 # What the playbooks read besides the options of the roles.
 PLAYBOOK_OPTIONS = frozenset(
     (
         "kuma_control_plane_hosts",
         "kuma_fleet",
-        "kuma_maintenance",
-        "kuma_maintenance_duration",
-        "kuma_maintenance_force",
-        "kuma_maintenance_reason",
-        "kuma_migration_fail_on",
-        "kuma_migration_report_path",
         "kuma_zone_fleet",
+        *(option.variable for table in (MAINTENANCE, MIGRATION) for option in table.values()),
     )
 )
 

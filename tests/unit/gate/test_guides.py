@@ -19,6 +19,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane impo
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import inventory as join_inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.variables import PLAYBOOK_OPTIONS
 from tests.unit.gate.test_collection import CALLBACKS, FILTERS, MODULES, ROLES, ROOT, documents, fragments, named
 from tests.unit.join.test_plan import host, problems_of
 from tests.unit.parsed import file as parsed_file
@@ -202,7 +203,7 @@ def test_what_a_page_names_is_there(page):
         for facts in re.findall(r"ansible\.builtin\.set_fact:\n((?: +.*\n)+)", path.read_text())
         for fact in re.findall(r"^ +(kuma_\w+):", facts, re.MULTILINE)
     }
-    known = set(OPTIONS) | facts | content | set(re.findall(r"\bkuma_\w+", playbooks))
+    known = set(OPTIONS) | facts | content | set(re.findall(r"\bkuma_\w+", playbooks)) | PLAYBOOK_OPTIONS
     # A group of variables is named by how they begin.
     unknown = [name for name in re.findall(r"\bkuma_\w+", text) if name not in known and name not in PREFIXES]
     assert unknown == []
@@ -213,7 +214,7 @@ def test_what_playbooks_ask_for_is_in_a_guide():
     told_of = "\n".join(page.read_text() for page in PAGES)
     asked = {name for path in PLAYBOOKS for name in re.findall(r"\b(kuma_\w+) \| default\(", path.read_text())}
     inner = {name for path in PLAYBOOKS for name in re.findall(r"^ +(kuma_\w+):", path.read_text(), re.MULTILINE)}
-    assert sorted(name for name in asked - set(OPTIONS) - inner if not re.search(rf"\b{name}\b", told_of)) == []
+    assert sorted(name for name in (asked | PLAYBOOK_OPTIONS) - set(OPTIONS) - inner if not re.search(rf"\b{name}\b", told_of)) == []
 
 
 def test_the_readme_lists_every_guide_role_and_playbook():

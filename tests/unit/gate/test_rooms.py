@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "_join": ("_api", *PURE, "_control_plane", "_transparent"),
     "_zone": (*REGISTERING, "_join"),
     "_resources": ("_api", *PURE),
-    "_migration": ("_api", *PURE, "_join"),
+    "_migration": ("_api", *PURE, "_join", "_resources"),
     "_play": (*REGISTERING, "_join", "_tokens", "_traffic", "_vm", "_zone"),
     "_roll": (*REGISTERING, "_restart", "_tokens", "_traffic", "_zone"),
 }

@@ -89,3 +89,27 @@ def test_an_archive_is_there_under_its_name_only_when_it_is_the_right_one(serve,
     )
     assert "kuma_dp_archive http://127.0.0.1:1/a could not be fetched" in problems[1]
     assert len(problems) == 2
+
+
+def test_a_file_is_written_when_it_differs_and_not_in_check_mode(tmp_path):
+    path = controller.writable(str(tmp_path / "report.json"), "x")
+    assert controller.write(path, "a\n", check=True) == {"before_header": path, "after_header": path, "before": "", "after": "a\n"}
+    assert list(tmp_path.iterdir()) == []
+    assert controller.write(path, "a\n", check=False)["before"] == ""
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o644
+    written = os.stat(path).st_ino
+    assert controller.write(path, "a\n", check=False) == {}
+    assert os.stat(path).st_ino == written
+    assert controller.write(path, "b\n", check=False)["before"] == "a\n"
+    assert (tmp_path / "report.json").read_text() == "b\n"
+
+
+def test_a_file_is_written_where_a_link_leads_and_nowhere_else(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "report.json").symlink_to(tmp_path / "there/report.json")
+    assert controller.writable(str(tmp_path / "report.json"), "x") == str(tmp_path / "there/report.json")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert controller.writable("~/there/report.json", "x") == str(tmp_path / "there/report.json")
+    for path in (str(tmp_path / "there"), str(tmp_path / "nowhere/report.json"), os.devnull):
+        with pytest.raises(controller.Missing, match=f"^x is {path}, expected a file on the controller, in a directory that exists$"):
+            controller.writable(path, "x")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import fleet
@@ -170,3 +171,45 @@ def test_the_names_of_a_host_by_its_inventory_alone(known, mesh, zone):
 def test_all_ports_of_a_vm_count_for_its_unit():
     own, proxies, zones = [SERVICE, {"port": "x"}], [{"services": [{"port": 81}]}, "no"], [{"port": 82}, {"port": 0}]
     assert sorted(fleet.ports_of_unit(own, proxies, 83, zones)) == [81, 82, 83, 8080]
+
+
+def said(**variables):
+    return lambda variable, default: variables.get(variable, default)
+
+
+def test_hosts_of_one_mesh_of_one_control_plane():
+    url = {"kuma_dp_control_plane_url": "https://a:5682"}
+    assert fleet.one_mesh([said(**url), said(kuma_dp_mesh="default", **url)]) == "default"
+    assert fleet.one_mesh([said(kuma_dp_mesh=5, **url)]) == "5"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "told"),
+    [
+        ([{}, {}], "kuma_dp_mesh default and kuma_dp_control_plane_url not set"),
+        ([{"kuma_dp_control_plane_url": ""}], "kuma_dp_mesh default and kuma_dp_control_plane_url not set"),
+        (
+            [{"kuma_dp_control_plane_url": "a", "kuma_dp_mesh": "b"}, {"kuma_dp_control_plane_url": "a"}],
+            "kuma_dp_mesh b, default and kuma_dp_control_plane_url a",
+        ),
+        (
+            [{"kuma_dp_control_plane_url": "a"}, {}, {"kuma_dp_control_plane_url": "b"}],
+            "kuma_dp_mesh default and kuma_dp_control_plane_url a, not set, b",
+        ),
+    ],
+)
+def test_hosts_of_several_or_of_none_are_refused(hosts, told):
+    with pytest.raises(ItemsFailed) as refused:
+        fleet.one_mesh([said(**variables) for variables in hosts])
+    assert refused.value.msg == f"The hosts have {told}, expected one of each. Handle one at a time with --limit."
+
+
+def test_a_report_knows_of_the_hosts_of_the_play_and_of_the_others():
+    known = said(kuma_dp_services=[SERVICE], kuma_dp_environment={"PASSWORD": "geheim"}, ansible_host="10.0.0.1")
+    inside, outside = fleet.of_report({"a": known}, {"b": said(kuma_dp_name="of b")})
+    assert (inside["host"], inside["in_play"], outside["host"], outside["in_play"]) == ("a", True, "b", False)
+    wanted = {"name": "a", "mesh": "default", "address": "10.0.0.1", "services": [SERVICE], "environment": ["PASSWORD"]}
+    assert {key: inside["variables"][key] for key in wanted} == wanted
+    wanted = {"name": "of b", "services": [], "environment": []}
+    assert {key: outside["variables"][key] for key in wanted} == wanted
+    assert "geheim" not in str(inside)

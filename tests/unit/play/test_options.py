@@ -22,7 +22,12 @@ for path in ROOT.glob("roles/*/defaults/main.yml"):
     DEFAULTS.update(parsed.file(path))
 
 
-@pytest.mark.parametrize(("row", "option"), ROWS, ids=[row for row, _option in ROWS])
+# No role has these, and the table alone says what holds without them.
+OF_PLAYBOOKS = ("MAINTENANCE.", "MIGRATION.")
+OF_ROLES = [row for row in ROWS if not row[0].startswith(OF_PLAYBOOKS)]
+
+
+@pytest.mark.parametrize(("row", "option"), OF_ROLES, ids=[row for row, _option in OF_ROLES])
 def test_what_holds_elsewhere_is_the_default_of_the_role(row, option):
     default = DEFAULTS.get(option.variable, options.NOWHERE)
     if (isinstance(default, str) and "{{" in default) or option.variable in ("kuma_dp_archive",):
@@ -34,6 +39,14 @@ def test_what_holds_elsewhere_is_the_default_of_the_role(row, option):
         assert option.elsewhere == default
 
 
+def test_options_of_playbooks_are_none_of_roles():
+    assert [
+        row
+        for row, option in ROWS
+        if (option.variable in DEFAULTS) == row.startswith(OF_PLAYBOOKS) and option.elsewhere is not options.NOWHERE
+    ] == []
+
+
 def test_constants_are_the_defaults_that_are_no_templates():
     found = options.constants()
     plain = {name: value for name, value in DEFAULTS.items() if "{{" not in str(value) and name != "kuma_dp_archive"}
@@ -42,7 +55,7 @@ def test_constants_are_the_defaults_that_are_no_templates():
 
 
 def test_every_option_of_the_roles_is_read_somewhere():
-    read = {option.variable for option in [*(option for _row, option in ROWS), *control_plane.CONTROL_PLANE.values()]}
+    read = {option.variable for _row, option in ROWS} | {option.variable for option in control_plane.CONTROL_PLANE.values()}
     for pattern in ("roles/*/tasks/*.yml", "roles/*/vars/*.yml", "roles/*/templates/*.j2", "playbooks/*.yml"):
         for path in ROOT.glob(pattern):
             read |= set(re.findall(r"\bkuma_\w+", path.read_text()))

@@ -98,3 +98,16 @@ def test_the_last_task_that_failed_says_why():
     assert summary.reason(results) == "gone"
     assert summary.reason([{"failed": True}]) == "failed"
     assert summary.reason([None, {"msg": "fine"}]) == "an earlier task failed, see above"
+
+
+@pytest.mark.parametrize(("fenced", "action", "title"), [(True, "fenced", "out of traffic"), (False, "lifted", "back in traffic")])
+def test_a_maintenance_names_who_moved_who_did_not_and_what_was_forgotten(fenced, action, title):
+    results = [{"name": "a", "action": action}, {"name": "b", "action": action}, {"name": "c", "action": "failed"}]
+    assert summary.moved({"results": results, "stale": [], "lost": []}, fenced) == [f"{title} (2): a, b", "unchanged (0): -"]
+    left = {"results": [{"name": "c", "action": "unchanged"}], "stale": [{"name": "d"}, {"name": "e"}], "lost": ["f", "g"]}
+    assert summary.moved(left, fenced) == [
+        f"{title} (0): -",
+        "unchanged (1): c",
+        "past their time: d, e",
+        "in maintenance, but in traffic again: f, g",
+    ]
