@@ -133,7 +133,6 @@ def test_facts_are_found_in_plays_and_blocks_and_nowhere_else():
     "name",
     [
         "kuma_dp_item",
-        "kuma_dp_search_dirs",
     ],
 )
 def test_own_names_that_are_no_facts_are_strange_on_a_host(name):
