@@ -347,7 +347,7 @@ def test_what_a_task_says_itself_is_done_whatever_the_options_are(pair):
     found = pair.task("restart", "web-1", **own, restart={"drain_time": "3s"}, names=["web-1"])
     assert found["results"][0]["outcome"] == "restarted"
     assert pair.vm.arguments[-1].keys() == {"drain_time", "proxies"}
-    pair.vm.waited = lambda name: restarted(name)
+    pair.vm.waited = restarted
     waited = pair.task("restart", "web-1", **own, names=["web-1"], request="r-1")
     assert pair.vm.arguments[-1] == {"proxies": [{"name": "web-1", "request": "r-1"}]}
     assert waited["results"][0]["outcome"] == "restarted"
