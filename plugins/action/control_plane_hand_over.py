@@ -39,7 +39,7 @@ class ActionModule(action.FleetAction):
     def _fetched(self, wanted: control_plane.ControlPlane) -> Json:
         open_to_all = wanted.options["localhost_is_admin"]
         try:
-            return self.module("control_plane_token", localhost_is_admin=open_to_all, path=wanted.admin_token, **wanted.asking())
+            return self.secret("control_plane_token", localhost_is_admin=open_to_all, path=wanted.admin_token, **wanted.asking())
         except action.VisitFailed as failed:
             # Its message alone: what else there is was never meant to be shown.
             raise ItemsFailed(f"{self.host}: {failed.msg}") from None

@@ -204,6 +204,15 @@ class FleetAction(RoleAction):
         self.warnings.extend(result.get("warnings") or [])
         return result
 
+    def secret(self, name: str, **arguments: t.Any) -> Json:
+        """The same with a module whose answer is a secret: what a connection says of it with -vvv is censored."""
+        context = self._connection._play_context
+        before, context.no_log = context.no_log, True
+        try:
+            return self.module(name, **arguments)
+        finally:
+            context.no_log = before
+
     def send(self, archive: str) -> str:
         """Bring a release to the VM, compressed as it is. Returns where it is there; it goes with the task."""
         if self._connection._shell.tmpdir is None:

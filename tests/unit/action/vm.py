@@ -40,7 +40,8 @@ def made(module, vm, variables, check=False, diff=False):
     """The action of a plugin's file, ready for its step, whose host has these variables and else the defaults of the roles."""
     own = module.ActionModule.__new__(module.ActionModule)
     own._task = types.SimpleNamespace(check_mode=check, diff=diff)
-    own._connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None), reset=lambda: None)
+    context = types.SimpleNamespace(no_log=False)
+    own._connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None), reset=lambda: None, _play_context=context)
     own.variables = {"playbook_dir": "/nowhere", "ansible_play_hosts_all": ["cp"], **variables}
     own.host, own.check, own.warnings, own.visits = "cp", check, [], []
     own.role = own.ARGUMENTS["role"]["default"]
