@@ -215,6 +215,7 @@ def test_nothing_of_a_roll_is_skipped_and_a_rerun_does_nothing(fleet):
         "The plan",
         "Line the hosts up",
         "Wait for admission",
+        "Group the host by what was decided",
         "Restart this host",
         "Restart the proxies",
         "Check that it serves, and let it back in",
