@@ -317,10 +317,6 @@ proxies:
 tasks: {description: "V(hooked) where tasks of the user run before or after the restart, else V(restart).", returned: with O(state=admit), type: str}
 before: {description: The file with the tasks before it. Empty where there is none., returned: with O(state=admit), type: str}
 after: {description: The file with the tasks after it. Empty where there is none., returned: with O(state=admit), type: str}
-add_group:
-  description: The group of the hosts over which a second pass goes.
-  returned: with O(state=admit) in a task of the role C(kuma_roll), when RV(outcome) is V(deferred)
-  type: str
 msg:
   description: What went wrong, or whether the host runs again with what it ran with before.
   returned: with O(state=problem), and with O(state=put_back) when there was something to put back

@@ -182,7 +182,7 @@ def test_a_fleet_with_a_lost_host_a_second_pass_and_hooks(fleet):
         made.host(name)
     made.host("web-9", ansible_connection="ssh", ansible_host="192.0.2.1", ansible_ssh_timeout=1)
     for name, word in (("before", "out of"), ("after", "back in")):
-        task = {"name": f"Tell the load balancer {name}", "ansible.builtin.debug": {"msg": f"{{{{ inventory_hostname }}}} goes {word}"}}
+        task = {"name": f"Tell the load balancer {name}", "ansible.builtin.debug": {"msg": f"{{{{ kuma_dp_name }}}} goes {word}"}}
         (made.directory / f"{name}.yml").write_text(yaml.safe_dump([task]))
     hooks = {"kuma_dp_roll_before": "before.yml", "kuma_dp_roll_after": "after.yml"}
     run = made.play("-vvv", kuma_dp_roll_max_failures=1, **hooks)
@@ -215,6 +215,7 @@ def test_nothing_of_a_roll_is_skipped_and_a_rerun_does_nothing(fleet):
         "The plan",
         "Line the hosts up",
         "Wait for admission",
+        "Group the host by what was decided",
         "Restart this host",
         "Restart the proxies",
         "Check that it serves, and let it back in",

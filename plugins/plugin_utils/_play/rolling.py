@@ -20,8 +20,6 @@ Facts = t.Mapping[str, t.Any]
 
 # The groups of the hosts that a play run has joined.
 JOINED, ZONE_JOINED = "meshfleet_kuma_join", "meshfleet_kuma_zone_join"
-# The group of the hosts that a roll has put off, over which its second pass goes.
-DEFERRED = "meshfleet_kuma_roll_deferred"
 # What the tasks of role kuma_roll register.
 PLAN, ADMISSION, RESTARTED, PROBLEM = "kuma_roll_plan", "kuma_roll_admission", "kuma_roll_restarted", "kuma_roll_problem"
 # How the proxies of a VM are restarted, under the names that proxy_restart has for it.
