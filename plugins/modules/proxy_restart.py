@@ -70,7 +70,8 @@ options:
             required: true
       request:
         description:
-          - The restart that an earlier call with O(until=stopped) began, as it returned it. It is waited for, and no other one is begun.
+          - The restart that an earlier call with O(until=stopped) began, or with O(until=free) found under way, as it returned it. It is
+            waited for, and no other one is begun.
         type: str
   until:
     description:

@@ -64,8 +64,9 @@ def restart(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], 
     A restart that an earlier call began and left is waited for.
     """
     notes = []
+    stopped = params["until"] == STOPPED
     if wish["request"]:
-        return _shown(wish["name"], _wait(vm, wish["request"], _bound(params)))
+        return _shown(wish["name"], _wait(vm, wish["request"], _bound(params), stopped))
     try:
         state = _under_way(vm, _units(vm))
         if state is None:
@@ -75,7 +76,7 @@ def restart(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], 
             notes.append(_TAKEN_OVER)
     except Unable as exc:
         return untouched(wish, redact(str(exc)))
-    result = _shown(wish["name"], _wait(vm, request, _bound(params), params["until"] == STOPPED))
+    result = _shown(wish["name"], _wait(vm, request, _bound(params), stopped))
     return {**result, "notes": [*result["notes"], *notes]}
 
 
@@ -92,12 +93,14 @@ def lay_cover(vm: Vm, wish: t.Mapping[str, t.Any]) -> Result:
 
 
 def wait_free(vm: Vm, wish: t.Mapping[str, t.Any]) -> Result:
-    """Wait for a restart that only retires its cover. ``busy``: one that is not decided is under way."""
+    """Wait for a restart that only retires its cover. ``busy``: one that is not decided is under way, and its request is told."""
     try:
         state = _under_way(vm, _units(vm))
     except Unable as exc:
         return untouched(wish, redact(str(exc)))
-    return {**untouched(wish, None), "outcome": BUSY if state is not None else "untouched"}
+    if state is None:
+        return untouched(wish, None)
+    return {**untouched(wish, None), "outcome": BUSY, "request": state["request"]["id"], "notes": [_TAKEN_OVER]}
 
 
 def _units(vm: Vm) -> t.Dict[str, t.Dict[str, str]]:

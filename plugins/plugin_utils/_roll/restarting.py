@@ -25,6 +25,8 @@ Json = t.Dict[str, t.Any]
 
 # Longer than the control plane takes to delete the Dataplane of a Direct proxy.
 HANDOVER = 60.0
+# How often a restart that is decided is waited for: an operator may begin another one in between.
+ATTEMPTS = 3
 
 
 class Vm(t.NamedTuple):
@@ -71,20 +73,32 @@ class Restart:
         return whole
 
     def _restart(self, wish: Json) -> Json:
-        if wish["strategy"] == plan.COVER:
-            refused = self._lay_cover(wish)
-            if refused:
-                return refused
+        if wish["strategy"] != plan.COVER:
+            return self._begin(wish)
+        laid = self._lay_cover(wish)
+        if _ended(laid):
+            return laid
+        (found,) = laid["results"]
+        if found["outcome"] != order.BUSY:
+            return self._begin(wish)
+        # Named, because it may be over before the next call, and has taken the token of its cover with it.
+        ended = self._begin(dict(wish, request=found["request"]))
+        return dict(ended, results=[dict(entry, notes=[*entry["notes"], *found["notes"]]) for entry in ended.get("results") or []])
+
+    def _begin(self, wish: Json) -> Json:
         return self._move(wish) if wish["name"] in self._moving else self._call([wish])
 
     def _call(self, proxies: t.Sequence[Json], **options: t.Any) -> Json:
         return self._vm.restart({**self._options, **options, "proxies": list(proxies)})
 
     def _lay_cover(self, wish: Json) -> Json:
-        """Bring Dataplane and token of the cover to the VM; empty when they are there, or when a restart is under way that has its own."""
+        """Bring Dataplane and token of the cover to the VM.
+
+        What proxy_restart returns: ``busy`` with the request of a restart that is under way, that is not decided, and that has its own.
+        """
         drain_time = parse_seconds(str(self._options.get("drain_time", "30s")))
         longest = steps.longest(drain_time, float(self._options.get("ready_timeout", 60.0)))
-        for _attempt in range(2):
+        for _attempt in range(ATTEMPTS):
             try:
                 cover = self._cover(wish["name"], longest)
             except ApiError as error:
@@ -92,14 +106,12 @@ class Restart:
             laid = self._call([dict(wish, cover=cover)], until=order.PREPARED)
             if not laid.get("unreachable"):
                 self._vm.forget()
-            if _ended(laid):
+            if _ended(laid) or laid["results"][0]["outcome"] != order.BUSY:
                 return laid
-            if laid["results"][0]["outcome"] != order.BUSY:
-                break
             waited = self._call([wish], until=order.FREE)
-            if _ended(waited):
+            if _ended(waited) or waited["results"][0]["outcome"] == order.BUSY:
                 return waited
-        return {}
+        return dict(waited, failed=True, msg=f"{wish['name']} was not touched: the unit of an earlier restart of it does not end, see its journal")
 
     def _move(self, wish: Json) -> Json:
         stopped = self._call([wish], until=order.STOPPED)

@@ -24,12 +24,13 @@ UNREACHABLE = {"changed": False, "unreachable": True, "msg": "no route to host"}
 class Vm:
     """Answers as proxy_restart does, and notes what it is asked for.
 
-    ``busy`` is how often a restart of a proxy is still under way; ``fails`` are calls (until, name) that fail and ``lost`` those that do not
-    reach it, ``decided`` the names of those whose restart is over when it is asked whether they have stopped.
+    ``busy`` is how often a restart of a proxy is still under way, ``undecided`` when it has no outcome then; ``fails`` are calls
+    (until, name) that fail and ``lost`` those that do not reach it, ``decided`` the names of those whose restart is over when it is asked
+    whether they have stopped.
     """
 
-    def __init__(self, busy=0, fails=(), lost=(), decided=(), refuses=()):
-        self.busy, self.fails, self.lost, self.decided, self.refuses = busy, fails, lost, decided, refuses
+    def __init__(self, busy=0, undecided=False, fails=(), lost=(), decided=(), refuses=()):
+        self.busy, self.undecided, self.fails, self.lost, self.decided, self.refuses = busy, undecided, fails, lost, decided, refuses
         self.calls, self.asked = [], []
 
     def __call__(self, options):
@@ -42,13 +43,16 @@ class Vm:
         if call in self.lost:
             return UNREACHABLE
         if call in self.fails:
-            return {"failed": True, "msg": "no", "results": [{"name": name, "outcome": "failed"}], "changed": True}
+            return {"failed": True, "msg": "no", "results": [{"name": name, "outcome": "failed", "notes": []}], "changed": True}
         outcome = "restarted"
         if until == "prepared":
             outcome, self.busy = ("busy", self.busy - 1) if self.busy else ("untouched", 0)
+        elif until == "free":
+            outcome = "busy" if self.undecided else "untouched"
         elif until == "stopped" and name not in self.decided:
             outcome = "stopped"
-        return {"changed": until != "free", "results": [{"name": name, "outcome": outcome, "request": f"r-{name}"}]}
+        notes = ["under way"] if (until, outcome) == ("free", "busy") else []
+        return {"changed": until != "free", "results": [{"name": name, "outcome": outcome, "request": f"r-{name}", "notes": notes}]}
 
     def cover(self, name, longest):
         if name in self.refuses:
@@ -100,9 +104,19 @@ def test_a_restart_that_retires_its_cover_is_waited_for_and_the_token_is_a_new_o
     assert calls == [*laid("a"), ("free", "a"), *laid("a"), ("done", "a")]
 
 
-def test_a_restart_that_is_under_way_is_taken_over_with_the_cover_that_it_has():
-    _result, calls = restarted("a", busy=9)
-    assert [call[:2] for call in calls if call[0] != "removed"] == [*[("token", "a"), ("prepared", "a"), ("free", "a")] * 2, ("done", "a")]
+@pytest.mark.parametrize(("moving", "then"), [([], ["waited"]), (["a"], ["waited", "registered", "waited"])])
+def test_a_restart_that_is_under_way_is_taken_over_by_its_name(moving, then):
+    """It may be decided, and the token of its cover gone, before the call that waits for it."""
+    result, calls = restarted("a", busy=9, undecided=True, moving=moving)
+    assert calls == [*laid("a"), ("free", "a"), *((kind, "a") for kind in then)]
+    assert result["results"][0]["notes"] == ["under way"]
+    assert not result.get("failed")
+
+
+def test_a_restart_that_is_decided_and_does_not_end_is_an_error():
+    result, calls = restarted("a", busy=9)
+    assert calls == [*laid("a"), ("free", "a")] * 3
+    assert "a was not touched: the unit of an earlier restart of it does not end" in result["msg"]
 
 
 @pytest.mark.parametrize("until", ["prepared", "done"])
