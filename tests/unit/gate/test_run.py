@@ -67,9 +67,10 @@ def told(gate: run.Gate, lanes: list[list[Step]]) -> str:
 
 
 def test_a_lane_ends_with_its_first_failure_and_the_other_with_the_step_that_it_is_at(gate: run.Gate, tmp_path: Path) -> None:
-    flag = tmp_path / "known"
-    waits = f"while ! test -e {flag}; do sleep 0.05; done"
-    lanes = [[shell("one", "exit 3"), shell("two", "true")], [shell("three", waits), shell("four", "true")]]
+    begun, flag = tmp_path / "begun", tmp_path / "known"
+    fails = f"while ! test -e {begun}; do sleep 0.05; done; exit 3"
+    waits = f"touch {begun}; while ! test -e {flag}; do sleep 0.05; done"
+    lanes = [[shell("one", fails), shell("two", "true")], [shell("three", waits), shell("four", "true")]]
 
     def tell() -> None:
         if gate.stopping.wait(60):
