@@ -73,6 +73,7 @@ def test_hosts_that_wait_ask_the_control_plane_together(rolling, make_mesh):
     mesh = make_mesh(**dict.fromkeys(names, "web"))
     roll = rolling(mesh, canaries=0, limit="1", stages=[])
     roll.start(roll.hosts(*names))
+    assert roll.admit("web-1").outcome == "admitted"
     began, before = time.monotonic(), mesh.way.count("GET", "_overview")
     outcomes = {}
 
@@ -81,9 +82,17 @@ def test_hosts_that_wait_ask_the_control_plane_together(rolling, make_mesh):
         mesh.restart(name)
         outcomes[name] = roll.complete(name).outcome
 
-    threads = [threading.Thread(target=one, args=(name,)) for name in names]
+    threads = [threading.Thread(target=one, args=(name,)) for name in names[1:]]
     for thread in threads:
         thread.start()
+    # All of them wait behind the first.
+    waiting = 0
+    while waiting < len(threads):
+        time.sleep(0.02)
+        with roll.roll().state() as (_head, state):
+            waiting = len(state.waiting)
+    mesh.restart("web-1")
+    assert roll.complete("web-1").outcome == "done"
     for thread in threads:
         thread.join()
     assert set(outcomes.values()) == {"done"}
