@@ -43,7 +43,8 @@ class Inspection:
 
     def look(self, in_play: t.Sequence[str]) -> None:
         """At all hosts that are named, or at those in the play when none is."""
-        named, kinds = frozenset(self._named), set()
+        named = frozenset(self._named)
+        kinds: t.Set[str] = set()
         # In the order of the inventory, which filters do not keep. Nobody may be in a fleet because the variable that names its group
         # is misspelt.
         hosts = list(dict.fromkeys([*(host for host in in_play if host in named), *self._named])) or in_play
