@@ -187,7 +187,13 @@ def test_a_fleet_that_cannot_be_reached_is_one_problem_of_a_join(play):
 
 
 def test_a_misspelt_option_is_printed_as_text(play):
-    run = play("", FEW, path=ROOT / "playbooks/join_mesh.yml", common={"kuma_dp_upstream": [], "kuma_dp_srevices": []})
+    common = {
+        "kuma_dp_control_plane_url": "http://127.0.0.1:1",
+        "kuma_dp_version": "2.14.3",
+        "kuma_dp_upstream": [],
+        "kuma_dp_srevices": [],
+    }
+    run = play("", FEW, path=ROOT / "playbooks/join_mesh.yml", common=common)
     said = lines(run)
     at = said.index("FAILED on vm1:")
     assert said[at + 1] == "  Nothing was asked and nothing was written. 2 problems were found:"
