@@ -47,7 +47,7 @@ class ActionModule(action.FleetAction):
         changed = any(step.get("changed") for step in steps)
         return {
             "changed": changed,
-            "diff": [diff for step in steps for diff in _diffs(step)],
+            "diff": action.diffs(steps),
             "written": written.get("changed_paths", []),
             "state": {**state, "changed": changed or bool(plan["registered"])},
         }
@@ -82,22 +82,10 @@ class ActionModule(action.FleetAction):
         install = look["options"]["install"]
         if not install and seen["user_exists"] and seen["group_exists"]:
             return {}
-        unpack = (
-            {"version": place.version, "checksum": wish.checksum, "src": None if self.check else self._send(archive)} if install else {}
-        )
+        unpack = {"version": place.version, "checksum": wish.checksum, "src": None if self.check else self.send(archive)} if install else {}
         return self.module(
             "proxy_release", user=place.user, group=place.group, comment=layout.COMMENT, install_dir=place.install_dir, **unpack
         )
-
-    def _send(self, archive: str) -> str:
-        """Bring the archive to the VM, compressed as it is. Returns where it is there; it goes with the task."""
-        if self._connection._shell.tmpdir is None:
-            self._make_tmp_path()
-        directory = self._connection._shell.tmpdir
-        remote = self._connection._shell.join_path(directory, "archive.tar.gz")
-        self._transfer_file(archive, remote)  # type: ignore[no-untyped-call]
-        self._fixup_perms2((directory, remote))  # type: ignore[no-untyped-call]
-        return str(remote)
 
     def _files(self, wish: files.Wish) -> Json:
         wanted = files.options(wish, self.render, action.code, lambda value: str(to_nice_yaml(value, indent=2, sort_keys=True)))
@@ -139,8 +127,3 @@ class ActionModule(action.FleetAction):
 def _begun(service: Json) -> t.List[str]:
     """Whom the module did not find running."""
     return [result["name"] for result in service.get("results", []) if set(result["actions"]) - {"enabled"}]
-
-
-def _diffs(step: Json) -> t.List[Json]:
-    diff = step.get("diff") or []
-    return [diff] if isinstance(diff, dict) else list(diff)

@@ -14,7 +14,7 @@ Json = t.Dict[str, t.Any]
 
 # What the tasks of the roles register, in their order; a host failed because of the last of them that did.
 _RESULTS = (
-    "kuma_transparent_proxy_removed", "kuma_dp_look", "kuma_dp_plan", "kuma_dp_deployed", "kuma_transparent_proxy_applied",
+    "kuma_dp_look", "kuma_dp_plan", "kuma_dp_deployed", "kuma_dp_redirected",
     "kuma_dp_verdict", "kuma_dp_withdrawn", "kuma_dp_stopped", "kuma_dp_deleted", "kuma_dp_removed",
 )  # fmt: skip
 _ZONE_RESULTS = (

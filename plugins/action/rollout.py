@@ -176,8 +176,10 @@ class ActionModule(action.RoleAction):
             "proxies": list(answer.proxies),
             **self._hooks(admitted),
         }
-        # As group_by does: a play over those that were put off needs no task of each host for that.
-        return {**result, "add_group": rolling.DEFERRED, "parent_groups": ["all"]} if answer.outcome == "deferred" else result
+        if answer.outcome == "deferred" and self.by_role:
+            # As group_by does: a play over those that were put off needs no task of each host for that.
+            result["add_group"] = rolling.DEFERRED
+        return result
 
     def _hooks(self, admitted: bool) -> Result:
         """Which tasks of role kuma_roll a host goes through, and the files with those of the user; where nothing is done, none are."""

@@ -14,7 +14,7 @@ description:
     before. This module waits for that, and registers the Dataplane again at that moment, with the C(state), C(health) and foreign labels
     that it had.
   - It is to be called when the Direct proxy has stopped, which M(meshfleet.kuma.proxy_restart) with O(meshfleet.kuma.proxy_restart#module:until=stopped)
-    waits for. The role P(meshfleet.kuma.kuma_dp#role) does so in a roll.
+    waits for. In rolls M(meshfleet.kuma.rollout) does the same.
 extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes

@@ -47,7 +47,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: For each host the plan of its proxies as M(meshfleet.kuma.fleet_plan) returns it, C(refused) with reasons why the host does not go on, and C(registered) with the Dataplanes that were written.
+  description:
+    - For each host the plan of its proxies as M(meshfleet.kuma.fleet_plan) returns it, C(refused) with reasons why the host does not go on, and
+      C(registered) with the Dataplanes that were written.
   returned: success
   type: dict
 results:

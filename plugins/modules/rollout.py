@@ -17,6 +17,10 @@ description:
   - A run begins with O(state=start) and ends with O(state=finish), each once. Between these every host goes through O(state=admit),
     O(state=restart) and O(state=complete), in a play with the strategy P(ansible.builtin.host_pinned#strategy).
     The playbooks of this collection do all of this.
+  - A task with neither O(hosts) nor O(run) is one of the role C(kuma_roll), which these playbooks use. It reads the address of the control
+    plane, O(run_dir) and the rules from the variables of the role P(meshfleet.kuma.kuma_dp#role), the hosts from what a join in the same play
+    run found out, and the run, the restart and what became of it from what earlier tasks of the role registered. What such a task does say
+    counts. A task with O(hosts) or O(run) says all that it means, as it is documented here.
   - A limit on the hosts of one service that are in flight holds always. Where proxies are drained and not covered, the instances that do
     not serve, for whatever reason and inside of the inventory or not, stay within a budget. A service that is at its budget already
     has its hosts put off, except those that do not serve themselves.
@@ -57,7 +61,11 @@ options:
       restart: >-
         Restart the proxies by M(meshfleet.kuma.proxy_restart) on the VM, under cover or drained as it was planned. Dataplanes and tokens of
         covers are made for this task alone, and are in no result.
+      problem: Return as RV(msg) which task failed and why, in the C(rescue) of a block around the restart. A hook that failed is one of the host.
       complete: Judge the restart, bring the host back into traffic, and note it. Never fails.
+      put_back: >-
+        Restart those proxies of O(result) that run with something new with what they ran with before, where the host failed in a run of the kind
+        V(upgrade). Never fails.
       finish: Lift and remove what is left, write the report, unlock. Fails when any host is not done, and names each.
       status: Say how a run stands.
       abort: Admit nobody else. Hosts in flight are completed.
@@ -170,7 +178,7 @@ options:
     default: auto
     choices: [auto, never]
   run:
-    description: The run, as O(state=start) returned it. For all other states.
+    description: The run, as O(state=start) returned it. For all other states, and required for O(state=status) and O(state=abort).
     type: str
   run_dir:
     description:
@@ -178,7 +186,8 @@ options:
       - The default is C(meshfleet.kuma/rolls) in E(XDG_CACHE_HOME) or C(~/.cache).
     type: path
   host:
-    description: The host, for O(state=admit), O(state=restart) and O(state=complete). The host of the task when it is not set.
+    description:
+      - The host, for O(state=admit), O(state=restart), O(state=complete) and O(state=put_back). The host of the task when it is not set.
     type: str
   names:
     description: The proxies of the host, for O(state=restart). All of them when it is empty.
@@ -190,12 +199,14 @@ options:
     type: str
   restart:
     description:
-      - The options of M(meshfleet.kuma.proxy_restart), for O(state=restart), but for those that say which proxies are meant and how.
+      - The options of M(meshfleet.kuma.proxy_restart), for O(state=restart) and O(state=put_back), but for those that say which proxies are
+        meant and how.
       - The token of a cover is valid for the longest restart that C(drain_time) and C(ready_timeout) allow, and a quarter of an hour.
     type: dict
     default: {}
   result:
-    description: What the task registered that restarted the host, for O(state=complete), be it a success, a failure or unreachable.
+    description:
+      - What the task registered that restarted the host, for O(state=complete) and O(state=put_back), be it a success, a failure or unreachable.
     type: dict
   reason:
     description: Why, for O(state=abort).
@@ -204,7 +215,7 @@ options:
 author:
   - The meshfleet.kuma maintainers (@meshfleet)
 notes:
-  - Set C(timeout) to 0 on tasks with O(state=admit), O(state=restart) and O(state=complete), which may wait for long.
+  - Set C(timeout) to 0 on tasks with O(state=admit), O(state=restart), O(state=complete) and O(state=put_back), which may wait for long.
 seealso:
   - module: meshfleet.kuma.proxy_restart
   - module: meshfleet.kuma.dataplane_maintenance
@@ -303,6 +314,17 @@ proxies:
     name: {description: The name of its Dataplane., returned: always, type: str}
     strategy: {description: V(cover) or V(drained)., returned: always, type: str}
     reasons: {description: Why it is not covered., returned: always, type: list, elements: str}
+tasks: {description: "V(hooked) where tasks of the user run before or after the restart, else V(restart).", returned: with O(state=admit), type: str}
+before: {description: The file with the tasks before it. Empty where there is none., returned: with O(state=admit), type: str}
+after: {description: The file with the tasks after it. Empty where there is none., returned: with O(state=admit), type: str}
+add_group:
+  description: The group of the hosts over which a second pass goes.
+  returned: with O(state=admit) in a task of the role C(kuma_roll), when RV(outcome) is V(deferred)
+  type: str
+msg:
+  description: What went wrong, or whether the host runs again with what it ran with before.
+  returned: with O(state=problem), and with O(state=put_back) when there was something to put back
+  type: str
 results:
   description: What became of each proxy, as M(meshfleet.kuma.proxy_restart) returns it.
   returned: with O(state=restart)
@@ -343,24 +365,10 @@ covers_deleted:
   returned: with O(state=finish)
   type: list
   elements: str
-covers_running:
-  description: The covers that are still connected.
-  returned: with O(state=finish)
-  type: list
-  elements: str
-notes:
-  description: What else happened.
-  returned: with O(state=finish)
-  type: list
-  elements: str
-report:
-  description: The path of the report as JSON.
-  returned: with O(state=finish)
-  type: str
-report_html:
-  description: The path of the report as a page.
-  returned: with O(state=finish)
-  type: str
+covers_running: {description: The covers that are still connected., returned: with O(state=finish), type: list, elements: str}
+notes: {description: What else happened., returned: with O(state=finish), type: list, elements: str}
+report: {description: The path of the report as JSON., returned: with O(state=finish), type: str}
+report_html: {description: The path of the report as a page., returned: with O(state=finish), type: str}
 abort:
   description: Why nobody is admitted any more.
   returned: with O(state=status), when the run was stopped

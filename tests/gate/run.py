@@ -62,7 +62,9 @@ class Gate:
         self.results: list[Result] = []
         self.running: dict[str, subprocess.Popen[str]] = {}
         self.later: list[Result] = []
+        # After a failure lanes end with the step that they are at, after a signal at once.
         self.stopping = threading.Event()
+        self.interrupted = threading.Event()
         self.lock = threading.Lock()
 
     def say(self, text: str) -> None:
@@ -110,6 +112,9 @@ class Gate:
                 start_new_session=True,
             )
             self.running[step.name] = process
+            if self.interrupted.is_set():
+                # The signal came before this process was known.
+                _interrupt(process)
             assert process.stdout is not None
             with process.stdout:
                 for line in process.stdout:
@@ -129,13 +134,13 @@ class Gate:
         return result
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
-        """After Ctrl-C or a polite kill: SIGINT for all that runs, for that is what pytest tidies up on."""
+        """After Ctrl-C or a polite kill: the same for all that runs."""
         self.stopping.set()
+        self.interrupted.set()
         for name, process in list(self.running.items()):
             tail = "\n".join((self.directory / f"{name}.log").read_text(errors="replace").splitlines()[-LINES_OF_UNFINISHED:])
             print(f"\n==== {name} is stopped by signal {number}; its last lines:\n{tail}", flush=True)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
+            _interrupt(process)
 
     def run(self, lanes: Sequence[Sequence[Step]]) -> int:
         threads = [threading.Thread(target=self.lane, args=(steps,)) for steps in lanes]
@@ -151,6 +156,12 @@ class Gate:
                 self.once_more(result, again)
         judged = [step for lane in lanes for step in lane]
         return 1 if self.stopping.is_set() or any(result.status for result in self.results if result.step in judged) else 0
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """SIGINT for all that a step runs, for that is what pytest tidies up on."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
 
 
 def table(results: Sequence[Result], steps: Sequence[Step], prepared: float, total: float) -> str:

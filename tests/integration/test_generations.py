@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One inventory on four releases: what the role plans and registers on each, that a rerun writes nothing, and what an upgrade repairs.
 
-The tasks of the role that run once for the fleet are run as they are; what it would have seen on VMs is in the inventory.
+The step of the role that runs once for the fleet is run as it is; what it would have seen on VMs is in the inventory.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ PLAY = """\
     run: first
   tasks: &tasks
     - name: Plan and register
-      ansible.builtin.import_role:
-        name: meshfleet.kuma.kuma_dp
-        tasks_from: once
+      meshfleet.kuma.fleet_join:
+        role: kuma_dp
+      register: kuma_dp_plan
+      run_once: true
     - name: Keep what was planned
-      ansible.builtin.raw: >-
-        printf %s {{ {'plan': kuma_dp_plan, 'registered': kuma_dp_registered} | to_json | quote }} > {{ results }}/{{ run }}.json
+      ansible.builtin.raw: printf %s {{ kuma_dp_plan | to_json | quote }} > {{ results }}/{{ run }}.json
       delegate_to: localhost
       run_once: true
       changed_when: false
@@ -83,7 +83,7 @@ class Fleet:
     def play(self, ansible_playbook):
         """What was planned and registered in the first and in the second of two plays."""
         seen = {"architecture": "amd64", "archives": {"9.9.9": CHECKSUM}, "proxies": {}, "listening": []}
-        hosts = {name: {"kuma_dp_input": item, "kuma_dp_look": {"host": seen}} for name, item in self.described().items()}
+        hosts = {name: {"kuma_dp_look": {"options": item, "host": seen}} for name, item in self.described().items()}
         settings = {
             "kuma_dp_mesh": self.mesh,
             "kuma_dp_control_plane_url": self.control_plane.https_url,
@@ -97,7 +97,11 @@ class Fleet:
         done = ansible_playbook("-i", self.directory / "inventory.json", self.directory / "play.yml", environment=environment)
         assert self.control_plane.token not in done.stdout + done.stderr
         assert done.returncode == 0, done.stdout + done.stderr
-        return [json.loads((self.directory / f"{name}.json").read_text()) for name in ("first", "again")]
+        runs = [json.loads((self.directory / f"{name}.json").read_text()) for name in ("first", "again")]
+        return [
+            {"plan": {**run, "differing": [item["name"] for item in run["results"]]}, "registered": {**run, "skipped": not run["results"]}}
+            for run in runs
+        ]
 
     def plan(self, **variables):
         hosts = [{"host": name, "variables": item} for name, item in self.described(**variables).items()]

@@ -183,8 +183,7 @@ class FleetAction(RoleAction):
 
     def client(self) -> Client:
         """A client of the control plane that the options of role kuma_dp name."""
-        api = self.api()
-        return Client(api.pop("url"), **api)
+        return Client(**self.api())
 
     def tray(self) -> tray.Tray:
         return tray.Tray(constants.DEFAULT_LOCAL_TMP, self.role)  # type: ignore[attr-defined]

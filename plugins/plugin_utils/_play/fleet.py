@@ -77,7 +77,7 @@ def one_mesh(hosts: t.Iterable[Known]) -> str:
             f"The hosts have kuma_dp_mesh {', '.join(meshes)} and kuma_dp_control_plane_url {', '.join(url or 'not set' for url in urls)}, "
             "expected one of each. Handle one at a time with --limit."
         )
-    return meshes[0]
+    return str(meshes[0])
 
 
 def of_report(in_play: t.Mapping[str, Known], others: t.Mapping[str, Known]) -> t.List[Json]:

@@ -27,7 +27,7 @@ class NotKept(Exception):
 def keep(directory: str, ca: str, token: str, check: bool) -> t.List[Json]:
     """Write ``ca.pem`` and ``admin-token`` where they differ. Returns their differences, without the token, as diffs. Raises NotKept.
 
-    In a check nothing is written; what there would only be otherwise is empty then.
+    In a check nothing is written, and what a real run would make or fetch first is empty.
     """
     place = os.path.realpath(os.path.expanduser(directory))
     missing = _missing(os.path.dirname(place))

@@ -77,8 +77,16 @@ def _new_keys() -> Iterator[rsa.RSAPrivateKey]:
                 d = pow(65537, -1, (prime - 1) * (other - 1))
                 public = rsa.RSAPublicNumbers(65537, prime * other)
                 parts = (rsa.rsa_crt_dmp1(d, prime), rsa.rsa_crt_dmq1(d, other), rsa.rsa_crt_iqmp(prime, other))
-                yield rsa.RSAPrivateNumbers(prime, other, d, *parts, public).private_key(unsafe_skip_rsa_key_validation=True)
+                yield _key(rsa.RSAPrivateNumbers(prime, other, d, *parts, public))
             primes.append(prime)
+
+
+def _key(numbers: rsa.RSAPrivateNumbers) -> rsa.RSAPrivateKey:
+    """Without looking for prime factors again, which the library of Debian 12 does always."""
+    try:
+        return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    except TypeError:
+        return numbers.private_key()
 
 
 _KEYS = _new_keys()

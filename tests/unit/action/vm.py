@@ -42,7 +42,7 @@ def made(module, vm, variables, check=False, diff=False):
     own._task = types.SimpleNamespace(check_mode=check, diff=diff)
     own._connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None), reset=lambda: None)
     own.variables = {"playbook_dir": "/nowhere", "ansible_play_hosts_all": ["cp"], **variables}
-    own.host, own.check, own.warnings = "cp", check, []
+    own.host, own.check, own.warnings, own.visits = "cp", check, [], []
     own.role = own.ARGUMENTS["role"]["default"]
     known = {**DEFAULTS, **variables}
 

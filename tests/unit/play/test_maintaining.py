@@ -15,7 +15,7 @@ from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import mainta
 def told(**variables):
     """As the table reads variables without their prefix."""
     given = {f"kuma_maintenance_{key}" if key != "state" else "kuma_maintenance": value for key, value in variables.items()}
-    return options.read_elsewhere(options.MAINTENANCE, lambda variable, default: given.get(variable, default))
+    return options.read_elsewhere(options.MAINTENANCE, given.get)
 
 
 def test_a_fence_without_more_has_no_end_and_is_called_maintenance():

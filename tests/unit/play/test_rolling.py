@@ -31,7 +31,7 @@ def facts(*roles, names=("a",), version="2.14.3", **state):
 
 
 def inventory(**variables):
-    return lambda variable, default: variables.get(variable, default)
+    return variables.get
 
 
 def fleet(mesh=(), zone=(), lost=(), found=None, known=None):

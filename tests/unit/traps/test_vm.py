@@ -15,7 +15,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archiv
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import proxy_ports
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import parse_environment
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import layout
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import done, layout
 from tests.unit import parsed
 from tests.unit.play import vm
 from tests.unit.play.test_files import directives
@@ -65,12 +65,9 @@ def test_trap_25_a_dataplane_file_and_a_name_are_never_given_together(unit):
 
 def test_trap_27_a_join_asks_for_the_listener_that_the_control_plane_opens():
     """http://<address of the Dataplane>:<admin port>/ready is there with the first configuration only, in every version."""
-    main = parsed.file(ROLE / "tasks/main.yml")
-    (publish,) = [task for task in main if task["name"] == "Publish what became of this host"]
-    asked = publish["vars"]["kuma_dp_ready"]
-    assert "attribute='address'" in asked
-    assert "attribute='admin'" in asked
-    assert "readiness" not in asked
+    own = vm.proxy(address="10.0.0.9", ports={"admin": 9905, "readiness": 9902})
+    joined = done.Done(vm.PLACE, vm.host("web-1"), [own], (), False, ())
+    assert joined.ready() == {"web-1": "10.0.0.9:9905"}
 
 
 @pytest.mark.parametrize(("enabled", "expected"), [(False, "false"), (True, "true")])
@@ -128,10 +125,9 @@ def test_trap_47_only_a_pinned_archive_is_taken_and_it_never_overwrites_another_
     archive, problems = join_archive.wanted("web-1", {**wish, "archive_checksum": "0" * 64}, "amd64")
     assert problems == []
     assert archive.source.endswith("/versions/2.14.3/kuma-2.14.3-linux-amd64.tar.gz")
-    variables = parsed.file(ROLE / "vars/main.yml")
-    assert variables["kuma_dp_version_dir"] == "{{ kuma_dp_install_dir }}/{{ kuma_dp_version }}"
+    assert vm.PLACE.version_dir == "/opt/kuma/2.14.3"
     # What is installed is told by the digest, and not by times, which are those of the epoch.
-    assert ".archives" in variables["kuma_dp_install"]
+    assert vm.PLACE.marker == "/opt/kuma/2.14.3/.archive-sha256"
 
 
 def test_trap_55_waiting_connections_move_to_the_other_listener(renderer):
