@@ -32,6 +32,7 @@ def fleet(control_plane, ansible_playbook, tmp_path):
                 "all": {
                     "hosts": {"stranger": {}},
                     "children": {
+                        "mesh_zone_proxies": {"hosts": {"gate-1": {}}},
                         "mesh_fleet": {
                             "hosts": {
                                 "web-1": {},
@@ -45,7 +46,7 @@ def fleet(control_plane, ansible_playbook, tmp_path):
                                 "kuma_dp_control_plane_ca": control_plane.ca_file,
                                 "kuma_dp_archive_cache": str(tmp_path / "cache"),
                             },
-                        }
+                        },
                     },
                 }
             }
@@ -94,7 +95,11 @@ def test_hosts_leave_traffic_and_come_back(fleet):
     [
         ([], {}, "kuma_maintenance is not set, expected fenced"),
         ([], {"kuma_maintenance": "drained"}, "kuma_maintenance is drained"),
-        (["--limit", "stranger"], {"kuma_maintenance": "fenced"}, "No host of this play is in the group mesh_fleet, which has 3"),
+        (
+            ["--limit", "gate-1,stranger"],
+            {"kuma_maintenance": "fenced"},
+            "No host of this play is in the group mesh_fleet, which has 3 hosts. Put the hosts into this group, name another one with kuma_fleet, or",
+        ),
         ([], {"kuma_maintenance": "fenced"}, "would be left of web"),
     ],
 )

@@ -70,7 +70,7 @@ def one_mesh(hosts: t.Iterable[Known]) -> str:
     """The mesh of all these hosts, which is one of one control plane. Raises ItemsFailed when it is not."""
     table = {"mesh": options.JOIN["mesh"], "url": options.API["url"]}
     found = [options.read_elsewhere(table, known) for known in hosts]
-    meshes = list(dict.fromkeys(told["mesh"] for told in found))
+    meshes = list(dict.fromkeys(str(told["mesh"]) for told in found))
     urls = list(dict.fromkeys(str(told.get("url") or "") for told in found))
     if len(meshes) != 1 or len(urls) != 1 or not urls[0]:
         raise ItemsFailed(

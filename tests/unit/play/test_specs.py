@@ -76,6 +76,8 @@ def test_values_that_may_be_secrets_are_hidden():
     hidden = {name for name, option in WANTED.options.items() if option.hidden}
     assert {"kuma_dp_api_token", "kuma_cp_postgres_password", "kuma_cp_tls_key", "kuma_dp_environment", "kuma_cp_config"} <= hidden
     assert "kuma_dp_name" not in hidden
+    named = {"x": {"main": {"x_password": {"type": "str"}, "x_path": {"type": "str"}}}}
+    assert [option.hidden for option in specs.wanted(named, ["x"], []).options.values()] == [True, False]
 
 
 def test_an_empty_value_is_one_where_it_is_taken_for_nothing():
