@@ -215,20 +215,18 @@ requests:
 import time
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_duration
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance as traffic_maintenance
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic.propagation import Timing
 
 
-def settings(module: AnsibleModule) -> traffic_maintenance.Settings:
-    params = module.params
+def settings(call: Call) -> traffic_maintenance.Settings:
+    params = call.params
     duration = None
     if params["duration"]:
         try:
@@ -243,14 +241,14 @@ def settings(module: AnsibleModule) -> traffic_maintenance.Settings:
         reason=params["reason"],
         duration=duration,
         force=params["force"],
-        check=module.check_mode,
+        check=call.check_mode,
         wait=params["wait"],
         timing=Timing(params["propagation_delay"], params["wait_timeout"], params["poll_interval"]),
     )
 
 
-def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params, wanted, now = module.params, settings(module), time.time()
+def apply(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params, wanted, now = call.params, settings(call), time.time()
     maintenance = traffic_maintenance.Maintenance(client, wanted, now)
     labels = {str(key): str(value) for key, value in (params["labels"] or {}).items()}
     try:
@@ -265,38 +263,40 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     }
     if outcome.propagation is not None:
         result["propagation"] = outcome.propagation.result()
-    if module._diff:
+    if call.diff:
         result["diff"] = traffic_maintenance.diff(outcome.changes, wanted.mesh)
     for text in traffic_maintenance.warnings(found, outcome, wanted):
-        module.warn(text)
+        call.warn(text)
     if wanted.fence and not maintenance.labels and outcome.touched:
-        module.warn(f"Neither reason nor duration is recorded: a control plane of version {client.capabilities().version} loses labels.")
+        call.warn(f"Neither reason nor duration is recorded: a control plane of version {client.capabilities().version} loses labels.")
     failed = [change for change in outcome.changes if change.action == sync.FAILED]
     if failed:
         raise ItemsFailed(sync.describe_failures(failed), result)
     return result
 
 
+SPEC = Spec(
+    apply,
+    {
+        "names": {"type": "list", "elements": "str"},
+        "labels": {"type": "dict"},
+        "mesh": {"type": "str", "default": "default"},
+        "state": {"type": "str", "choices": ["fenced", "in_traffic"], "required": True},
+        "reason": {"type": "str", "default": "maintenance"},
+        "duration": {"type": "str"},
+        "force": {"type": "bool", "default": False},
+        "wait": {"type": "bool", "default": True},
+        "propagation_delay": {"type": "float", "default": 3.0},
+        "wait_timeout": {"type": "float", "default": 30.0},
+        "poll_interval": {"type": "float", "default": 0.5},
+    },
+    names={"mesh": naming.LOOSE, "names[]": naming.NAME},
+    checks={"mutually_exclusive": [("names", "labels")], "required_one_of": [("names", "labels")]},
+)
+
+
 def main() -> None:
-    run(
-        apply,
-        {
-            "names": {"type": "list", "elements": "str"},
-            "labels": {"type": "dict"},
-            "mesh": {"type": "str", "default": "default"},
-            "state": {"type": "str", "choices": ["fenced", "in_traffic"], "required": True},
-            "reason": {"type": "str", "default": "maintenance"},
-            "duration": {"type": "str"},
-            "force": {"type": "bool", "default": False},
-            "wait": {"type": "bool", "default": True},
-            "propagation_delay": {"type": "float", "default": 3.0},
-            "wait_timeout": {"type": "float", "default": 30.0},
-            "poll_interval": {"type": "float", "default": 0.5},
-        },
-        names={"mesh": naming.LOOSE, "names[]": naming.NAME},
-        mutually_exclusive=[("names", "labels")],
-        required_one_of=[("names", "labels")],
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

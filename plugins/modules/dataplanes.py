@@ -146,22 +146,20 @@ requests:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 
 
-def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
+def apply(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
     settings = sync.Settings(
         mesh=params["mesh"],
         initial_state=params["initial_state"],
         owner=params["owner"],
-        check=module.check_mode,
+        check=call.check_mode,
         purge=params["purge"],
         purge_limit=params["purge_limit"],
     )
@@ -177,7 +175,7 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         "changed": sync.changed(changes),
         "results": [change.result() for change in changes],
     }
-    if module._diff:
+    if call.diff:
         result["diff"] = sync.diff(changes, dataplanes)
     failed = [change for change in changes if change.action == sync.FAILED]
     if failed:
@@ -192,20 +190,23 @@ def _named(items: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
     return [str(item["name"]) for item in items]
 
 
+SPEC = Spec(
+    apply,
+    {
+        "dataplanes": {"type": "list", "elements": "dict", "default": []},
+        "mesh": {"type": "str", "default": "default"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
+        "owner": {"type": "str"},
+        "purge": {"type": "bool", "default": False},
+        "purge_limit": {"type": "int", "default": 10},
+    },
+    names={"mesh": naming.LOOSE, "dataplanes[].name": naming.NAME, "dataplanes[].mesh": naming.LOOSE},
+)
+
+
 def main() -> None:
-    run(
-        apply,
-        {
-            "dataplanes": {"type": "list", "elements": "dict", "default": []},
-            "mesh": {"type": "str", "default": "default"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
-            "owner": {"type": "str"},
-            "purge": {"type": "bool", "default": False},
-            "purge_limit": {"type": "int", "default": 10},
-        },
-        names={"mesh": naming.LOOSE, "dataplanes[].name": naming.NAME, "dataplanes[].mesh": naming.LOOSE},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

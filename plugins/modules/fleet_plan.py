@@ -137,8 +137,6 @@ requests:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, NotFound
@@ -149,11 +147,11 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording imp
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, lifecycle, preflight, templates
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 
 
-def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    hosts, mesh = module.params["hosts"], module.params["mesh"]
+def plan(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    hosts, mesh = call.params["hosts"], call.params["mesh"]
     archives, problems = archive.plan(hosts)
     wish, faults = generation.asked(hosts)
     problems.extend(faults)
@@ -161,7 +159,7 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     overviews: t.List[t.Dict[str, t.Any]] = []
     control_plane: t.Dict[str, t.Any] = {}
     try:
-        found = preflight.look(client, mesh, preflight.versions(hosts), module.params["initial_state"])
+        found = preflight.look(client, mesh, preflight.versions(hosts), call.params["initial_state"])
         capabilities = found.capabilities
         release, labels = capabilities.release, capabilities.labels_survive
         tags_disabled = found.control_plane.get("inbound_tags_disabled") is True
@@ -176,16 +174,16 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         }
         problems.extend(found.problems)
         for warning in [*found.warnings, *_labels(hosts, capabilities)]:
-            module.warn(warning)
+            call.warn(warning)
         if not found.problems:
             overviews = client.list(api_path("meshes", mesh, "dataplanes", "_overview"))
     except NotFound as error:
-        problems.append("%s is not the API of a Kuma control plane: %s" % (module.params["url"], error))
+        problems.append("%s is not the API of a Kuma control plane: %s" % (call.params["url"], error))
     except ApiError as error:
         problems.append(str(error) + preflight.variable(error))
 
     templates.read(hosts)
-    fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive, module.params["initial_state"])
+    fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive, call.params["initial_state"])
     plans = fleet.plan()
     problems.extend(fleet.problems)
     if problems:
@@ -223,27 +221,30 @@ def _labels(hosts: t.Sequence[t.Mapping[str, t.Any]], capabilities: Capabilities
     ]
 
 
-def main() -> None:
-    run(
-        plan,
-        {
-            "hosts": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "host": {"type": "str", "required": True},
-                    "in_play": {"type": "bool", "default": True},
-                    "dropped_out": {"type": "bool", "default": False},
-                    "variables": {"type": "dict", "default": {}},
-                    "observed": {"type": "dict"},
-                },
+SPEC = Spec(
+    plan,
+    {
+        "hosts": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "host": {"type": "str", "required": True},
+                "in_play": {"type": "bool", "default": True},
+                "dropped_out": {"type": "bool", "default": False},
+                "variables": {"type": "dict", "default": {}},
+                "observed": {"type": "dict"},
             },
-            "mesh": {"type": "str", "default": "default"},
-            "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
         },
-        names={"mesh": naming.LOOSE},
-    )
+        "mesh": {"type": "str", "default": "default"},
+        "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
+    },
+    names={"mesh": naming.LOOSE},
+)
+
+
+def main() -> None:
+    run(SPEC)
 
 
 if __name__ == "__main__":

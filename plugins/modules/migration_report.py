@@ -130,14 +130,12 @@ requests:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, Client, NotFound, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import report
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.control_plane import GONE_TYPES
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model
 
 Resources = t.List[t.Dict[str, t.Any]]
@@ -199,8 +197,8 @@ def read(client: Client, mesh: str) -> report.World:
     )
 
 
-def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
+def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
     world = read(client, params["mesh"])
     findings = report.examine(world, params["hosts"], params["strangers"])
     capabilities = client.capabilities()
@@ -221,22 +219,25 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     return result
 
 
+HOST = {
+    "host": {"type": "str", "required": True},
+    "in_play": {"type": "bool", "default": True},
+    "variables": {"type": "dict", "default": {}},
+}
+SPEC = Spec(
+    main_task,
+    {
+        "mesh": {"type": "str", "default": "default"},
+        "hosts": {"type": "list", "elements": "dict", "default": [], "options": HOST},
+        "strangers": {"type": "bool", "default": True},
+        "fail_on": {"type": "str", "choices": ["none", "silent", "any"], "default": "none"},
+    },
+    names={"mesh": naming.LOOSE},
+)
+
+
 def main() -> None:
-    host = {
-        "host": {"type": "str", "required": True},
-        "in_play": {"type": "bool", "default": True},
-        "variables": {"type": "dict", "default": {}},
-    }
-    run(
-        main_task,
-        {
-            "mesh": {"type": "str", "default": "default"},
-            "hosts": {"type": "list", "elements": "dict", "default": [], "options": host},
-            "strangers": {"type": "bool", "default": True},
-            "fail_on": {"type": "str", "choices": ["none", "silent", "any"], "default": "none"},
-        },
-        names={"mesh": naming.LOOSE},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

@@ -116,20 +116,18 @@ requests:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, preflight
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
 
 
-def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    hosts, mesh = module.params["hosts"], module.params["mesh"]
+def plan(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    hosts, mesh = call.params["hosts"], call.params["mesh"]
     archives, problems = archive.plan(hosts)
     model, zone = "v2", ""
     overviews: t.List[t.Dict[str, t.Any]] = []
@@ -140,14 +138,14 @@ def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         control_plane = {**found.control_plane, "version": found.capabilities.version, "model": model}
         problems.extend(found.problems)
         for warning in found.warnings:
-            module.warn(warning)
+            call.warn(warning)
         zone = api.zone_name(client) or _only_zone(hosts)
         if not zone and model == "v2":
             problems.append("the control plane does not tell its zone to this user, expected kuma_zone_proxy_zone to name it")
         if not found.problems:
             overviews = api.overviews(client, mesh)
     except NotFound as error:
-        problems.append(f"{module.params['url']} is not the API of a Kuma control plane: {error}")
+        problems.append(f"{call.params['url']} is not the API of a Kuma control plane: {error}")
     except ApiError as error:
         problems.append(str(error) + preflight.variable(error))
 
@@ -173,26 +171,29 @@ def _only_zone(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     return min(found) if len(found) == 1 else ""
 
 
-def main() -> None:
-    run(
-        plan,
-        {
-            "hosts": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "host": {"type": "str", "required": True},
-                    "in_play": {"type": "bool", "default": True},
-                    "dropped_out": {"type": "bool", "default": False},
-                    "variables": {"type": "dict", "default": {}},
-                    "observed": {"type": "dict"},
-                },
+SPEC = Spec(
+    plan,
+    {
+        "hosts": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "host": {"type": "str", "required": True},
+                "in_play": {"type": "bool", "default": True},
+                "dropped_out": {"type": "bool", "default": False},
+                "variables": {"type": "dict", "default": {}},
+                "observed": {"type": "dict"},
             },
-            "mesh": {"type": "str", "default": "default"},
         },
-        names={"mesh": naming.LOOSE},
-    )
+        "mesh": {"type": "str", "default": "default"},
+    },
+    names={"mesh": naming.LOOSE},
+)
+
+
+def main() -> None:
+    run(SPEC)
 
 
 if __name__ == "__main__":
