@@ -171,10 +171,10 @@ results:
       type: str
       sample: created
     source:
-      description: The file and the number of the document, or the option.
+      description: The file and the line where it begins, or the option.
       returned: unless it is to be pruned
       type: str
-      sample: mesh.yml, document 2
+      sample: mesh.yml, line 12
     fields:
       description: The fields that differed.
       returned: when it was there and differed
