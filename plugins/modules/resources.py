@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.writes
+  - meshfleet.kuma.attributes.in_process
 options:
   path:
     description:
@@ -219,7 +220,7 @@ from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, refusal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import documents as resource_documents
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model, plan, resource_set
@@ -253,13 +254,6 @@ def hide(call: Call, resources: t.Iterable[t.Optional[t.Mapping[str, t.Any]]]) -
     # Short values would blank out parts of ordinary words.
     for resource in resources:
         call.hide(value for value in model.secrets_of(resource or {}) if len(value) >= 8)
-
-
-def refusal(problems: t.List[str]) -> ItemsFailed:
-    lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
-    count = len(problems)
-    msg = f"Nothing was written. {count} problem{' was' if count == 1 else 's were'} found:\n{lines}"
-    return ItemsFailed(msg, {"changed": False, "problems": problems})
 
 
 def apply(call: Call, client: Client) -> t.Dict[str, t.Any]:
