@@ -28,6 +28,10 @@ else:
 
 EXTENSIONS = (".json", ".yaml", ".yml")
 _VAULT = "$ANSIBLE_VAULT;"
+_COUNTS_FROM = {
+    "path": "where Ansible was started, so write {{ playbook_dir }} in front",
+    "src": "the directory files of the role or playbook, the role or playbook itself, and where Ansible was started",
+}
 # What can be between the items of a list that is JSON.
 _BETWEEN = re.compile(r"[ \t\n\r,]*")
 
@@ -43,16 +47,16 @@ class Document(t.NamedTuple):
 
 
 def find(path: str, option: str = "path") -> t.Tuple[t.List[str], t.List[str]]:
-    """The files at ``path``, a file or a directory that is searched with all below it, and what is wrong with it, as ``option`` of the module.
+    """The files at ``path``, a file or a directory that is searched with all below it, and what is wrong with it.
 
-    Files and directories whose names begin with a dot are left out; the order is that of the names.
+    Files and directories whose names begin with a dot are left out; the order is that of the names. ``option`` of the module is it.
     """
     if os.path.isfile(path):
         return [path], []
     if not os.path.isdir(path):
         return [], [
-            "%s is %s, which does not exist on the controller, expected a directory or file: a relative path counts from "
-            "where Ansible was started, so write {{ playbook_dir }} in front" % (option, path)
+            "%s is %s, which does not exist on the controller, expected a directory or file: a relative path counts from %s"
+            % (option, path, _COUNTS_FROM[option])
         ]
     found: t.List[str] = []
     problems: t.List[str] = []
