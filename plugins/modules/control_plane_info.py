@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info
+  - meshfleet.kuma.attributes.in_process
 options:
   mesh:
     description: Also say whether this mesh exists.

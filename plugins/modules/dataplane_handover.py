@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.in_process
 attributes:
   check_mode:
     support: full

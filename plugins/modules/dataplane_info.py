@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info
+  - meshfleet.kuma.attributes.in_process
 options:
   mesh:
     description: The mesh of the Dataplanes.

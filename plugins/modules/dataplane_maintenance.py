@@ -28,6 +28,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.writes
+  - meshfleet.kuma.attributes.in_process
 attributes:
   idempotent:
     support: partial

@@ -20,6 +20,7 @@ author:
 extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.in_process
 attributes:
   check_mode:
     support: full
