@@ -66,5 +66,6 @@ attributes:
         and most of the time that long lists of options take. It runs as any other module does with another connection than
         P(ansible.builtin.local#connection), another user by C(become), C(async), a Python that C(ansible_python_interpreter) names and that
         is not the one of Ansible, and where that one has no requests.
-      - In the process of Ansible, C(invocation) is in the result from C(-vvv) on, and nothing is written to the log of the system.
+      - In the process of Ansible nothing is written to the log of the system. Before ansible-core 2.21 C(invocation) is in the result from
+        C(-vvv) on.
 """

@@ -32,7 +32,7 @@ from ansible_collections.meshfleet.kuma.plugins.plugin_utils._in_process.plain i
 
 Json = t.Dict[str, t.Any]
 
-# From here on -v shows what a module was given.
+# The -v of -vvv.
 SHOWS_OPTIONS = 3
 
 
@@ -42,8 +42,9 @@ class InProcess(Normal):
     spec: t.ClassVar[Spec]
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[Json] = None) -> Json:
+        self.variables: Json = task_vars or {}
         options = self._located(self._task.args)
-        if self._is_here(task_vars or {}):
+        if self._is_here():
             ActionBase.run(self, tmp, task_vars)
             return self._here(options)
         if options.get("src") and self.spec.hand_over:
@@ -63,14 +64,14 @@ class InProcess(Normal):
         except AnsibleError:
             return options  # the module says that it is not there, unless something else is wrong with the options
 
-    def _is_here(self, variables: Json) -> bool:
+    def _is_here(self) -> bool:
         """Whether the module would run on this machine, as this user and with this Python, and does not go on in the background."""
         return bool(
             self._connection.transport == "local"
             and not self._task.async_val
             and REQUESTS_IMPORT_ERROR is None
             and self._is_same_user()
-            and self._is_same_python(variables)
+            and self._is_same_python()
         )
 
     def _is_same_user(self) -> bool:
@@ -82,8 +83,9 @@ class InProcess(Normal):
         except KeyError:
             return False
 
-    def _is_same_python(self, variables: Json) -> bool:
+    def _is_same_python(self) -> bool:
         """One that somebody chose for the host is used, for it may have other libraries. One that Ansible would look for is not needed."""
+        variables = self.variables
         if self._task.delegate_to:
             variables = variables.get("ansible_delegated_vars", {}).get(self._task.delegate_to, {})
         chosen = constants.config.get_config_value("INTERPRETER_PYTHON", variables=variables)
@@ -106,7 +108,7 @@ class InProcess(Normal):
         result = dict(outcome.result)
         if outcome.msg is not None:
             result.update(failed=True, msg=outcome.msg)
-        if self._display.verbosity >= SHOWS_OPTIONS:
+        if self._shows_options():
             result["invocation"] = {"module_args": dict(call.params)}
         call.warnings.extend(f"Both option {both['option']} and its alias {both['alias']} are set." for both in found._warnings)
         if call.warnings:
@@ -114,6 +116,13 @@ class InProcess(Normal):
         if found._deprecations:
             result["deprecations"] = found._deprecations
         return censored(result, call.secrets)
+
+    def _shows_options(self) -> bool:
+        """Whether the result has what the module was given. From ansible-core 2.21 on a setting says so; before, it was shown from -vvv on."""
+        try:
+            return bool(constants.config.get_config_value("INJECT_INVOCATION", variables=self.variables))
+        except AnsibleError:
+            return bool(self._display.verbosity >= SHOWS_OPTIONS)
 
     def _wrong(self, found: ValidationResult) -> str:
         msg = str(found.errors.msg)

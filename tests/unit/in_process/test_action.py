@@ -119,6 +119,19 @@ def test_what_it_was_given_is_shown_to_those_who_want_to_see_it():
         assert ("invocation" in result) is shown
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_from_core_2_21_on_a_setting_says_whether_that_is_shown(monkeypatch, wanted):
+    known = in_process.constants.config.get_config_value
+    monkeypatch.setattr(
+        in_process.constants.config,
+        "get_config_value",
+        lambda name, variables: wanted if name == "INJECT_INVOCATION" else known(name, variables=variables),
+    )
+    for verbosity in (0, 3):
+        result, _started = run(lambda call, client: {"changed": False}, verbosity=verbosity)
+        assert ("invocation" in result) is wanted
+
+
 def test_aliases_warn_as_those_of_any_module():
     options = {
         "name": {"type": "str", "aliases": ["title"]},
