@@ -170,10 +170,14 @@ def test_the_environment_of_the_task_counts(control_plane, monkeypatch):
 
 def test_connections_are_closed_whatever_happens(monkeypatch):
     closed = []
-    monkeypatch.setattr("requests.Session.close", lambda session: closed.append(session))
+
+    def close(session):
+        closed.append(session)
 
     def main(call, client):
         raise ZeroDivisionError
+
+    monkeypatch.setattr("requests.Session.close", close)
 
     with pytest.raises(ZeroDivisionError):
         run(main)
