@@ -104,7 +104,7 @@ def test_secrets_are_nowhere():
 
     options = {"password": {"type": "str", "no_log": True}, "items": {"type": "list", "elements": "dict", "options": {}}}
     options["items"]["options"]["data"] = {"type": "str", "no_log": True}
-    given = {"token": "true", "password": SECRET, "items": [{"data": "of an item"}]}
+    given = {"token": "True", "password": SECRET, "items": [{"data": "of an item"}]}
     result, _started = run(main, given, options, diff=True)
     for secret in (SECRET, "found-on-the-way", "of an item"):
         assert secret not in json.dumps(result)
