@@ -141,6 +141,6 @@ class InProcess(Normal):
 
 
 def censored(result: Json, secrets: t.AbstractSet[str]) -> Json:
-    """``result`` without any of ``secrets``; a truth value stays one, although its name may be among them."""
+    """``result`` without any of ``secrets``. ansible-core 2.18 would take ``True`` for one of them where a secret is called like it."""
     kept = {key: value for key, value in result.items() if value is None or isinstance(value, bool)}
     return dict(remove_values(result, secrets), **kept)
