@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # How a module reaches the control plane; the options of module_utils/_api_module.py.
+    # How a module reaches the control plane; the options of module_utils/_module/api.py.
     DOCUMENTATION = r"""
 options:
   url:

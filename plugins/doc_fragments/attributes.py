@@ -53,3 +53,19 @@ attributes:
     description: Changes nothing when it is run again with the same options and nobody else changed anything between.
     support: full
 """
+
+    # Modules that talk to the control plane alone; the frame of their actions is plugin_utils/_in_process/action.py.
+    IN_PROCESS = r"""
+options: {}
+attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    support: full
+    details:
+      - Where the task is for the controller itself, as its user, it runs inside the process of Ansible, which saves the start of another one
+        and most of the time that long lists of options take. It runs as any other module does with another connection than
+        P(ansible.builtin.local#connection), another user by C(become), C(async), a Python that C(ansible_python_interpreter) names and that
+        is not the one of Ansible, and where that one has no requests.
+      - In the process of Ansible nothing is written to the log of the system. Before ansible-core 2.21 C(invocation) is in the result from
+        C(-vvv) on.
+"""

@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info
+  - meshfleet.kuma.attributes.in_process
 options:
   mesh:
     description: Also say whether this mesh exists.
@@ -214,11 +215,9 @@ failure:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, NotFound, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 
 
 def who(client: Client) -> t.Dict[str, t.Any]:
@@ -228,7 +227,7 @@ def who(client: Client) -> t.Dict[str, t.Any]:
     return {"name": name, "groups": groups, "admin": name == naming.ADMIN or naming.ADMIN in groups}
 
 
-def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
+def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
     capabilities = client.capabilities()
     result: t.Dict[str, t.Any] = {
         "changed": False,
@@ -245,7 +244,7 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         "who": who(client),
     }
     result.update(client.control_plane())
-    mesh = module.params["mesh"]
+    mesh = call.params["mesh"]
     if mesh:
         try:
             client.get(api_path("meshes", mesh))
@@ -255,8 +254,11 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     return result
 
 
+SPEC = Spec(main_task, {"mesh": {"type": "str"}}, names={"mesh": naming.LOOSE})
+
+
 def main() -> None:
-    run(main_task, {"mesh": {"type": "str"}}, names={"mesh": naming.LOOSE})
+    run(SPEC)
 
 
 if __name__ == "__main__":

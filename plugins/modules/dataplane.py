@@ -17,6 +17,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.writes
+  - meshfleet.kuma.attributes.in_process
 options:
   name:
     description: The name of the Dataplane.
@@ -100,18 +101,16 @@ requests:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 
 
-def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
-    settings = sync.Settings(mesh=params["mesh"], initial_state=params["initial_state"], check=module.check_mode)
+def apply(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
+    settings = sync.Settings(mesh=params["mesh"], initial_state=params["initial_state"], check=call.check_mode)
     dataplanes = sync.Dataplanes(client, settings)
     try:
         if params["state"] == "absent":
@@ -124,27 +123,30 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     except sync.Refused as refused:
         raise ItemsFailed(refused.msg, {"changed": False, **refused.changes[0].result()}) from refused
     result: t.Dict[str, t.Any] = {"changed": sync.changed([change]), **change.result()}
-    if module._diff:
+    if call.diff:
         result["diff"] = sync.diff([change], dataplanes)
     if change.action == sync.FAILED:
         raise ItemsFailed(sync.describe_failures([change]), result)
     return result
 
 
+SPEC = Spec(
+    apply,
+    {
+        "name": {"type": "str", "required": True},
+        "mesh": {"type": "str", "default": "default"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "networking": {"type": "dict"},
+        "labels": {"type": "dict", "default": {}},
+        "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
+    },
+    names={"name": naming.NAME, "mesh": naming.LOOSE},
+    checks={"required_if": [("state", "present", ["networking"])]},
+)
+
+
 def main() -> None:
-    run(
-        apply,
-        {
-            "name": {"type": "str", "required": True},
-            "mesh": {"type": "str", "default": "default"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "networking": {"type": "dict"},
-            "labels": {"type": "dict", "default": {}},
-            "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
-        },
-        names={"name": naming.NAME, "mesh": naming.LOOSE},
-        required_if=[("state", "present", ["networking"])],
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.in_process
 attributes:
   check_mode:
     support: full
@@ -111,21 +112,19 @@ requests:
 import time
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import handover, sync
 
 
-def hand_over(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params, began = module.params, time.monotonic()
+def hand_over(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params, began = call.params, time.monotonic()
     dataplanes = sync.Dataplanes(client, sync.Settings(mesh=params["mesh"], initial_state=params["initial_state"]))
     try:
         desired = dataplanes.prepare([params["dataplane"]])[0]
-        action = handover.KEPT if module.check_mode else handover.hand_over(dataplanes, desired, params["wait_timeout"])
+        action = handover.KEPT if call.check_mode else handover.hand_over(dataplanes, desired, params["wait_timeout"])
     except sync.Refused as refused:
         raise ItemsFailed(refused.msg) from refused
     except handover.StillThere as error:
@@ -133,17 +132,20 @@ def hand_over(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     return {"changed": action == handover.CREATED, "action": action, "seconds": round(time.monotonic() - began, 2)}
 
 
+SPEC = Spec(
+    hand_over,
+    {
+        "dataplane": {"type": "dict", "required": True},
+        "mesh": {"type": "str", "default": "default"},
+        "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
+        "wait_timeout": {"type": "float", "default": 60.0},
+    },
+    names={"mesh": naming.LOOSE, "dataplane.name": naming.NAME, "dataplane.mesh": naming.LOOSE},
+)
+
+
 def main() -> None:
-    run(
-        hand_over,
-        {
-            "dataplane": {"type": "dict", "required": True},
-            "mesh": {"type": "str", "default": "default"},
-            "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
-            "wait_timeout": {"type": "float", "default": 60.0},
-        },
-        names={"mesh": naming.LOOSE, "dataplane.name": naming.NAME, "dataplane.mesh": naming.LOOSE},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

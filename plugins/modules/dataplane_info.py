@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info
+  - meshfleet.kuma.attributes.in_process
 options:
   mesh:
     description: The mesh of the Dataplanes.
@@ -186,13 +187,11 @@ failure:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, ConnectionFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import waiting
 
 
@@ -211,15 +210,15 @@ def describe(overview: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     }
 
 
-def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
+def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
     mesh, names, wait = params["mesh"], params["names"], params["wait"]
     overviews, pending = waiting.wait_for(
         client,
         mesh,
         names,
         {str(key): str(value) for key, value in params["labels"].items()},
-        "none" if module.check_mode else wait,
+        "none" if call.check_mode else wait,
         params["wait_timeout"],
         params["poll_interval"],
     )
@@ -238,19 +237,22 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     raise ItemsFailed(f"{title}: {reasons}", result)
 
 
+SPEC = Spec(
+    main_task,
+    {
+        "mesh": {"type": "str", "default": "default"},
+        "names": {"type": "list", "elements": "str", "default": []},
+        "labels": {"type": "dict", "default": {}},
+        "wait": {"type": "str", "choices": list(waiting.WAITS), "default": "none"},
+        "wait_timeout": {"type": "float", "default": 120.0},
+        "poll_interval": {"type": "float", "default": 1.0},
+    },
+    names={"mesh": naming.LOOSE, "names[]": naming.NAME},
+)
+
+
 def main() -> None:
-    run(
-        main_task,
-        {
-            "mesh": {"type": "str", "default": "default"},
-            "names": {"type": "list", "elements": "str", "default": []},
-            "labels": {"type": "dict", "default": {}},
-            "wait": {"type": "str", "choices": list(waiting.WAITS), "default": "none"},
-            "wait_timeout": {"type": "float", "default": 120.0},
-            "poll_interval": {"type": "float", "default": 1.0},
-        },
-        names={"mesh": naming.LOOSE, "names[]": naming.NAME},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

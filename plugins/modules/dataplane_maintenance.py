@@ -28,6 +28,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.writes
+  - meshfleet.kuma.attributes.in_process
 attributes:
   idempotent:
     support: partial
@@ -215,19 +216,17 @@ requests:
 import time
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_duration
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance as traffic_maintenance
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic.propagation import Timing
 
 
-def settings(module: AnsibleModule) -> traffic_maintenance.Settings:
-    params = module.params
+def settings(call: Call) -> traffic_maintenance.Settings:
+    params = call.params
     duration = None
     if params["duration"]:
         try:
@@ -242,38 +241,40 @@ def settings(module: AnsibleModule) -> traffic_maintenance.Settings:
         reason=params["reason"],
         duration=duration,
         force=params["force"],
-        check=module.check_mode,
+        check=call.check_mode,
         wait=params["wait"],
         timing=Timing(params["propagation_delay"], params["wait_timeout"], params["poll_interval"]),
     )
 
 
-def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params, wanted = module.params, settings(module)
+def apply(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params, wanted = call.params, settings(call)
     labels = {str(key): str(value) for key, value in (params["labels"] or {}).items()}
-    return traffic_maintenance.carry_out(client, wanted, time.time(), module.warn, names=params["names"] or [], labels=labels)
+    return traffic_maintenance.carry_out(client, wanted, time.time(), call.warn, names=params["names"] or [], labels=labels)
+
+
+SPEC = Spec(
+    apply,
+    {
+        "names": {"type": "list", "elements": "str"},
+        "labels": {"type": "dict"},
+        "mesh": {"type": "str", "default": "default"},
+        "state": {"type": "str", "choices": ["fenced", "in_traffic"], "required": True},
+        "reason": {"type": "str", "default": "maintenance"},
+        "duration": {"type": "str"},
+        "force": {"type": "bool", "default": False},
+        "wait": {"type": "bool", "default": True},
+        "propagation_delay": {"type": "float", "default": 3.0},
+        "wait_timeout": {"type": "float", "default": 30.0},
+        "poll_interval": {"type": "float", "default": 0.5},
+    },
+    names={"mesh": naming.LOOSE, "names[]": naming.NAME},
+    checks={"mutually_exclusive": [("names", "labels")], "required_one_of": [("names", "labels")]},
+)
 
 
 def main() -> None:
-    run(
-        apply,
-        {
-            "names": {"type": "list", "elements": "str"},
-            "labels": {"type": "dict"},
-            "mesh": {"type": "str", "default": "default"},
-            "state": {"type": "str", "choices": ["fenced", "in_traffic"], "required": True},
-            "reason": {"type": "str", "default": "maintenance"},
-            "duration": {"type": "str"},
-            "force": {"type": "bool", "default": False},
-            "wait": {"type": "bool", "default": True},
-            "propagation_delay": {"type": "float", "default": 3.0},
-            "wait_timeout": {"type": "float", "default": 30.0},
-            "poll_interval": {"type": "float", "default": 0.5},
-        },
-        names={"mesh": naming.LOOSE, "names[]": naming.NAME},
-        mutually_exclusive=[("names", "labels")],
-        required_one_of=[("names", "labels")],
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

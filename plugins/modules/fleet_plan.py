@@ -137,42 +137,43 @@ requests:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 
 
-def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
-    result = fleet.plan(client, params["hosts"], params["mesh"], params["initial_state"], module.warn)
+def plan(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
+    result = fleet.plan(client, params["hosts"], params["mesh"], params["initial_state"], call.warn)
     result.pop("live")
     return result
 
 
-def main() -> None:
-    run(
-        plan,
-        {
-            "hosts": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "host": {"type": "str", "required": True},
-                    "in_play": {"type": "bool", "default": True},
-                    "dropped_out": {"type": "bool", "default": False},
-                    "variables": {"type": "dict", "default": {}},
-                    "observed": {"type": "dict"},
-                },
+SPEC = Spec(
+    plan,
+    {
+        "hosts": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "host": {"type": "str", "required": True},
+                "in_play": {"type": "bool", "default": True},
+                "dropped_out": {"type": "bool", "default": False},
+                "variables": {"type": "dict", "default": {}},
+                "observed": {"type": "dict"},
             },
-            "mesh": {"type": "str", "default": "default"},
-            "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
         },
-        names={"mesh": naming.LOOSE},
-    )
+        "mesh": {"type": "str", "default": "default"},
+        "initial_state": {"type": "str", "choices": ["NotReady", "Ready"], "default": "NotReady"},
+    },
+    names={"mesh": naming.LOOSE},
+)
+
+
+def main() -> None:
+    run(SPEC)
 
 
 if __name__ == "__main__":

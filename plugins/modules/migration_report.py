@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info
+  - meshfleet.kuma.attributes.in_process
 options:
   mesh:
     description: The mesh.
@@ -130,40 +131,41 @@ requests:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import api as migration_api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import report
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 
 
-def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
+def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
     result = migration_api.examine(client, params["mesh"], params["hosts"], params["strangers"], params["fail_on"])
     if result["failing"]:
         raise ItemsFailed(report.verdict(result["failing"], params["fail_on"]), result)
     return result
 
 
+HOST = {
+    "host": {"type": "str", "required": True},
+    "in_play": {"type": "bool", "default": True},
+    "variables": {"type": "dict", "default": {}},
+}
+SPEC = Spec(
+    main_task,
+    {
+        "mesh": {"type": "str", "default": "default"},
+        "hosts": {"type": "list", "elements": "dict", "default": [], "options": HOST},
+        "strangers": {"type": "bool", "default": True},
+        "fail_on": {"type": "str", "choices": ["none", "silent", "any"], "default": "none"},
+    },
+    names={"mesh": naming.LOOSE},
+)
+
+
 def main() -> None:
-    host = {
-        "host": {"type": "str", "required": True},
-        "in_play": {"type": "bool", "default": True},
-        "variables": {"type": "dict", "default": {}},
-    }
-    run(
-        main_task,
-        {
-            "mesh": {"type": "str", "default": "default"},
-            "hosts": {"type": "list", "elements": "dict", "default": [], "options": host},
-            "strangers": {"type": "bool", "default": True},
-            "fail_on": {"type": "str", "choices": ["none", "silent", "any"], "default": "none"},
-        },
-        names={"mesh": naming.LOOSE},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.writes
+  - meshfleet.kuma.attributes.in_process
 options:
   definition:
     description:
@@ -164,11 +165,9 @@ failure:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, Invalid
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import apply, model
 
 
@@ -200,14 +199,14 @@ def build(params: t.Mapping[str, t.Any]) -> model.Resource:
     return definition
 
 
-def hide(module: AnsibleModule, resource: t.Mapping[str, t.Any]) -> None:
+def hide(call: Call, resource: t.Mapping[str, t.Any]) -> None:
     # Short values would blank out parts of ordinary words.
-    module.no_log_values.update(value for value in model.secrets_of(resource) if len(value) >= 8)
+    call.hide(value for value in model.secrets_of(resource) if len(value) >= 8)
 
 
-def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
-    hide(module, dict(params["definition"], type=params["definition"].get("type") or params["type"]))
+def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
+    hide(call, dict(params["definition"], type=params["definition"].get("type") or params["type"]))
     definition = build(params)
     kind = apply.find_kind(client, definition["type"])
     if kind.in_mesh:
@@ -215,13 +214,13 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     else:
         definition.pop("mesh", None)
     if params["state"] == "present":
-        outcome = apply.present(client, kind, definition, module.check_mode)
+        outcome = apply.present(client, kind, definition, call.check_mode)
     else:
-        outcome = apply.absent(client, kind, definition.get("mesh"), definition["name"], module.check_mode)
+        outcome = apply.absent(client, kind, definition.get("mesh"), definition["name"], call.check_mode)
     for resource in (outcome.before, outcome.after):
-        hide(module, resource or {})
+        hide(call, resource or {})
     for warning in outcome.warnings:
-        module.warn(warning)
+        call.warn(warning)
     before, after = outcome.before or {}, outcome.after or {}
     return {
         "changed": outcome.action != "unchanged",
@@ -236,26 +235,29 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     }
 
 
+SPEC = Spec(
+    main_task,
+    {
+        "definition": {"type": "dict", "default": {}},
+        "type": {"type": "str"},
+        "name": {"type": "str"},
+        "mesh": {"type": "str"},
+        "data": {"type": "str", "no_log": True},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    },
+    names={
+        "type": naming.TYPE,
+        "name": naming.LOOSE,
+        "mesh": naming.LOOSE,
+        "definition.type": naming.TYPE,
+        "definition.name": naming.LOOSE,
+        "definition.mesh": naming.LOOSE,
+    },
+)
+
+
 def main() -> None:
-    run(
-        main_task,
-        {
-            "definition": {"type": "dict", "default": {}},
-            "type": {"type": "str"},
-            "name": {"type": "str"},
-            "mesh": {"type": "str"},
-            "data": {"type": "str", "no_log": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        },
-        names={
-            "type": naming.TYPE,
-            "name": naming.LOOSE,
-            "mesh": naming.LOOSE,
-            "definition.type": naming.TYPE,
-            "definition.name": naming.LOOSE,
-            "definition.mesh": naming.LOOSE,
-        },
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

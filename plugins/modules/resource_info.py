@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info
+  - meshfleet.kuma.attributes.in_process
 options:
   type:
     description: Type of the resources, such as V(Mesh), V(MeshTimeout) or V(Secret).
@@ -127,17 +128,15 @@ failure:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import apply, model
 
 
-def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
+def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
     labels = {str(key): str(value) for key, value in params["labels"].items()}
     kind = apply.find_kind(client, params["type"])
     mesh = None if params["all_meshes"] else params["mesh"]
@@ -156,18 +155,21 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     return {"changed": False, "resources": [model.masked(resource) for resource in kept], "total": len(kept)}
 
 
+SPEC = Spec(
+    main_task,
+    {
+        "type": {"type": "str", "required": True},
+        "name": {"type": "str"},
+        "mesh": {"type": "str", "default": "default"},
+        "all_meshes": {"type": "bool", "default": False},
+        "labels": {"type": "dict", "default": {}},
+    },
+    names={"type": naming.TYPE, "name": naming.LOOSE, "mesh": naming.LOOSE},
+)
+
+
 def main() -> None:
-    run(
-        main_task,
-        {
-            "type": {"type": "str", "required": True},
-            "name": {"type": "str"},
-            "mesh": {"type": "str", "default": "default"},
-            "all_meshes": {"type": "bool", "default": False},
-            "labels": {"type": "dict", "default": {}},
-        },
-        names={"type": naming.TYPE, "name": naming.LOOSE, "mesh": naming.LOOSE},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

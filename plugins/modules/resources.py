@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.writes
+  - meshfleet.kuma.attributes.in_process
 options:
   path:
     description:
@@ -171,10 +172,10 @@ results:
       type: str
       sample: created
     source:
-      description: The file and the number of the document, or the option.
+      description: The file and the line where it begins, or the option.
       returned: unless it is to be pruned
       type: str
-      sample: mesh.yml, document 2
+      sample: mesh.yml, line 12
     fields:
       description: The fields that differed.
       returned: when it was there and differed
@@ -215,30 +216,30 @@ requests:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, refusal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import documents as resource_documents
 from ansible_collections.meshfleet.kuma.plugins.module_utils._resources import model, plan, resource_set
 
 Documents = t.List[resource_documents.Document]
 
 
-def collect(module: AnsibleModule) -> t.Tuple[Documents, t.List[str]]:
+def collect(call: Call) -> t.Tuple[Documents, t.List[str]]:
     """Every document of the options, and what is wrong with them."""
-    params = module.params
+    params = call.params
     documents: Documents = []
     problems: t.List[str] = []
     if params["path"]:
         if resource_documents.YAML_IMPORT_ERROR is not None:
-            module.fail_json(msg=missing_required_lib("PyYAML"), exception=resource_documents.YAML_IMPORT_ERROR, requests=0)
+            raise ItemsFailed(missing_required_lib("PyYAML"), {"exception": resource_documents.YAML_IMPORT_ERROR})
         documents, problems = resource_documents.read(params["path"])
     given, faults = resource_documents.given(params["resources"] or [], "resources")
     problems.extend(faults)
-    hide(module, (document.body for document in given))  # they are among the arguments, which Ansible shows
+    hide(call, (document.body for document in given))  # they are among the arguments, which Ansible shows
     for document in given:
         if document.body.get("type") in model.SECRETS and "data" in document.body:
             problems.append(f"{document.source}: data would be logged: use the option secrets, or a file")
@@ -249,23 +250,16 @@ def collect(module: AnsibleModule) -> t.Tuple[Documents, t.List[str]]:
     return documents + found, problems + faults
 
 
-def hide(module: AnsibleModule, resources: t.Iterable[t.Optional[t.Mapping[str, t.Any]]]) -> None:
+def hide(call: Call, resources: t.Iterable[t.Optional[t.Mapping[str, t.Any]]]) -> None:
     # Short values would blank out parts of ordinary words.
     for resource in resources:
-        module.no_log_values.update(value for value in model.secrets_of(resource or {}) if len(value) >= 8)
+        call.hide(value for value in model.secrets_of(resource or {}) if len(value) >= 8)
 
 
-def refusal(problems: t.List[str]) -> ItemsFailed:
-    lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
-    count = len(problems)
-    msg = f"Nothing was written. {count} problem{' was' if count == 1 else 's were'} found:\n{lines}"
-    return ItemsFailed(msg, {"changed": False, "problems": problems})
-
-
-def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
-    documents, problems = collect(module)
-    hide(module, (document.body for document in documents))
+def apply(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
+    documents, problems = collect(call)
+    hide(call, (document.body for document in documents))
     misnamed = plan.misnamed(documents)
     if misnamed:
         raise refusal([*problems, *misnamed])
@@ -275,7 +269,7 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         absent=params["state"] == "absent",
         prune=params["prune"],
         prune_limit=params["prune_limit"],
-        check=module.check_mode,
+        check=call.check_mode,
     )
     resources = resource_set.ResourceSet(client, settings)
     try:
@@ -284,39 +278,42 @@ def apply(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         raise refusal(refused.problems) from refused
     items = resources.execute(planned)
     for warning in resources.warnings:
-        module.warn(warning)
-    hide(module, (resource for item in items if item.action != "unchanged" for resource in (item.before, item.after)))
+        call.warn(warning)
+    hide(call, (resource for item in items if item.action != "unchanged" for resource in (item.before, item.after)))
     result: t.Dict[str, t.Any] = {"changed": resource_set.changed(items), "results": [item.result() for item in items]}
-    if module._diff:
+    if call.diff:
         result["diff"] = resource_set.diff(items)
     if any(item.action in ("failed", "skipped") for item in items):
         raise ItemsFailed(resource_set.describe_failures(items), result)
     return result
 
 
-def main() -> None:
-    secret = {
-        "type": {"type": "str", "choices": ["Secret", "GlobalSecret"], "default": "Secret"},
+SECRET = {
+    "type": {"type": "str", "choices": ["Secret", "GlobalSecret"], "default": "Secret"},
+    "mesh": {"type": "str"},
+    "name": {"type": "str", "required": True},
+    "data": {"type": "str", "no_log": True},
+    "labels": {"type": "dict"},
+}
+SPEC = Spec(
+    apply,
+    {
+        "path": {"type": "path"},
+        "resources": {"type": "list", "elements": "dict"},
+        "secrets": {"type": "list", "elements": "dict", "options": SECRET, "no_log": False},
         "mesh": {"type": "str"},
-        "name": {"type": "str", "required": True},
-        "data": {"type": "str", "no_log": True},
-        "labels": {"type": "dict"},
-    }
-    run(
-        apply,
-        {
-            "path": {"type": "path"},
-            "resources": {"type": "list", "elements": "dict"},
-            "secrets": {"type": "list", "elements": "dict", "options": secret, "no_log": False},
-            "mesh": {"type": "str"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "owner": {"type": "str"},
-            "prune": {"type": "bool", "default": False},
-            "prune_limit": {"type": "int", "default": 10},
-        },
-        names={"mesh": naming.LOOSE},
-        required_one_of=[("path", "resources", "secrets")],
-    )
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "owner": {"type": "str"},
+        "prune": {"type": "bool", "default": False},
+        "prune_limit": {"type": "int", "default": 10},
+    },
+    names={"mesh": naming.LOOSE},
+    checks={"required_one_of": [("path", "resources", "secrets")]},
+)
+
+
+def main() -> None:
+    run(SPEC)
 
 
 if __name__ == "__main__":

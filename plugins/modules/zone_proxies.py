@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.writes
+  - meshfleet.kuma.attributes.in_process
 options:
   names:
     description: The names of the zone proxies.
@@ -115,17 +116,15 @@ failure:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api, resource
 
 
-def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
+def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
     names = set(params["names"])
     overviews = api.overviews(client, params["mesh"])
     last = resource.last_ones(overviews, names)
@@ -136,21 +135,24 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
         )
     found = [overview for overview in overviews if overview["name"] in names]
     before = "".join(f"{overview['name']}\n" for overview in found)
-    deleted = [str(overview["name"]) for overview in found] if module.check_mode else api.delete(client, params["mesh"], found)
+    deleted = [str(overview["name"]) for overview in found] if call.check_mode else api.delete(client, params["mesh"], found)
     return {"changed": bool(deleted), "deleted": deleted, "last": last, "diff": {"before": before, "after": ""}}
 
 
+SPEC = Spec(
+    main_task,
+    {
+        "names": {"type": "list", "elements": "str", "required": True},
+        "mesh": {"type": "str", "default": "default"},
+        "state": {"type": "str", "choices": ["absent"], "default": "absent"},
+        "allow_last": {"type": "bool", "default": False},
+    },
+    names={"names[]": naming.NAME, "mesh": naming.LOOSE},
+)
+
+
 def main() -> None:
-    run(
-        main_task,
-        {
-            "names": {"type": "list", "elements": "str", "required": True},
-            "mesh": {"type": "str", "default": "default"},
-            "state": {"type": "str", "choices": ["absent"], "default": "absent"},
-            "allow_last": {"type": "bool", "default": False},
-        },
-        names={"names[]": naming.NAME, "mesh": naming.LOOSE},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

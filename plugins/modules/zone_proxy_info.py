@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info
+  - meshfleet.kuma.attributes.in_process
 options:
   mesh:
     description: The mesh of the Dataplanes. Only of use from 3.0 on.
@@ -135,13 +136,11 @@ failure:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, ConnectionFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api, resource
 
 
@@ -159,11 +158,11 @@ def describe(overview: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     }
 
 
-def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
+def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
     names, wait = params["names"], params["wait"]
     overviews, pending = api.wait_for(
-        client, params["mesh"], names, "none" if module.check_mode else wait, params["wait_timeout"], params["poll_interval"]
+        client, params["mesh"], names, "none" if call.check_mode else wait, params["wait_timeout"], params["poll_interval"]
     )
     found = {overview["name"] for overview in overviews}
     result: t.Dict[str, t.Any] = {
@@ -179,18 +178,21 @@ def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
     raise ItemsFailed(f"{title}: {reasons}", result)
 
 
+SPEC = Spec(
+    main_task,
+    {
+        "mesh": {"type": "str", "default": "default"},
+        "names": {"type": "list", "elements": "str", "default": []},
+        "wait": {"type": "str", "choices": list(api.WAITS), "default": "none"},
+        "wait_timeout": {"type": "float", "default": 120.0},
+        "poll_interval": {"type": "float", "default": 1.0},
+    },
+    names={"names[]": naming.NAME, "mesh": naming.LOOSE},
+)
+
+
 def main() -> None:
-    run(
-        main_task,
-        {
-            "mesh": {"type": "str", "default": "default"},
-            "names": {"type": "list", "elements": "str", "default": []},
-            "wait": {"type": "str", "choices": list(api.WAITS), "default": "none"},
-            "wait_timeout": {"type": "float", "default": 120.0},
-            "poll_interval": {"type": "float", "default": 1.0},
-        },
-        names={"names[]": naming.NAME, "mesh": naming.LOOSE},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

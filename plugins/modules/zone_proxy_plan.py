@@ -116,38 +116,39 @@ requests:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import fleet
 
 
-def plan(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    return fleet.plan(client, module.params["hosts"], module.params["mesh"], module.warn)
+def plan(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    return fleet.plan(client, call.params["hosts"], call.params["mesh"], call.warn)
+
+
+SPEC = Spec(
+    plan,
+    {
+        "hosts": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "host": {"type": "str", "required": True},
+                "in_play": {"type": "bool", "default": True},
+                "dropped_out": {"type": "bool", "default": False},
+                "variables": {"type": "dict", "default": {}},
+                "observed": {"type": "dict"},
+            },
+        },
+        "mesh": {"type": "str", "default": "default"},
+    },
+    names={"mesh": naming.LOOSE},
+)
 
 
 def main() -> None:
-    run(
-        plan,
-        {
-            "hosts": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "host": {"type": "str", "required": True},
-                    "in_play": {"type": "bool", "default": True},
-                    "dropped_out": {"type": "bool", "default": False},
-                    "variables": {"type": "dict", "default": {}},
-                    "observed": {"type": "dict"},
-                },
-            },
-            "mesh": {"type": "str", "default": "default"},
-        },
-        names={"mesh": naming.LOOSE},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

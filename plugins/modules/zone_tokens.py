@@ -21,6 +21,7 @@ author:
 extends_documentation_fragment:
   - meshfleet.kuma.api
   - meshfleet.kuma.attributes
+  - meshfleet.kuma.attributes.in_process
 attributes:
   check_mode:
     support: full
@@ -177,43 +178,44 @@ failure:
 import time
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue, zone
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource
 
 
-def main_task(module: AnsibleModule, client: Client) -> t.Dict[str, t.Any]:
-    params = module.params
+def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
+    params = call.params
     wishes = issue.plan(params["tokens"], params["valid_for"], params["renew_before"], time.time(), lambda: False, sort=zone.ZONE)
-    return issue.carry_out(client, wishes, module.check_mode)
+    return issue.carry_out(client, wishes, call.check_mode)
+
+
+SPEC = Spec(
+    main_task,
+    {
+        "tokens": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "no_log": False,
+            "options": {
+                "name": {"type": "str", "required": True},
+                "zone": {"type": "str", "required": True},
+                "scope": {"type": "list", "elements": "str", "choices": list(resource.KINDS), "required": True},
+                "valid_for": {"type": "str"},
+                "current": {"type": "dict"},
+            },
+        },
+        "valid_for": {"type": "str", "default": "720h"},
+        "renew_before": {"type": "str", "default": "168h"},
+    },
+    names={"tokens[].name": naming.NAME, "tokens[].zone": naming.LOOSE},
+)
 
 
 def main() -> None:
-    run(
-        main_task,
-        {
-            "tokens": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "no_log": False,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "zone": {"type": "str", "required": True},
-                    "scope": {"type": "list", "elements": "str", "choices": list(resource.KINDS), "required": True},
-                    "valid_for": {"type": "str"},
-                    "current": {"type": "dict"},
-                },
-            },
-            "valid_for": {"type": "str", "default": "720h"},
-            "renew_before": {"type": "str", "default": "168h"},
-        },
-        names={"tokens[].name": naming.NAME, "tokens[].zone": naming.LOOSE},
-    )
+    run(SPEC)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def run(module, args, check=False, diff=False, log=None):
 
     ``log``, a list, gets what the module writes to the system log. AssertionError when RETURN does not describe the result.
     """
-    given = dict(args, _ansible_check_mode=check, _ansible_diff=diff, _ansible_verbosity=4)
+    told = {"module_name": f"meshfleet.kuma.{module}", "check_mode": check, "diff": diff, "verbosity": 4}
+    given = {**args, **{f"_ansible_{name}": value for name, value in told.items()}}
     for kept in (common_warnings._global_warnings, common_warnings._global_deprecations):
         kept.clear()  # they last as long as the process, which is one module's otherwise
     messages = log if log is not None else []

@@ -26,3 +26,10 @@ class ModuleFailed(_Failed):
 
 class ItemsFailed(_Failed):
     """Some items of a task failed: the module fails with this message, and with ``result`` beside it."""
+
+
+def refusal(problems: t.Sequence[str]) -> ItemsFailed:
+    """Nothing was written, for all of ``problems``, which are numbered in the message."""
+    lines = "\n".join("  %d. %s" % (number, problem) for number, problem in enumerate(problems, 1))
+    count = "1 problem was" if len(problems) == 1 else "%d problems were" % len(problems)
+    return ItemsFailed("Nothing was written. %s found:\n%s" % (count, lines), {"changed": False, "problems": list(problems)})

@@ -12,6 +12,7 @@ the write. Pure functions.
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -24,8 +25,9 @@ ANY = None  # a leaf, or a map with keys of the user's choice
 _BACKEND_REF: t.Dict[str, t.Any] = {"kind": ANY, "name": ANY, "port": ANY, "labels": ANY}
 
 
+@functools.lru_cache(maxsize=None)
 def known_fields(release: Numbers) -> t.Dict[str, t.Any]:
-    """The tree of fields that a control plane of ``release`` keeps. A list of objects has the tree of one of them."""
+    """The tree of fields that a control plane of ``release`` keeps, the same one for everybody who asks. A list of objects has the tree of one."""
     inbound: t.Dict[str, t.Any] = {
         "port": ANY,
         "servicePort": ANY,

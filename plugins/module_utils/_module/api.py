@@ -4,11 +4,15 @@
 
 # Private to this collection: not a public interface.
 
-"""What the modules that talk to the control plane share: options, client, results and failures."""
+"""What the modules that talk to the control plane share: options, client, results and failures.
+
+A module is a :class:`Spec`. It runs in a process of its own by :func:`run`, and in the controller's by an action of its name.
+"""
 
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass, field
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.parameters import env_fallback
@@ -30,34 +34,90 @@ def api_argument_spec() -> t.Dict[str, t.Dict[str, t.Any]]:
     }
 
 
-def run(
-    main: t.Callable[[AnsibleModule, Client], Result],
-    argument_spec: t.Dict[str, t.Dict[str, t.Any]],
-    names: t.Optional[naming.Rules] = None,
-    **module_kwargs: t.Any,
-) -> None:
-    """Run a module: ``main(module, client)`` returns its result.
+class Call:
+    """One call of a module: its options and mode, and what it gathers on the way, warnings and values that nobody may see."""
 
-    Adds ``requests`` to what it returns, hands warnings on, and turns ApiError and ItemsFailed into a failure of the
-    module. ``names`` are the options that become part of a path; when one cannot, nothing is sent. ``module_kwargs`` go to
-    AnsibleModule; check mode is supported by default.
+    def __init__(self, params: t.Mapping[str, t.Any], check_mode: bool = False, diff: bool = False) -> None:
+        self.params = params
+        self.check_mode = check_mode
+        self.diff = diff
+        self.warnings: t.List[str] = []
+        self.secrets: t.Set[str] = set()
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def hide(self, values: t.Iterable[str]) -> None:
+        """``values`` are shown nowhere, neither in the result nor in a message."""
+        self.secrets.update(values)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a module is, whichever process runs it.
+
+    ``main(call, client)`` returns its result, or raises ItemsFailed or ApiError. ``options`` are its own, beside those of the API;
+    ``checks`` is what else AnsibleModule takes about them, such as ``required_if``. ``names`` are the options that become part of a
+    path. ``hand_over(options)`` replaces what names files of the controller by what is in them, for a run on another machine; it
+    raises ItemsFailed.
     """
-    kwargs: t.Dict[str, t.Any] = {"supports_check_mode": True}
-    kwargs.update(module_kwargs)
-    module = AnsibleModule(argument_spec=dict(api_argument_spec(), **argument_spec), **kwargs)
+
+    main: t.Callable[[Call, Client], Result]
+    options: t.Dict[str, t.Dict[str, t.Any]]
+    names: naming.Rules = field(default_factory=dict)
+    checks: t.Dict[str, t.Any] = field(default_factory=dict)
+    hand_over: t.Optional[t.Callable[[t.Dict[str, t.Any]], t.Dict[str, t.Any]]] = None
+
+    def argument_spec(self) -> t.Dict[str, t.Dict[str, t.Any]]:
+        return dict(api_argument_spec(), **self.options)
+
+
+class Outcome(t.NamedTuple):
+    """The result of a call; ``msg`` says why it failed."""
+
+    result: Result
+    msg: t.Optional[str] = None
+
+
+def run(spec: Spec) -> None:
+    """Run a module in a process of its own, as Ansible starts it."""
+    module = AnsibleModule(argument_spec=spec.argument_spec(), supports_check_mode=True, **spec.checks)
     if REQUESTS_IMPORT_ERROR is not None:
         module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
+    call = Call(module.params, module.check_mode, module._diff)
+    outcome = carry_out(spec, call)
+    module.no_log_values.update(call.secrets)
+    for warning in call.warnings:
+        module.warn(warning)
+    if outcome.msg is not None:
+        module.fail_json(msg=outcome.msg, **outcome.result)
+    module.exit_json(**outcome.result)
+
+
+def carry_out(spec: Spec, call: Call) -> Outcome:
+    """A call whose options are valid, in whichever process.
+
+    Adds ``requests`` to the result and what the client warns of to the warnings, and makes an outcome of ApiError and ItemsFailed.
+    When an option cannot be the name that it has to be, nothing is sent.
+    """
     client: t.Optional[Client] = None
     try:
-        check_names(module.params, names or {})
-        client = new_client(module.params)
-        result = main(module, client)
+        check_names(call.params, spec.names)
+        client = new_client(call.params)
+        outcome = Outcome(spec.main(call, client))
     except ItemsFailed as exc:
-        _finish(module, client, exc.result, msg=exc.msg)
+        outcome = Outcome(exc.result, exc.msg)
     except ApiError as exc:
-        _finish(module, client, {"failure": exc.as_failure()}, msg=str(exc))
-    else:
-        _finish(module, client, result)
+        outcome = Outcome({"failure": exc.as_failure()}, str(exc))
+    finally:
+        if client:
+            client.close()
+    result = dict(outcome.result, requests=client.requests if client else 0)
+    if client:
+        call.warnings.extend(client.warnings)
+    if not call.diff:
+        result.pop("diff", None)
+    return Outcome(result, outcome.msg)
 
 
 def check_names(params: t.Mapping[str, t.Any], rules: naming.Rules) -> None:
@@ -84,17 +144,3 @@ def new_client(params: t.Mapping[str, t.Any]) -> Client:
         timeout=params["timeout"],
         retries=params["retries"],
     )
-
-
-def _finish(module: AnsibleModule, client: t.Optional[Client], result: Result, msg: t.Optional[str] = None) -> None:
-    result = dict(result)
-    result["requests"] = client.requests if client else 0
-    for warning in client.warnings if client else []:
-        module.warn(warning)
-    if client:
-        client.close()
-    if not module._diff:
-        result.pop("diff", None)
-    if msg is not None:
-        module.fail_json(msg=msg, **result)
-    module.exit_json(**result)

@@ -28,6 +28,7 @@ CREATED, UPDATED, UNCHANGED, DELETED, FAILED, SKIPPED = (
     "failed",
     "skipped",
 )
+WRITES = (CREATED, UPDATED, DELETED)
 
 
 class Settings(t.NamedTuple):
@@ -171,7 +172,8 @@ class Dataplanes:
         """Carry out ``changes`` over at most eight connections; one that fails never stops the others."""
         if self.settings.check:
             return list(changes)
-        return concurrently(self._carry_out, changes)
+        done = iter(concurrently(self._carry_out, [change for change in changes if change.action in WRITES]))
+        return [next(done) if change.action in WRITES else change for change in changes]
 
     def _carry_out(self, change: Change) -> Change:
         try:
@@ -179,11 +181,9 @@ class Dataplanes:
                 return self._create(change)
             if change.action == UPDATED:
                 return self._update(change)
-            if change.action == DELETED:
-                return self._delete(change)
+            return self._delete(change)
         except ApiError as error:
             return change._replace(action=FAILED, failure=error.as_failure())
-        return change
 
     def _create(self, change: Change) -> Change:
         desired = t.cast(Dataplane, change.desired)

@@ -4,7 +4,7 @@
 
 # Private to this collection: not a public interface.
 
-"""Resources from YAML and JSON files on the controller: every document with where it is from, and every fault.
+"""Resources from YAML and JSON files: every one with the file and the line where it is, and every fault.
 
 Faults never quote the files, which may hold secrets.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import traceback
 import typing as t
 
@@ -27,26 +28,35 @@ else:
 
 EXTENSIONS = (".json", ".yaml", ".yml")
 _VAULT = "$ANSIBLE_VAULT;"
+_COUNTS_FROM = {
+    "path": "where Ansible was started, so write {{ playbook_dir }} in front",
+    "src": "the directory files of the role or playbook, the role or playbook itself, and where Ansible was started",
+}
+# What can be between the items of a list that is JSON.
+_BETWEEN = re.compile(r"[ \t\n\r,]*")
+
+# A document, or an item of one that is a list, with the line where it begins.
+Entry = t.Tuple[int, t.Any]
 
 
 class Document(t.NamedTuple):
-    """One resource as it was given, and where: ``mesh.yml, document 2`` or ``resources[0]``."""
+    """One resource as it was given, and where: ``mesh.yml, line 12`` or ``resources[0]``."""
 
     source: str
     body: t.Dict[str, t.Any]
 
 
-def find(path: str) -> t.Tuple[t.List[str], t.List[str]]:
+def find(path: str, option: str = "path") -> t.Tuple[t.List[str], t.List[str]]:
     """The files at ``path``, a file or a directory that is searched with all below it, and what is wrong with it.
 
-    Files and directories whose names begin with a dot are left out; the order is that of the names.
+    Files and directories whose names begin with a dot are left out; the order is that of the names. ``option`` of the module is it.
     """
     if os.path.isfile(path):
         return [path], []
     if not os.path.isdir(path):
         return [], [
-            "path is %s, which does not exist on the controller, expected a directory or file: a relative path counts from "
-            "where Ansible was started, so write {{ playbook_dir }} in front" % path
+            "%s is %s, which does not exist on the controller, expected a directory or file: a relative path counts from %s"
+            % (option, path, _COUNTS_FROM[option])
         ]
     found: t.List[str] = []
     problems: t.List[str] = []
@@ -58,13 +68,13 @@ def find(path: str) -> t.Tuple[t.List[str], t.List[str]]:
         directories[:] = sorted(name for name in directories if not name.startswith("."))
         found.extend(os.path.join(directory, name) for name in sorted(names) if name.endswith(EXTENSIONS) and not name.startswith("."))
     if not found and not problems:
-        problems.append("path is %s, which holds no file with one of the endings %s" % (path, ", ".join(EXTENSIONS)))
+        problems.append("%s is %s, which holds no file with one of the endings %s" % (option, path, ", ".join(EXTENSIONS)))
     return found, problems
 
 
-def read(path: str) -> t.Tuple[t.List[Document], t.List[str]]:
-    """The documents of all files at ``path``, and every fault, each with its file and the number of the document."""
-    files, problems = find(path)
+def read(path: str, option: str = "path") -> t.Tuple[t.List[Document], t.List[str]]:
+    """The documents of all files at ``path``, and every fault, each with its file and line."""
+    files, problems = find(path, option)
     documents: t.List[Document] = []
     for file in files:
         try:
@@ -87,26 +97,21 @@ def parse(text: str, source: str) -> t.Tuple[t.List[Document], t.List[str]]:
     """The documents of one text, and its faults. A document may be a list of resources; empty ones are left out."""
     if text.startswith(_VAULT):
         return [], [
-            "%s is encrypted with ansible-vault: hand it over as "
-            "resources: \"{{ lookup('ansible.builtin.unvault', <file>) | from_yaml_all | list }}\", or its secrets by the option secrets"
-            % source
+            "%s is encrypted with ansible-vault: hand over what is in it, not its path, as "
+            "\"{{ lookup('ansible.builtin.unvault', <file>) | from_yaml_all | list }}\"; secrets belong into the option secrets of "
+            "meshfleet.kuma.resources" % source
         ]
     documents: t.List[Document] = []
     problems: t.List[str] = []
-    if source.endswith(".json"):
-        # YAML forbids the tabs that JSON may be indented with.
-        try:
-            _take(json.loads(text, object_pairs_hook=_once), source, documents, problems)
-        except ValueError as error:
-            place = " at line %d, column %d" % (error.lineno, error.colno) if isinstance(error, json.JSONDecodeError) else ""
-            problems.append("%s cannot be parsed%s: %s" % (source, place, getattr(error, "msg", str(error))))
-        return documents, problems
-    number = 0
     try:
-        for number, value in enumerate(yaml.load_all(text, Loader=_loader()), 1):
-            _take(value, "%s, document %d" % (source, number), documents, problems)
+        for line, value in _json(text) if source.endswith(".json") else _yaml(text):
+            _take(value, "%s, line %d" % (source, line), documents, problems)
+    except json.JSONDecodeError as error:
+        problems.append("%s cannot be parsed at line %d, column %d: %s" % (source, error.lineno, error.colno, error.msg))
     except yaml.YAMLError as error:
-        problems.append("%s, document %d cannot be parsed%s" % (source, number + 1, _reason(error)))
+        problems.append("%s cannot be parsed%s" % (source, _reason(error)))
+    except ValueError as error:
+        problems.append("%s cannot be parsed: %s" % (source, error))
     return documents, problems
 
 
@@ -122,20 +127,49 @@ def given(values: t.Sequence[t.Any], option: str) -> t.Tuple[t.List[Document], t
 def _take(value: t.Any, source: str, documents: t.List[Document], problems: t.List[str]) -> None:
     if value is None:
         return
-    if isinstance(value, list):
-        for index, item in enumerate(value, 1):
-            if isinstance(item, list):
-                problems.append("%s, item %d is a list, expected a resource" % (source, index))
-            else:
-                _take(item, "%s, item %d" % (source, index), documents, problems)
-        return
     if not isinstance(value, dict):
-        problems.append("%s is a %s, expected a resource with type, name and its fields" % (source, type(value).__name__))
+        kind = type(value).__name__
+        problems.append("%s is a %s, expected a resource with type, name and its fields" % (source, kind))
         return
     faults = list(_unusual(value, ""))
     problems.extend("%s: %s" % (source, fault) for fault in faults)
     if not faults:
         documents.append(Document(source, value))
+
+
+def _json(text: str) -> t.Iterator[Entry]:
+    """The document, or each of its items when it is a list. YAML forbids the tabs that JSON may be indented with."""
+    value = json.loads(text, object_pairs_hook=_once)
+    if isinstance(value, list):
+        yield from zip(_lines(text), value)
+    else:
+        yield 1, value
+
+
+def _lines(text: str) -> t.Iterator[int]:
+    """Where each item begins of a list that is JSON."""
+    decoder, line, counted = json.JSONDecoder(), 1, 0
+    place = text.index("[") + 1
+    while True:
+        place = t.cast("re.Match[str]", _BETWEEN.match(text, place)).end()
+        if text[place] == "]":
+            return
+        line, counted = line + text.count("\n", counted, place), place
+        yield line
+        _value, place = decoder.raw_decode(text, place)
+
+
+def _yaml(text: str) -> t.Iterator[Entry]:
+    """Each document, or each of its items when it is a list."""
+    loader = _loader()(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+            for item in items:
+                yield item.start_mark.line + 1, loader.construct_document(item)
+    finally:
+        loader.dispose()
 
 
 def _unusual(value: t.Any, field: str) -> t.Iterator[str]:
@@ -170,8 +204,10 @@ def _reason(error: t.Any) -> str:
 
 def _loader() -> t.Any:
     """YAML's safe loader that refuses a key twice in one mapping: the second one would win without a word."""
+    # The one that is made of libyaml takes a fifth of the time, and is not everywhere.
+    safe_loader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    class Loader(yaml.SafeLoader):
+    class Loader(safe_loader):  # type: ignore[misc]
         def construct_mapping(self, node: t.Any, deep: bool = False) -> t.Any:
             seen: t.Set[str] = set()
             for key, _value in node.value:

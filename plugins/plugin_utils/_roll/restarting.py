@@ -111,7 +111,9 @@ class Restart:
             waited = self._call([wish], until=order.FREE)
             if _ended(waited) or waited["results"][0]["outcome"] == order.BUSY:
                 return waited
-        return dict(waited, failed=True, msg=f"{wish['name']} was not touched: the unit of an earlier restart of it does not end, see its journal")
+        return dict(
+            waited, failed=True, msg=f"{wish['name']} was not touched: the unit of an earlier restart of it does not end, see its journal"
+        )
 
     def _move(self, wish: Json) -> Json:
         stopped = self._call([wish], until=order.STOPPED)

@@ -202,8 +202,8 @@ def test_documents_of_files_are_checked_too(closed, tmp_path):
     (tmp_path / "a.yml").write_text("type: Mesh\nname: ..\n---\ntype: MeshTimeout\nname: a\nmesh: x/y\n---\ntype: 5\n")
     result, _api = result_of("resources", {"path": str(tmp_path), "state": "absent"}, closed)
     assert result["problems"] == [
-        f"a.yml, document 1: name is '..', expected {naming.EXPECTED_LOOSE}",
-        f"a.yml, document 2: mesh is 'x/y', expected {naming.EXPECTED_LOOSE}",
+        f"a.yml, line 1: name is '..', expected {naming.EXPECTED_LOOSE}",
+        f"a.yml, line 4: mesh is 'x/y', expected {naming.EXPECTED_LOOSE}",
     ]
 
 

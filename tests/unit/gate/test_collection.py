@@ -69,6 +69,19 @@ def test_the_action_group_holds_the_modules_with_api_options():
     assert runtime["action_groups"]["api"] == [path.stem for path in MODULES if "meshfleet.kuma.api" in fragments(path)]
 
 
+# Nobody calls these by hand, and what the roles do instead is in actions of its own.
+IN_PROCESSES_OF_THEIR_OWN = {"fleet_plan", "zone_proxy_plan"}
+
+
+def test_modules_with_api_options_run_in_the_controller():
+    actions = {path.stem: path.read_text() for path in (ROOT / "plugins/action").glob("*.py")}
+    api = {path.stem for path in MODULES if "meshfleet.kuma.api" in fragments(path)}
+    in_process = {name for name, text in actions.items() if "(InProcess)" in text}
+    assert in_process == api - IN_PROCESSES_OF_THEIR_OWN - {"rollout"}
+    assert in_process == {path.stem for path in MODULES if "meshfleet.kuma.attributes.in_process" in fragments(path)}
+    assert [name for name in in_process if f"spec = {name}.SPEC\n" not in actions[name]] == []
+
+
 @pytest.mark.parametrize("path", **named(MODULES))
 def test_a_module_documents_itself_and_its_attributes(path):
     found = documents(path)

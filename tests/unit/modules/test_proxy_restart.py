@@ -149,7 +149,11 @@ def test_a_cover_is_not_prepared_into_a_restart_that_is_under_way(systemd, tmp_p
     path = str(tmp_path / "lib/web-1/restart.json")
     files.write_json(path, {**state, "stage": "cover", "outcome": None})
     (found,) = run({"name": "web-1"}, until="free")["results"]
-    assert (found["outcome"], found["request"], found["notes"]) == ("busy", state["request"]["id"], ["a restart of this proxy was already under way"])
+    assert (found["outcome"], found["request"], found["notes"]) == (
+        "busy",
+        state["request"]["id"],
+        ["a restart of this proxy was already under way"],
+    )
     # Decided: it only retires its cover, and ends.
     files.write_json(path, {**state, "stage": "retire"})
     assert run({"name": "web-1"}, until="free")["results"][0]["outcome"] == "untouched"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pathlib
 import threading
 import time
 
@@ -52,6 +53,12 @@ def write(tmp_path):
     return documents
 
 
+def where(path, file, number):
+    """File and line of a document, as the module names it."""
+    before = pathlib.Path(path, file).read_text().split("---\n")[: number - 1]
+    return f"{file}, line {1 + sum(text.count(chr(10)) + 1 for text in before)}"
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_directory_from_nothing_to_nothing(control_plane_of, version, name, write):
     options = control_plane_of(version).options
@@ -64,7 +71,7 @@ def test_a_directory_from_nothing_to_nothing(control_plane_of, version, name, wr
     created = run("resources", options(path=path), diff=True)
     assert not created.get("failed"), created
     assert (created["changed"], actions(created)) == (True, actions(planned))
-    assert created["results"][0]["source"] == "all.yml, document 1"
+    assert created["results"][0]["source"] == "all.yml, line 1"
     assert [entry["after"].get("spec") for entry in created["diff"]][:2] == [timeout(name)["spec"], timeout(name, "quick", "1s")["spec"]]
 
     again = run("resources", options(path=path), diff=True)
@@ -127,10 +134,10 @@ def test_everything_wrong_comes_at_once_and_nothing_is_written(control_plane, na
     assert len(control["problems"]) == 6
     for expected in (
         "prune needs owner",
-        "all.yml, document 2: mesh is missing",
-        "all.yml, document 3: type is Dataplane",
-        "more.yml, document 1: mesh is nowhere, which the control plane does not have",
-        f"more.yml, document 3: MeshTimeout {name}/slow is in more.yml, document 2 as well",
+        "all.yml, line 4: mesh is missing",
+        "all.yml, line 7: type is Dataplane",
+        "more.yml, line 1: mesh is nowhere, which the control plane does not have",
+        f"{where(path, 'more.yml', 3)}: MeshTimeout {name}/slow is in {where(path, 'more.yml', 2)} as well",
         "resources[0]: type is MeshTimeuot, which the control plane does not know, did you mean MeshTimeout?",
     ):
         assert expected in control["msg"]
@@ -154,7 +161,7 @@ def test_one_that_is_refused_does_not_stop_the_others_but_every_deletion(control
         "MeshTimeout/bad": "failed",
         "MeshTimeout/old": "skipped",
     }
-    assert "MeshTimeout " + name + "/bad (all.yml, document 3)" in result["msg"]
+    assert f"MeshTimeout {name}/bad ({where(path, 'all.yml', 3)})" in result["msg"]
     assert "spec.targetRef.kind" in result["msg"]
     write(mesh, timeout(name, "new"))
     assert actions(run("resources", options(path=path, owner=name, prune=True)))["MeshTimeout/old"] == "deleted"

@@ -24,12 +24,32 @@ VALUES = st.recursive(
 BODIES = st.lists(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=4), max_size=4)
 
 
+@pytest.fixture(params=["libyaml", "Python alone"])
+def loader(request, monkeypatch):
+    """PyYAML with libyaml, and one that was built without it."""
+    assert hasattr(yaml, "CSafeLoader"), "libyaml is not there, and nothing says so"
+    if request.param != "libyaml":
+        monkeypatch.delattr(yaml, "CSafeLoader")
+
+
 @given(BODIES, st.sampled_from(["yml", "json"]))
 def test_what_was_written_is_read(bodies, ending):
     text = json.dumps(bodies, indent="\t") if ending == "json" else yaml.safe_dump_all(bodies)
     found, problems = documents.parse(text, f"a.{ending}")
     assert problems == []
     assert [document.body for document in found] == bodies
+
+
+@given(BODIES, st.integers(0, 3), st.sampled_from(["yml", "json"]))
+def test_the_line_is_that_where_it_begins(bodies, before, ending):
+    if ending == "json":
+        texts = [json.dumps(body, indent=1) for body in bodies]
+        text, first = "\n" * before + "[\n" + ",\n".join(texts) + "]", before + 2
+    else:
+        texts = [f"- {json.dumps(body)}" for body in bodies]
+        text, first = "# \n" * before + "\n".join(texts), before + 1
+    lines = [first + sum(each.count("\n") + 1 for each in texts[:index]) for index in range(len(texts))]
+    assert [found.source for found in documents.parse(text, f"a.{ending}")[0]] == [f"a.{ending}, line {line}" for line in lines]
 
 
 @given(st.text(max_size=60), st.sampled_from(["a.yml", "a.json"]))
@@ -42,18 +62,18 @@ def test_any_text_is_read_or_refused(text, source):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: 1\n---\nb: [1\n", "m.yml, document 2 cannot be parsed at line 4, column 1"),
-        ("a: 1\na: 2\n", "m.yml, document 1 cannot be parsed at line 2, column 1: a key is given twice"),
-        ("just text\n", "m.yml, document 1 is a str, expected a resource with type, name and its fields"),
-        ("- [1]\n", "m.yml, document 1, item 1 is a list, expected a resource"),
-        ("spec: {since: 2026-01-01}\n", "m.yml, document 1: spec.since is a date, expected text: put it in quotes"),
-        ("spec: {to: [.nan]}\n", "m.yml, document 1: spec.to[0] is not a finite number"),
-        ("labels: {1: a}\n", "m.yml, document 1: labels has a key that is a int, expected text: put it in quotes"),
-        ("a: !python/object:os.system {}\n", "m.yml, document 1 cannot be parsed"),
+        ("a: 1\n---\nb: [1\n", "m.yml cannot be parsed at line 4, column 1"),
+        ("a: 1\na: 2\n", "m.yml cannot be parsed at line 2, column 1: a key is given twice"),
+        ("just text\n", "m.yml, line 1 is a str, expected a resource with type, name and its fields"),
+        ("- [1]\n", "m.yml, line 1 is a list, expected a resource"),
+        ("spec: {since: 2026-01-01}\n", "m.yml, line 1: spec.since is a date, expected text: put it in quotes"),
+        ("spec: {to: [.nan]}\n", "m.yml, line 1: spec.to[0] is not a finite number"),
+        ("labels: {1: a}\n", "m.yml, line 1: labels has a key that is a int, expected text: put it in quotes"),
+        ("a: !python/object:os.system {}\n", "m.yml cannot be parsed at line 1, column 4"),
         ("$ANSIBLE_VAULT;1.1;AES256\n6162\n", "m.yml is encrypted with ansible-vault"),
     ],
 )
-def test_a_bad_document_is_named(text, problem):
+def test_a_bad_document_is_named(text, problem, loader):
     _found, problems = documents.parse(text, "m.yml")
     assert len(problems) == 1
     assert problems[0].startswith(problem)
@@ -88,15 +108,15 @@ def test_a_directory_is_read_in_order_and_all_faults_come_together(tmp_path):
         (tmp_path / ignored).write_text("type: Wrong\n")
     found, problems = documents.read(str(tmp_path))
     assert [(document.source, document.body["type"]) for document in found] == [
-        ("a.yml, document 1", "A"),
-        ("z.json", "Z"),
-        ("b/x.yaml, document 1", "B"),
-        ("b/x.yaml, document 3, item 1", "C"),
-        ("b/x.yaml, document 3, item 2", "D"),
+        ("a.yml, line 1", "A"),
+        ("z.json, line 1", "Z"),
+        ("b/x.yaml, line 1", "B"),
+        ("b/x.yaml, line 4", "C"),
+        ("b/x.yaml, line 5", "D"),
     ]
     assert len(problems) == 3
     assert "bad.yml is not UTF-8: byte 6" in problems[0]
-    assert problems[1].startswith("broken.yml, document 1 cannot be parsed")
+    assert problems[1].startswith("broken.yml cannot be parsed at line 2, column 1")
     assert "gone.yml cannot be read: No such file" in problems[2]
 
 
