@@ -8,7 +8,7 @@ DOCUMENTATION = """
 name: fleet
 type: stdout
 short_description: Output that is as long for 2,000 hosts as for 4
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Prints what changed, what failed and what a task has to say. Hosts that have the same in common are named together, in one line.
   - Hosts that are as they should be, and tasks that have only such hosts, print nothing.

@@ -31,6 +31,7 @@ options:
     elements: dict
     default: []
   src:
+    version_added: 0.2.0
     description:
       - A file on the controller with the Dataplanes, each as in O(dataplanes), or a directory with such files. It is for lists of
         hundreds and more, which Ansible takes longer to fill in and hand on than the control plane takes to store them.

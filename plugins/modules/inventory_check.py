@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: inventory_check
 short_description: Find misspelt and missing variables, wrong values and impossible names before anything is asked or written
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Looks at the variables of the hosts of a play, and fails with everything that is wrong with them. No host and no control plane is asked.
     The playbooks of this collection begin with it, and so do the roles C(kuma_dp), C(kuma_zone_proxy) and C(kuma_cp).
@@ -55,14 +55,12 @@ options:
     type: list
     elements: str
     default: []
-    version_added: 0.2.0
   purpose:
     description:
       - What the hosts are looked at for, which decides what has to be set.
       - Without it nothing has to be, as with V(maintenance) and V(migration), which say themselves what they miss.
     type: str
     choices: [join, leave, maintenance, migration, control_plane]
-    version_added: 0.2.0
   requests:
     description: Whether the Python that runs Ansible has to have the library requests, which tasks with a control plane need.
     type: bool

@@ -117,6 +117,7 @@ options:
     elements: path
     default: []
   below:
+    version_added: 0.2.0
     description:
       - Directories strictly below which O(absent) may remove. Links do not lead out of them.
       - Refused are directories of the system, such as C(/), C(/etc), C(/opt), C(/var/lib), C(/etc/systemd), and homes. Where others than
@@ -126,6 +127,7 @@ options:
     elements: path
     default: []
   absent_if_empty:
+    version_added: 0.2.0
     description:
       - Directories that are removed when nothing is in them, or nothing but what this call removes and what an interrupted write left.
       - Refused are the same directories as in O(below).
@@ -133,6 +135,7 @@ options:
     elements: path
     default: []
   absent_releases:
+    version_added: 0.2.0
     description:
       - Directories of releases, which others may use as well. Removed are the versions in it that hold the file C(.archive-sha256), which is
         written when a version was unpacked completely, and the link C(current) to one of them.
@@ -141,6 +144,7 @@ options:
     elements: path
     default: []
   absent_unfinished:
+    version_added: 0.2.0
     description:
       - Versions directly below one of O(absent_releases) whose unpacking may have been interrupted, so that they lack C(.archive-sha256).
       - Such a directory is removed when it is empty, or holds C(bin) and nothing that an archive of Kuma or Kong Mesh does not have.
@@ -148,6 +152,7 @@ options:
     elements: path
     default: []
   daemon_reload:
+    version_added: 0.2.0
     description:
       - Whether systemd reads its unit files again, when one of the paths that were changed is below C(/etc/systemd/system). Nothing happens
         where systemd does not run.

@@ -43,12 +43,14 @@ options:
     type: bool
     default: false
   paths:
+    version_added: 0.2.0
     description:
       - Absolute paths to look at, for a comparison with what M(meshfleet.kuma.proxy_files) would write there.
     type: list
     elements: path
     default: []
   secret_paths:
+    version_added: 0.2.0
     description: The same for paths whose content is secret. Nothing is told that depends on it, also when they are in O(paths) as well.
     type: list
     elements: path

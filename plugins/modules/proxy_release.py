@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: proxy_release
 short_description: Put a release of Kuma on a VM, and the account that it runs as
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Makes the user and its group where they are missing, and the directory of a version, and unpacks an archive there, all in one task.
   - The archive is checked first. When it is not the one that is meant, or something in it is refused, nothing is written.
