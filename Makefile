@@ -24,8 +24,8 @@ test: ## the gate, on two processors in some 20 minutes
 nightly: ## everything, also with KUMA_BIN=<dir> and KUMA_BIN_NEXT=<dir>: more tests, more examples, the oldest ansible-core
 	@exec tests/gate/run.sh nightly
 
-unit: ## unit tests
-	@$(MAIN) && exec python -m pytest tests/unit
+unit: ## unit tests, on all processors
+	@$(MAIN) && exec python -m pytest --numprocesses auto --dist loadfile -m 'not nightly' tests/unit
 
 lint: ## static checks
 	@exec tests/gate/lint.sh
