@@ -22,8 +22,6 @@ from tests.lab.host import Host
 from tests.lab.processes import wait_until
 from tests.lab.traffic import Answers, ask, outbounds, polling
 
-pytestmark = pytest.mark.load
-
 PAUSE = 0.01
 OVER = "/run/kuma-lab-over"
 

@@ -22,8 +22,6 @@ from tests.lab.load import Load, Profile, http2, keepalive, load, new, pooled, s
 from tests.lab.processes import wait_until
 from tests.lab.traffic import ask, outbounds
 
-pytestmark = pytest.mark.load
-
 CALLER, ONLY = "vm1", "vm2"
 ECHO_PORT = 18090
 DRAIN_TIME = 25

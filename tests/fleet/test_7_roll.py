@@ -15,8 +15,6 @@ from tests.fleet.rolls import ALL, ANOTHER_VERSION, CALLER, WEB, Rolls
 from tests.lab import archive
 from tests.lab.load import Load, Profile, keepalive, load, new, pooled, slow
 
-pytestmark = pytest.mark.load
-
 # Enough of everything to notice a gap, and little enough for two processors that boot proxies meanwhile.
 
 

@@ -24,8 +24,6 @@ from tests.lab.ansible import Ansible, Run
 from tests.lab.processes import wait_until
 from tests.lab.traffic import polling
 
-pytestmark = pytest.mark.load
-
 PAIR = "vm2,vm3"
 # Nobody logs in for a while, and nobody who is logged in stays.
 CUT_OFF = "systemd-run --quiet sh -c 'sleep 0.2; systemctl stop ssh; pkill -x sshd; sleep 25; systemctl start ssh'"

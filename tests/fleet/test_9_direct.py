@@ -23,7 +23,6 @@ from tests.lab.processes import wait_until
 from tests.lab.recorder import Seen
 from tests.lab.traffic import Answers, ask, outbounds, polling
 
-pytestmark = pytest.mark.load
 CALLER, ONLY = "vm1", "vm2"
 QUICK = {"kuma_dp_roll_soak": 0, "kuma_dp_roll_gate_timeout": 40, "kuma_dp_wait_timeout": 60, "kuma_dp_drain_time": "8s"}
 TEMPLATE = """

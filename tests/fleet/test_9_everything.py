@@ -25,7 +25,7 @@ from tests.lab.processes import wait_until
 from tests.lab.recorder import Seen
 from tests.lab.traffic import ask, outbounds, polling
 
-pytestmark = [pytest.mark.nightly, pytest.mark.load]
+pytestmark = pytest.mark.nightly
 
 CALLER, DIRECT, REDIRECTED, PAIR, EDGE = "vm1", "vm2", "vm3", "vm4", "vm5"
 HOSTS = [CALLER, DIRECT, REDIRECTED, PAIR, EDGE]

@@ -15,7 +15,6 @@ from tests.fleet.fleet import Fleet, service
 from tests.fleet.rolls import QUICK
 from tests.lab.traffic import ask, outbounds, polling
 
-pytestmark = pytest.mark.load
 GATEWAY, STORE = "vm1", "vm2"
 
 

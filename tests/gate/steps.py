@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 # More failures than these are no accident of a busy machine.
 MOST_RUN_AGAIN = 3
+EVERYDAY = "not nightly"
 EVERYTHING = "nightly or not nightly"
 PYTEST = ("python", "-m", "pytest", "-p", "tests.gate.failed")
 
@@ -37,30 +38,33 @@ class Step:
         return replace(self, name=f"{self.name}-again", command=(*PYTEST, "-m", self.selection, *dict.fromkeys(wanted)))
 
 
-def tests(name: str, directory: str, selection: str, **options: bool) -> Step:
-    return Step(name, (*PYTEST, "-m", selection, directory), selection, **options)
+# The fleet's tests build on each other in the order of their files. Each of these steps has hosts of its own.
+FLEETS = {
+    "joins": ("test_1_refused", "test_2_join", "test_3_faults", "test_4_leave", "test_9_zone_proxy"),
+    "rolls": ("test_5_restart", "test_6_zero", "test_7_roll", "test_8_roll_faults"),
+    "kinds": ("test_9_control_plane", "test_9_direct", "test_9_gateway", "test_9_transparent", "test_9_everything"),
+}
+
+
+def tests(directory: str) -> Step:
+    return Step(directory, (*PYTEST, "-m", EVERYDAY, f"tests/{directory}"), EVERYDAY)
+
+
+def fleet(name: str) -> Step:
+    return Step(name, (*PYTEST, "-m", EVERYDAY, *(f"tests/fleet/{file}.py" for file in FLEETS[name])), EVERYDAY, hosts=True)
 
 
 def everyday() -> list[list[Step]]:
-    """Two lanes for two processors.
-
-    What counts requests under load has the quieter half: its lane boots hosts when the other has long begun to wait for its own.
-    """
-    selection = "not nightly"
+    """Three lanes for two processors: tests that boot hosts wait more than they work."""
     return [
-        [
-            Step("lint", ("tests/gate/lint.sh",)),
-            tests("unit", "tests/unit", selection),
-            tests("contract", "tests/contract", selection),
-            tests("integration", "tests/integration", selection),
-            tests("load", "tests/fleet", f"load and {selection}", hosts=True),
-        ],
+        [tests("unit"), tests("contract"), tests("integration"), fleet("kinds")],
         [
             Step("package", ("tests/gate/package.sh",)),
-            tests("browser", "tests/browser", selection),
+            tests("browser"),
             Step("sanity-newest", ("tests/gate/sanity.sh", "newest")),
-            tests("waits", "tests/fleet", f"not load and {selection}", hosts=True),
+            fleet("joins"),
         ],
+        [Step("lint", ("tests/gate/lint.sh",)), fleet("rolls")],
     ]
 
 
@@ -72,7 +76,7 @@ def nightly() -> list[list[Step]]:
             return [replace(step, name="sanity-oldest", command=("tests/gate/sanity.sh", "oldest")), step]
         if not step.selection:
             return [step]
-        selection = step.selection.replace(" and not nightly", "").replace("not nightly", EVERYTHING)
-        return [replace(step, selection=selection, command=(*PYTEST, "-m", selection, step.command[-1]))]
+        command = tuple(EVERYTHING if part == EVERYDAY else part for part in step.command)
+        return [replace(step, selection=EVERYTHING, command=command)]
 
     return [[found for step in lane for found in whole(step)] for lane in everyday()]

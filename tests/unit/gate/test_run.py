@@ -152,23 +152,18 @@ def test_a_signal_stops_also_what_has_just_begun(gate: run.Gate, monkeypatch: py
 
 
 def test_every_test_is_in_one_step_of_every_day_or_of_the_night() -> None:
-    """By their markers: nothing is selected twice, and the night leaves nothing out."""
+    """Every file of the fleet is run once, and by the night whatever its markers are."""
+    files = sorted(path.stem for path in (run.ROOT / "tests/fleet").glob("test_*.py"))
+    assert files == sorted(name for names in steps.FLEETS.values() for name in names)
     everyday, nightly = (
-        {step.name: step.selection for lane in lanes for step in lane if step.selection} for lanes in (steps.everyday(), steps.nightly())
+        {step.name: step for lane in lanes for step in lane if step.selection} for lanes in (steps.everyday(), steps.nightly())
     )
-    assert everyday.keys() == nightly.keys() == {"unit", "contract", "integration", "browser", "load", "waits"}
-
-    def selected(selection: str, **markers: bool) -> bool:
-        return bool(eval(selection, {"__builtins__": {}}, markers))  # noqa: S307 # the selections are the project's own
-
-    for load in (False, True):
-        for night in (False, True):
-            markers = {"load": load, "nightly": night}
-            fleet = [name for name in ("load", "waits") if selected(nightly[name], **markers)]
-            assert fleet == ["load" if load else "waits"]
-            assert [name for name in ("load", "waits") if selected(everyday[name], **markers)] == ([] if night else fleet)
-            assert selected(nightly["unit"], **markers)
-            assert selected(everyday["unit"], **markers) == (not night)
+    assert everyday.keys() == nightly.keys() == {"unit", "contract", "integration", "browser", *steps.FLEETS}
+    for name, step in everyday.items():
+        others = [part for part in step.command if part != steps.EVERYDAY]
+        assert [part for part in nightly[name].command if part != steps.EVERYTHING] == others
+        assert (step.selection, nightly[name].selection) == (steps.EVERYDAY, steps.EVERYTHING)
+        assert others[-1].startswith("tests/fleet/" if name in steps.FLEETS else f"tests/{name}")
 
 
 def test_the_night_has_the_oldest_core_as_well() -> None:
