@@ -196,16 +196,17 @@ class CallbackModule(Default):
 
     @unless_verbose
     def v2_on_file_diff(self, result: t.Any) -> None:
+        """Each file by itself: most are the same on all hosts."""
         content = _content(result)
         for part in content["results"] if _is_loop(result) else [content]:
-            text = self._get_diff(part["diff"]) if part.get("diff") and part.get("changed") else ""
-            if text:
-                self._open(_task(result))
-                label = self._get_item_label(part)
-                self._display.display(
-                    "%s%s:" % (_host(result), "" if label is None else " (item=%s)" % label), color=_colour(output.CHANGED)
-                )
-                self._display.display(text)
+            if not part.get("diff") or not part.get("changed"):
+                continue
+            label = self._get_item_label(part)
+            for one in part["diff"] if isinstance(part["diff"], list) else [part["diff"]]:
+                text = self._get_diff(one).strip("\n")
+                if text:
+                    saying = output.Saying(output.DIFF, _host(result), text, _where(result), "" if label is None else str(label))
+                    self._show(_task(result), self._of(result).add(saying))
 
     # The end
 
@@ -286,7 +287,9 @@ class CallbackModule(Default):
         for group in groups:
             self._open(task)
             to_stderr = group.kind in output.PROBLEMS and self.get_option("display_failed_stderr")
-            self._display.display(output.printed(group, named), color=_colour(group.kind), stderr=to_stderr)
+            # A diff has colours of its own.
+            colour = None if group.kind == output.DIFF else _colour(group.kind)
+            self._display.display(output.printed(group, named), color=colour, stderr=to_stderr)
         failed = [group.text for group in groups if group.kind == output.FAILED]
         if failed and (self.get_option("show_task_path_on_failure") or any(text.startswith(_BEFORE_THE_TASK) for text in failed)):
             self._print_task_path(task)

@@ -35,6 +35,8 @@ Json = t.Dict[str, t.Any]
 ROOT = pathlib.Path(__file__).parents[3]
 ROLES: t.Dict[str, t.Any] = {"type": "str", "choices": ["kuma_dp", "kuma_zone_proxy"], "default": "kuma_dp"}
 
+# Options of modules that messages of a VM begin with, and the variable of the role after its prefix.
+_SAID = {"user": "user", "group": "group", "install_dir": "install_dir", "src": "archive"}
 _CONSTANTS = options.constants()
 _defaults: Json = {}
 
@@ -200,9 +202,16 @@ class FleetAction(RoleAction):
         self.visits.append(name)
         result: Json = self._execute_module(module_name=f"meshfleet.kuma.{name}", module_args=given, task_vars=self.variables)
         if result.get("failed") or result.get("unreachable"):
-            raise VisitFailed(result)
+            raise VisitFailed(dict(result, msg=self._with_variable(_message(result))))
         self.warnings.extend(result.get("warnings") or [])
         return result
+
+    def _with_variable(self, message: str) -> str:
+        """A message that begins with the option of a module, with the variable that it comes from before it."""
+        # Zone proxies are laid down with the options of kuma_dp.
+        prefix = "kuma_cp" if self.role == "kuma_cp" else "kuma_dp"
+        option, colon, rest = message.partition(": ")
+        return f"{prefix}_{_SAID[option]} ({option}){colon}{rest}" if option in _SAID else message
 
     def secret(self, name: str, **arguments: t.Any) -> Json:
         """The same with a module whose answer is a secret: what a connection says of it with -vvv is censored."""
@@ -228,7 +237,11 @@ class VisitFailed(ItemsFailed):
     """A module on the VM failed with ``result``."""
 
     def __init__(self, result: Json) -> None:
-        super().__init__(str(result.get("msg") or result.get("module_stderr") or "failed"), result)
+        super().__init__(_message(result), result)
+
+
+def _message(result: Json) -> str:
+    return str(result.get("msg") or result.get("module_stderr") or "failed")
 
 
 def diffs(results: t.Iterable[Json]) -> t.List[Json]:

@@ -14,12 +14,13 @@ import typing as t
 
 # What a host has to say of a task, in the order in which it is printed.
 MESSAGE = "message"
+DIFF = "diff"
 CHANGED = "changed"
 IGNORED = "failed, ignored"
 UNREACHABLE_IGNORED = "unreachable, ignored"
 FAILED = "failed"
 UNREACHABLE = "unreachable"
-KINDS = (MESSAGE, CHANGED, IGNORED, UNREACHABLE_IGNORED, FAILED, UNREACHABLE)
+KINDS = (MESSAGE, DIFF, CHANGED, IGNORED, UNREACHABLE_IGNORED, FAILED, UNREACHABLE)
 PROBLEMS = (FAILED, UNREACHABLE)
 
 _IGNORED = {FAILED: IGNORED, UNREACHABLE: UNREACHABLE_IGNORED}
@@ -137,16 +138,17 @@ def _group(key: _Key, alike: _Alike) -> Group:
 
 
 def _joined(groups: t.Sequence[Group]) -> t.List[Group]:
-    """Items that failed for the same reason on the same hosts are one group, and so is all that the same hosts have as messages."""
+    """Items that failed for the same reason on the same hosts are one group, and so is all that the same hosts have as messages or diffs."""
     found: t.Dict[t.Tuple[t.Any, ...], Group] = {}
     for group in groups:
         # One without a label is no item.
-        key = (group.kind, group.where, group.hosts, "" if group.kind == MESSAGE else group.text, bool(group.labels))
+        with_others = group.kind == MESSAGE or (group.kind == DIFF and not group.labels)
+        key = (group.kind, group.where, group.hosts, "" if with_others else group.text, bool(group.labels))
         other = found.get(key)
         if other is None:
             found[key] = group
-        elif group.kind == MESSAGE:
-            found[key] = other._replace(text=other.text + "\n" + group.text)
+        elif with_others:
+            found[key] = other._replace(text=other.text + ("\n\n" if group.kind == DIFF else "\n") + group.text)
         else:
             found[key] = other._replace(labels=other.labels + group.labels)
     return list(found.values())
@@ -154,6 +156,8 @@ def _joined(groups: t.Sequence[Group]) -> t.List[Group]:
 
 def comparable(saying: Saying) -> str:
     """The text without what differs from host to host although it is the same problem."""
+    if saying.kind == DIFF:
+        return saying.text
     text = _TEMPORARY.sub("...", _without_name(saying.text, saying.host))
     if saying.kind in (UNREACHABLE, UNREACHABLE_IGNORED):
         addresses = {address for found in _ADDRESS.findall(text) for address in found if address}
@@ -195,6 +199,8 @@ def printed(group: Group, named: bool = True) -> str:
         return "%s: %s" % (who, text) if "\n" not in text else "%s:\n%s" % (who, indented(text))
     if group.labels:
         who += " (item=%s)" % group.labels[0] if len(group.labels) == 1 else " (items %s)" % names(group.labels)
+    if group.kind == DIFF:
+        return "%s:\n%s\n" % (who, group.text)
     return "%s\n%s" % (_HEADINGS[group.kind] % who, indented(group.text))
 
 

@@ -236,6 +236,11 @@ def test_a_kuma_cp_that_does_not_start_is_told_with_its_journal():
     assert (failed.value.msg, failed.value.result["journal"]) == ("it does not keep running", ["no database"])
 
 
+def test_what_a_vm_says_of_an_option_is_told_with_the_variable():
+    with pytest.raises(action.VisitFailed, match=r"^kuma_cp_install_dir \(install_dir\): /opt/kuma is a file"):
+        deploying(look=LOOK, answers={"proxy_release": {"failed": True, "msg": "install_dir: /opt/kuma is a file"}})
+
+
 def handing(directory, check=False, diff=True, answer=None, **options):
     vm = Vm(control_plane_token=answer or {"token": TOKEN})
     done = {"ca": CA, "actions": ["started"]}

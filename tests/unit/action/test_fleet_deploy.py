@@ -226,3 +226,18 @@ def test_a_host_that_failed_has_not_left():
     assert result["msg"][0] == "left (1): a"
     assert result["msg"][2] == "unreachable, Dataplane deleted, files still there (1): c"
     assert result["msg"][-1] == "  b: no"
+
+
+@pytest.mark.parametrize("role", ["kuma_dp", "kuma_zone_proxy"])
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("install_dir: /opt/kuma is a file", "kuma_dp_install_dir (install_dir): /opt/kuma is a file"),
+        ("src: it is no archive: what now", "kuma_dp_archive (src): it is no archive: what now"),
+        ("Nothing was done: no", "Nothing was done: no"),
+        ("no", "no"),
+    ],
+)
+def test_what_a_vm_says_of_an_option_is_told_with_the_variable(deploy, role, said, told):
+    result, _vm, _tray = deploy(install=True, role=role, vm=Vm({"proxy_release": {"failed": True, "msg": said}}))
+    assert result == {"failed": True, "msg": told}

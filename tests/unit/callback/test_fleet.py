@@ -222,19 +222,64 @@ def test_where_hosts_do_not_wait_for_each_other_what_is_new_is_printed_at_once(p
     assert joined.said().split("\n")[4:] == ["TASK [one]", "changed (2): vm1, vm2", "", "TASK [two]", "FAILED on vm2, vm3:", "  no"]
 
 
-def test_diffs_stand_below_the_name_of_their_host(play):
+def diffs(joined, name, task, *parts, **content):
+    joined.callback.v2_on_file_diff(joined.make(name, task, **{"changed": True, "diff": list(parts), **content}))
+
+
+def file_diff(path, after, before=""):
+    return {"before": before, "after": after, "before_header": path, "after_header": path}
+
+
+def test_diffs_stand_below_the_names_of_their_hosts(play):
     joined = play()
     task = joined.begin(Task("Write", diff=True))
-    joined.callback.v2_on_file_diff(joined.make("vm1", task, changed=True, diff={"before": "a\n", "after": "b\n"}))
-    joined.callback.v2_on_file_diff(joined.make("vm2", task, changed=False, diff={"before": "a\n", "after": "b\n"}))
-    joined.callback.v2_on_file_diff(joined.make("vm2", task, changed=True, diff={"before": "a\n", "after": "a\n"}))
-    items = [{"item": "x", "changed": True, "diff": [{"prepared": "-a\n+c\n"}]}, {"item": "y", "changed": True}]
-    loop = Task("Loop", loop=["x", "y"])
-    joined.callback.v2_on_file_diff(joined.make("vm3", loop, changed=True, results=items))
+    for name in ("vm2", "vm10", "vm1"):
+        diffs(joined, name, task, file_diff("/unit", "same\n"), file_diff("/env", f"{name}\n"), file_diff("/other", "same too\n"))
+        joined.tell("on_ok", name, task, changed=True)
+    diffs(joined, "vm3", task, file_diff("/unit", "same\n"), changed=False)
+    diffs(joined, "vm3", task, file_diff("/unit", "same\n", before="same\n"))
     said = joined.said().split("\n")
-    assert said[:5] == ["TASK [Write]", "vm1:", "--- before", "+++ after", "@@ -1 +1 @@"]
-    assert said[-5:] == ["", "TASK [Loop]", "vm3 (item=x):", "-a", "+c"]
-    assert not any(line.startswith("vm2") for line in said)
+    assert [line for line in said if not line.startswith("@@")] == [
+        "TASK [Write]",
+        *[
+            "vm1, vm2, vm10:",
+            "--- before: /unit",
+            "+++ after: /unit",
+            "+same",
+            "",
+            "--- before: /other",
+            "+++ after: /other",
+            "+same too",
+            "",
+        ],
+        *["vm1:", "--- before: /env", "+++ after: /env", "+vm1", ""],
+        *["vm2:", "--- before: /env", "+++ after: /env", "+vm2", ""],
+        *["vm10:", "--- before: /env", "+++ after: /env", "+vm10", ""],
+        "changed (3): vm1, vm2, vm10",
+    ]
+
+
+def test_a_diff_without_a_file_and_those_of_items_are_told_as_well(play):
+    joined = play()
+    joined.callback.v2_on_file_diff(joined.make("vm1", joined.begin(Task("Write", diff=True)), changed=True, diff={"prepared": "-a\n+b\n"}))
+    items = [{"item": "x", "changed": True, "diff": [{"prepared": "-a\n+c\n"}]}, {"item": "y", "changed": True}]
+    loop = joined.begin(Task("Loop", loop=["x", "y"]))
+    for name in ("vm3", "vm4"):
+        joined.callback.v2_on_file_diff(joined.make(name, loop, changed=True, results=items))
+    assert joined.said().split("\n") == [
+        *["TASK [Write]", "vm1:", "-a", "+b", "", ""],
+        *["TASK [Loop]", "vm3, vm4 (item=x):", "-a", "+c"],
+    ]
+
+
+def test_where_hosts_are_not_in_step_a_diff_is_told_at_once(play):
+    joined = play(strategy="free")
+    task = joined.begin(Task("Write", diff=True))
+    diffs(joined, "vm1", task, file_diff("/unit", "same\n"))
+    assert joined.screen.lines[1:4] == ["TASK [Write]", "vm1:", "--- before: /unit"]
+    before = len(joined.screen.lines)
+    diffs(joined, "vm2", task, file_diff("/unit", "same\n"))
+    assert len(joined.screen.lines) == before
 
 
 def test_warnings_have_the_name_of_the_first_task_that_they_are_of(play):
