@@ -140,3 +140,10 @@ class Fleet:
         for proxy in PROXIES[name]:
             if proxy in self.dataplanes():
                 self.stage.control_plane.call("DELETE", f"/meshes/default/dataplanes/{proxy}")
+
+    def clear(self, *names: str) -> None:
+        """Take everything off these hosts, and every Dataplane from the mesh, whatever inventory it was registered from."""
+        for name in names:
+            self.strip(name)
+        for name in self.dataplanes():
+            self.stage.control_plane.call("DELETE", f"/meshes/default/dataplanes/{name}")

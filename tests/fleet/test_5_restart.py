@@ -251,6 +251,7 @@ def _wait_unused(fleet: Fleet, name: str) -> None:
     wait_until(lambda: name not in ask(client, port, 20).by_host, 30, f"no answers from {name}", interval=0.3)
 
 
+@pytest.mark.nightly
 def test_without_the_control_plane_the_cover_serves_until_it_is_back(joined: Fleet) -> None:
     """It goes away when the proxy is stopped already: neither the new nor the old one gets ready."""
     fleet, host = joined, joined.host("vm4")

@@ -126,6 +126,7 @@ def test_an_upgrade_loses_no_request(rolls: Rolls) -> None:
     assert again.changed == {}
 
 
+@pytest.mark.nightly
 def test_an_upgrade_that_never_gets_ready_touches_no_proxy(rolls: Rolls) -> None:
     broken = archive.build("2.14.66", broken=True)
     before = rolls.processes()

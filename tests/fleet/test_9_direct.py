@@ -95,11 +95,7 @@ class Direct:
 
 @pytest.fixture(scope="module")
 def direct(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Direct:
-    for host in fleet.hosts:
-        fleet.strip(host.name)
-    # Whatever inventory they were registered from.
-    for name in fleet.dataplanes():
-        fleet.stage.control_plane.call("DELETE", f"/meshes/default/dataplanes/{name}")
+    fleet.clear(*(host.name for host in fleet.hosts))
     found = Direct(fleet, tmp_path_factory.mktemp("direct"))
     run, seen = found.join("direct")
     assert run.code == 0, run.explain()

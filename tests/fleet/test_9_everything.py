@@ -106,10 +106,7 @@ class Everything:
 
 @pytest.fixture(scope="module")
 def everything(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Everything:
-    for name in HOSTS:
-        fleet.strip(name)
-    for name in fleet.dataplanes():
-        fleet.stage.control_plane.call("DELETE", f"/meshes/default/dataplanes/{name}")
+    fleet.clear(*HOSTS)
     return Everything(fleet, tmp_path_factory.mktemp("everything"))
 
 

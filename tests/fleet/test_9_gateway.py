@@ -36,8 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_application_that_does_not_answer_fails_its_own_host_alone(fleet: Fleet, runs: Path) -> None:
-    for name in (GATEWAY, STORE):
-        fleet.strip(name)
+    fleet.clear(*(host.name for host in fleet.hosts))
     run, _seen = fleet.join(inventory=inventory(fleet, runs, status=204))
     assert run.code == 2, run.explain()
     text = " ".join(run.output.split())

@@ -77,10 +77,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def pair(fleet: Fleet) -> Iterator[Pair]:
     """Both hosts without anything of the mesh, and nothing registered."""
-    for name in (CALLER, HOST):
-        fleet.strip(name)
-    for name in fleet.dataplanes():
-        fleet.stage.control_plane.call("DELETE", f"/meshes/default/dataplanes/{name}")
+    fleet.clear(CALLER, HOST)
     yield Pair(fleet)
     # Of use after a failure alone: nothing of it may be in the way of other tests.
     fleet.host(HOST).run(
