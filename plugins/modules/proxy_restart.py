@@ -180,6 +180,10 @@ results:
     strategy: {description: V(cover) or V(drained)., returned: when it was decided, type: str, sample: cover}
     reasons: {description: Why it was not restarted under cover., returned: always, type: list, elements: str}
     notes: {description: What the VM cannot do for a restart under cover., returned: always, type: list, elements: str}
+    taken_over:
+      description: Whether this is a restart that somebody else had begun, such as a controller that is gone.
+      returned: always
+      type: bool
     served_by: {description: V(main) or V(cover) or V(none) when the module returned., returned: always, type: str, sample: main}
     fell_back: {description: Whether the proxy was put back to what it ran with before., returned: always, type: bool}
     connections_cut: {description: Connections that were still open when their time was over., returned: always, type: int}

@@ -77,7 +77,7 @@ def restart(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], 
     except Unable as exc:
         return untouched(wish, redact(str(exc)))
     result = _shown(wish["name"], _wait(vm, request, _bound(params), stopped))
-    return {**result, "notes": [*result["notes"], *notes]}
+    return {**result, "notes": [*result["notes"], *notes], "taken_over": bool(notes)}
 
 
 def lay_cover(vm: Vm, wish: t.Mapping[str, t.Any]) -> Result:
@@ -100,7 +100,7 @@ def wait_free(vm: Vm, wish: t.Mapping[str, t.Any]) -> Result:
         return untouched(wish, redact(str(exc)))
     if state is None:
         return untouched(wish, None)
-    return {**untouched(wish, None), "outcome": BUSY, "request": state["request"]["id"], "notes": [_TAKEN_OVER]}
+    return {**untouched(wish, None), "outcome": BUSY, "request": state["request"]["id"], "notes": [_TAKEN_OVER], "taken_over": True}
 
 
 def _units(vm: Vm) -> t.Dict[str, t.Dict[str, str]]:
@@ -216,4 +216,5 @@ def _shown(name: str, state: t.Mapping[str, t.Any]) -> Result:
         **{key: state[key] for key in _RESULT},
         "problem": redact(state["problem"]) if state["problem"] else None,
         "journal": [redact(line) for line in state["journal"]],
+        "taken_over": False,
     }

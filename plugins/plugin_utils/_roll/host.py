@@ -244,7 +244,7 @@ class Host:
             else:
                 left -= spent
                 if kept.get("at", 0.0) > begun:
-                    why = {name: self._problems(record, kept, name, strict) for name in record["proxies"]}
+                    why = {name: self._problems(record, kept, name, strict, found) for name in record["proxies"]}
                     self._version(record, kept)
                     good_since = None if any(why.values()) else good_since if good_since is not None else now
                     if good_since is not None and now - good_since >= (settings.min_healthy if found.ok else 0.0):
@@ -255,10 +255,13 @@ class Host:
         text = "; ".join(f"{name}: {', '.join(reasons)}" for name, reasons in sorted(why.items()) if reasons)
         return text or "it was not healthy for min_healthy seconds", [name for name, reasons in why.items() if not reasons]
 
-    def _problems(self, record: Json, kept: Json, name: str, strict: bool) -> t.List[str]:
+    def _problems(self, record: Json, kept: Json, name: str, strict: bool, found: gate.Result) -> t.List[str]:
         before, now, ours = (record.get("before") or {}).get(name), kept["proxies"].get(name), record["fenced"].get(name, [])
         if not strict:
             return gate.unhealthy(before, now, ours)
+        if (found.proxies.get(name) or {}).get("taken_over"):
+            # It may have connected anew before this run admitted it.
+            before = dict(before or {}, ids=(record.get("earlier") or {}).get(name, []))
         return gate.problems(before, now, ours, record["target_version"], self.roll.kind)
 
     @staticmethod

@@ -83,7 +83,8 @@ class Restart:
             return self._begin(wish)
         # Named, because it may be over before the next call, and has taken the token of its cover with it.
         ended = self._begin(dict(wish, request=found["request"]))
-        return dict(ended, results=[dict(entry, notes=[*entry["notes"], *found["notes"]]) for entry in ended.get("results") or []])
+        results = [dict(entry, taken_over=True, notes=[*entry["notes"], *found["notes"]]) for entry in ended.get("results") or []]
+        return dict(ended, results=results)
 
     def _begin(self, wish: Json) -> Json:
         return self._move(wish) if wish["name"] in self._moving else self._call([wish])

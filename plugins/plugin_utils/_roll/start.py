@@ -169,7 +169,7 @@ class Starter:
             plan.records[host] = record
         for host, fenced in self.left.items():
             if host in plan.records:
-                plan.records[host]["fenced"] = fenced
+                plan.records[host].update(fenced=fenced, earlier=self.earlier.get(host, {}))
         return plan
 
     @staticmethod
@@ -181,11 +181,15 @@ class Starter:
         left: t.Dict[str, t.Dict[str, t.List[str]]] = {}
         host_of = {str(proxy["name"]): str(host["host"]) for host in self.wish.hosts for proxy in host.get("proxies") or []}
         self.before: t.Dict[str, Json] = {}
+        # The connections that its proxies had before the first of these controllers restarted them.
+        self.earlier: t.Dict[str, t.Dict[str, t.List[str]]] = {}
         for journal in dead:
             for host, record in journal.records().items():
                 if record["status"] == "admitted" or record.get("fenced"):
                     left[host] = dict(record.get("fenced") or {})
-                    self.before.update({name: found for name, found in (record.get("before") or {}).items() if found})
+                    before = {name: found for name, found in (record.get("before") or {}).items() if found}
+                    self.before.update(before)
+                    self.earlier[host] = record.get("earlier") or {name: list(found["ids"]) for name, found in before.items()}
         known = {name for fenced in left.values() for name in fenced}
         for item in overviews:
             dataplane, name = status.dataplane(item), str(item["name"])

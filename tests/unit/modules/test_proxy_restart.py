@@ -219,7 +219,9 @@ def test_a_restart_is_left_when_the_old_process_is_gone_and_waited_for_later(sys
     assert (first["outcome"], systemd.vm("web-1").main.pid, systemd.vm("web-1").cover.pid > 0) == ("stopped", 0, True)
     began = len([command for command in systemd.commands if command[1] == "start"])
     (again,) = run(wish(request=first["request"]), until="stopped")["results"]
-    assert (again["outcome"], again["request"]) == ("stopped", first["request"]), "another controller takes it over"
+    assert (first["taken_over"], again["outcome"], again["request"]) == (False, "stopped", first["request"]), (
+        "another controller takes it over"
+    )
     vm = systemd.vm("web-1")
     Machine(restart_world._World(vm)).run()
     files.write_json(str(tmp_path / "lib/web-1/restart.json"), vm.load())

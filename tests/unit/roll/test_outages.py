@@ -11,10 +11,11 @@ import time
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, host
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, gate, host
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import run as roll_run
 from tests.unit.http_server import Answer
+from tests.unit.roll.mesh import restarted
 
 
 def test_a_control_plane_that_is_away_pauses_the_roll(rolling, monkeypatch):
@@ -212,11 +213,7 @@ def test_a_dead_controller_is_continued_with_its_leftovers_first(rolling):
     run = roll.run
     roll.through("web-1")
     roll.admit("web-2")
-    journal = roll_journal.find(roll.directory, run)
-    with journal.locked():
-        head = journal.head()
-        head["process"] = dict(roll_journal.identity(os.getpid()), pid=dead_pid())
-        journal.save_head(head)
+    dies(roll)
     # web-2 was restarted by its VM all the same, web-3 was not; the first play finds that out.
     roll.mesh.restart("web-2")
     hosts = [*roll.hosts("web-1", "web-2", cover=False, pending=()), *roll.hosts("web-3", "web-4", cover=False)]
@@ -237,11 +234,7 @@ def test_a_leftover_that_is_not_done_goes_first_and_stays_out_until_then(rolling
     roll.start(roll.hosts("web-1", "web-2", "web-3", "web-4", cover=False))
     roll.through("web-1")
     roll.admit("web-2")
-    journal = roll_journal.find(roll.directory, roll.run)
-    with journal.locked():
-        head = journal.head()
-        head["process"] = dict(roll_journal.identity(os.getpid()), pid=dead_pid())
-        journal.save_head(head)
+    dies(roll)
     hosts = [*roll.hosts("web-1", cover=False, pending=()), *roll.hosts("web-2", "web-3", "web-4", cover=False)]
     again = roll.start(hosts)
     assert again["order"] == ["web-2", "web-3", "web-4"]
@@ -250,6 +243,46 @@ def test_a_leftover_that_is_not_done_goes_first_and_stays_out_until_then(rolling
         roll.through(name)
     assert all(roll.mesh.serves(name) for name in ("web-1", "web-2", "web-3", "web-4"))
     assert not roll.finish().get("failed")
+
+
+def dies(roll):
+    """The controller of a roll."""
+    journal = roll_journal.find(roll.directory, roll.run)
+    with journal.locked():
+        head = journal.head()
+        head["process"] = dict(roll_journal.identity(os.getpid()), pid=dead_pid())
+        journal.save_head(head)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_restart_that_is_taken_over_may_have_connected_anew_before_it_was_admitted(rolling, times):
+    """It goes on without its controller, and is not over when the next one looks at the VM."""
+    roll = rolling(canaries=0, force=True, gate_timeout=0.3)
+    roll.start(roll.hosts("web-1"))
+    roll.admit("web-1")
+    for turn in range(times):
+        dies(roll)
+        assert roll.start(roll.hosts("web-1"))["order"] == ["web-1"]
+        if not turn:
+            roll.mesh.restart("web-1")
+        assert roll.admit("web-1").outcome == "admitted"
+    result = restarted("web-1")
+    assert roll.host("web-1")._gate(roll.record("web-1"), gate.read(result, ["web-1"], "restart"))[0].endswith("since it was admitted")
+    result["results"][0]["taken_over"] = True
+    assert roll.complete("web-1", result).outcome == "done"
+
+
+def test_a_restart_that_is_taken_over_has_to_connect_anew_all_the_same(rolling):
+    roll = rolling(canaries=0, force=True, gate_timeout=0.3)
+    roll.start(roll.hosts("web-1"))
+    roll.admit("web-1")
+    dies(roll)
+    roll.start(roll.hosts("web-1"))
+    roll.admit("web-1")
+    result = restarted("web-1")
+    result["results"][0]["taken_over"] = True
+    answer = roll.complete("web-1", result)
+    assert (answer.outcome, answer.reason) == ("failed", "web-1: it has not connected anew since it was admitted")
 
 
 def test_a_run_that_is_not_continued_is_closed(rolling):

@@ -109,7 +109,7 @@ def test_a_restart_that_is_under_way_is_taken_over_by_its_name(moving, then):
     """It may be decided, and the token of its cover gone, before the call that waits for it."""
     result, calls = restarted("a", busy=9, undecided=True, moving=moving)
     assert calls == [*laid("a"), ("free", "a"), *((kind, "a") for kind in then)]
-    assert result["results"][0]["notes"] == ["under way"]
+    assert (result["results"][0]["notes"], result["results"][0]["taken_over"]) == (["under way"], True)
     assert not result.get("failed")
 
 
