@@ -18,7 +18,7 @@ help: ## this list
 demo: ## four hosts, a control plane and a join; KUMA_BIN=<dir> uses the real Kuma of that directory
 	@$(LAB) && exec python -m tests.demo
 
-test: ## the gate, on two processors in some 20 minutes
+test: ## the gate, on two processors in 20 to 30 minutes
 	@exec tests/gate/run.sh everyday
 
 nightly: ## everything, also with KUMA_BIN=<dir> and KUMA_BIN_NEXT=<dir>: more tests, more examples, the oldest ansible-core
