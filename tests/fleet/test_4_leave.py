@@ -97,6 +97,7 @@ def test_a_join_that_was_cut_is_finished_by_the_next(fleet: Fleet, whole: Run, c
     assert complaints == []
 
 
+@pytest.mark.nightly
 def test_a_join_that_was_cut_while_registering_is_finished_by_the_next(fleet: Fleet) -> None:
     for host in VICTIMS:
         fleet.strip(host)

@@ -172,6 +172,7 @@ def test_a_cover_with_a_bad_token_leaves_the_proxy_alone(joined: Fleet) -> None:
     fleet.wait_ready("vm2")
 
 
+@pytest.mark.nightly
 def test_a_proxy_that_does_not_get_ready_is_put_back(joined: Fleet) -> None:
     """The cover is fine and the proxy's own new token is not."""
     fleet, host = joined, joined.host("vm3")

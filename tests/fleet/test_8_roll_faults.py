@@ -116,6 +116,7 @@ def test_a_host_that_reboots_under_its_cover_comes_back_without_it(rolls: Rolls)
     assert answers.failures == []
 
 
+@pytest.mark.nightly
 def test_an_application_that_does_not_get_healthy_stops_the_roll(rolls: Rolls) -> None:
     before = rolls.processes()
     stop = hook(rolls, "systemctl stop kuma-lab-app", "vm2")
@@ -220,6 +221,7 @@ def check_no_token(rolls: Rolls, run: Run, everything: Path, since: float) -> No
         assert canary.on_host(rolls.fleet.host(name), since) == [], name
 
 
+@pytest.mark.nightly
 def test_a_second_roll_is_refused_and_the_first_tells_nobody_a_token(rolls: Rolls, tmp_path: Path) -> None:
     told, began = tmp_path / "told", time.time()
     # Without pipelining what a task is told lies in files of the VM while it runs.
@@ -310,6 +312,7 @@ def test_an_upgrade_whose_gate_fails_is_put_back(rolls: Rolls) -> None:
         run, _asked = rolls.roll("--limit", PAIR, playbook="upgrade", extra=wanted)
     assert run.code != 0, run.explain()
     assert rolls.status() == {"vm2": "failed", "vm3": "refused"}
+    assert "NotReady" in run.messages
     assert "vm2 was put back to what it ran with before" in run.output
     rolls.fleet.host("vm2").run("systemctl start kuma-lab-app")
     assert rolls.running_version("vm2") != newer.version

@@ -80,8 +80,20 @@ def control_plane(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Con
 
 
 @pytest.fixture(scope="module")
-def database(fleet: Fleet) -> postgres.Database:
-    return postgres.start(fleet.stage.lab, PASSWORD)
+def database(control_plane: ControlPlane) -> postgres.Database:
+    """What the control plane keeps what it knows in from now on."""
+    found = postgres.start(control_plane.fleet.stage.lab, PASSWORD)
+    control_plane.variables = {
+        "kuma_cp_store": "postgres",
+        "kuma_cp_postgres_host": found.host,
+        "kuma_cp_postgres_port": found.port,
+        "kuma_cp_postgres_user": found.user,
+        "kuma_cp_postgres_password": found.password,
+        "kuma_cp_postgres_db": found.name,
+        "kuma_cp_postgres_tls_mode": "verifyFull",
+        "kuma_cp_postgres_ca": str(found.ca_file),
+    }
+    return found
 
 
 def test_everything_that_is_wrong_comes_in_one_message(control_plane: ControlPlane) -> None:
@@ -183,19 +195,10 @@ def test_another_host_joins_with_what_was_handed_over(control_plane: ControlPlan
     assert inbound["health"] == {"ready": True}
 
 
+@pytest.mark.nightly
 def test_a_wrong_password_of_postgres_is_told_with_the_journal(
     control_plane: ControlPlane, first: Run, database: postgres.Database
 ) -> None:
-    control_plane.variables = {
-        "kuma_cp_store": "postgres",
-        "kuma_cp_postgres_host": database.host,
-        "kuma_cp_postgres_port": database.port,
-        "kuma_cp_postgres_user": database.user,
-        "kuma_cp_postgres_password": database.password,
-        "kuma_cp_postgres_db": database.name,
-        "kuma_cp_postgres_tls_mode": "verifyFull",
-        "kuma_cp_postgres_ca": str(database.ca_file),
-    }
     run = control_plane.play(kuma_cp_postgres_password="not it")
     assert run.code != 0
     assert "password authentication failed" in run.messages

@@ -151,6 +151,7 @@ def test_trap_34_another_dataplane_is_pending_and_comes_with_a_covered_restart_a
     assert (run.code, run.changed, seen.writes) == (0, {}, []), run.explain()
 
 
+@pytest.mark.nightly
 def test_a_direct_proxy_becomes_indirect_without_a_failed_request(direct: Direct) -> None:
     run, seen = rolled(direct, "indirect")
     assert "it runs direct, indirect is wanted" in run.output
@@ -160,6 +161,7 @@ def test_a_direct_proxy_becomes_indirect_without_a_failed_request(direct: Direct
     assert (run.code, run.changed, seen.writes) == (0, {}, []), run.explain()
 
 
+@pytest.mark.nightly
 def test_an_indirect_proxy_becomes_direct_without_a_failed_request(direct: Direct) -> None:
     run, seen = rolled(direct, "direct")
     assert "it runs indirect, direct is wanted" in run.output

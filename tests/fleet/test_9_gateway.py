@@ -76,6 +76,7 @@ def test_a_gateway_is_restarted_under_cover_and_no_request_of_it_fails(fleet: Fl
     assert "under cover" in run.output
 
 
+@pytest.mark.nightly
 def test_a_roll_waits_for_the_application_and_a_gateway_leaves(fleet: Fleet, runs: Path) -> None:
     path = inventory(fleet, runs, status=200)
     hook = runs / "stop.yml"

@@ -164,6 +164,7 @@ def test_a_roll_restarts_them_one_at_a_time(zone: Zone) -> None:
     assert gaps == [], "its cover serves meanwhile"
 
 
+@pytest.mark.nightly
 def test_the_last_of_a_zone_is_neither_restarted_without_cover_nor_taken_away(zone: Zone) -> None:
     zone.fleet.host("vm4").run("systemctl stop kuma-dp@vm4-ingress")
     wait_until(lambda: "vm4-ingress" not in zone.registered(), 60, "the ingress of vm4 to be deregistered", interval=0.5)
