@@ -33,7 +33,8 @@ class Filler(t.Protocol):
 
     available_variables: t.Any
 
-    def template(self, value: t.Any) -> t.Any: ...
+    def template(self, value: t.Any) -> t.Any:
+        """The value with what the templates in it come to."""
 
 
 class OfHost:
