@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 import unicodedata
 from urllib.parse import quote, unquote
@@ -17,6 +18,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common import nami
 
 # What would begin a query, a fragment or another segment.
 _SEPARATORS = frozenset("/\\?#")
+# Where one of these is, HTTP libraries escape the escapes of the whole path once more.
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def api_path(*segments: str) -> str:
@@ -44,6 +47,8 @@ def check_path(method: str, url: str, path: str) -> None:
     problem = "" if path.startswith("/") else "does not begin with /"
     for segment in path[1:].split("/"):
         problem = problem or _problem(segment, _SEPARATORS)
+        if not problem and _NO_ESCAPE.search(segment):
+            problem = "holds a % that begins no escape"
         while not problem and unquote(segment) != segment:
             # More than once: what is before the control plane may unescape too.
             segment = unquote(segment)
