@@ -55,10 +55,10 @@ class Result:
 
 
 class Gate:
-    """What runs and what came of it; lanes are threads."""
+    """What runs and what came of it; lanes are threads. With `keep_going` steps after a failure are run all the same."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, keep_going: bool = False) -> None:
+        self.directory, self.keep_going = directory, keep_going
         self.results: list[Result] = []
         self.running: dict[str, subprocess.Popen[str]] = {}
         self.later: list[Result] = []
@@ -72,7 +72,7 @@ class Gate:
             print(text, flush=True)
 
     def lane(self, steps: Sequence[Step]) -> None:
-        """All of them, until one fails for good here or elsewhere."""
+        """All of them, or until one fails for good here or elsewhere."""
         for step in steps:
             if self.stopping.is_set():
                 return
@@ -82,7 +82,7 @@ class Gate:
                 self.later.append(result)
             elif again:
                 self.once_more(result, again)
-            if result.status and result not in self.later:
+            if result.status and result not in self.later and not self.keep_going:
                 self.stopping.set()
 
     def once_more(self, result: Result, again: Step) -> None:
@@ -207,7 +207,8 @@ def main() -> int:
     if arguments.kind == "nightly":
         os.environ["HYPOTHESIS_PROFILE"] = "nightly"
     with tempfile.TemporaryDirectory(prefix="meshfleet-gate-") as directory:
-        gate = Gate(Path(directory))
+        # The night is there to find all that is wrong.
+        gate = Gate(Path(directory), keep_going=arguments.kind == "nightly")
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, gate.stop)
         status = gate.run(lanes)

@@ -84,6 +84,19 @@ def test_a_lane_ends_with_its_first_failure_and_the_other_with_the_step_that_it_
     assert lines[-1] == "tests: 0 passed, 0 failed; steps: 1 passed, 1 failed"
 
 
+def test_the_night_goes_on_after_a_failure(gate: run.Gate, inside: Path) -> None:
+    gate.keep_going = True
+    lanes = [[shell("one", "exit 3"), failing(inside, "fails once", hosts=True)], [shell("three", "true")]]
+    assert gate.run(lanes) == 1
+    lines = told(gate, lanes).splitlines()
+    assert {line.split()[0]: line.split()[1] for line in lines[2:6]} == {
+        "one": "FAILED",
+        "sample": "UNSTABLE",
+        "three": "passed",
+        "sample-again": "passed",
+    }
+
+
 @pytest.mark.parametrize("hosts", [False, True])
 def test_a_test_that_passes_when_run_again_is_told_loudly_and_is_no_failure(gate: run.Gate, inside: Path, hosts: bool) -> None:
     lanes = [[failing(inside, "fails once", "never fails", hosts=hosts), shell("after", "true")]]
