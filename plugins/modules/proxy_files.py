@@ -222,12 +222,9 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
-
 # Paths are judged by what is done to them, in _vm/removal.py.
 NAMES = {"links[].target": naming.PLACE}
-NAMES.update(
-    {"%s[].%s" % (option, key): naming.ACCOUNT for option in ("directories", "files", "secrets") for key in ("owner", "group")}
-)
+NAMES.update({"%s[].%s" % (option, key): naming.ACCOUNT for option in ("directories", "files", "secrets") for key in ("owner", "group")})
 
 
 def write(module: AnsibleModule, runner: Runner) -> Result:

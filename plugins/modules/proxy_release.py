@@ -135,7 +135,6 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import account, release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
-
 NAMES = {
     "user": naming.ACCOUNT,
     "group": naming.ACCOUNT,

@@ -82,7 +82,9 @@ def setting(join, case):
     if case == "names that are too long":
         # One proxy could join: all the others would share what is its own.
         proxies = [{"name": "x" * length, "services": [{"name": "web", "port": 8000 + length}]} for length in (77, 80)]
-        return {"kuma_dp_proxies": proxies}, [("kuma_dp_proxies\\[1\\].name", "vm-1", "has 80 characters, expected at most 77", "one socket")]
+        return {"kuma_dp_proxies": proxies}, [
+            ("kuma_dp_proxies\\[1\\].name", "vm-1", "has 80 characters, expected at most 77", "one socket")
+        ]
     assert case == "token without rights and missing mesh"
     reader = join.user(name="reader", groups=["readers"], validFor="1h")
     rights, mesh = ("kuma_dp_api_token", "reader", "use a token of"), ("kuma_dp_mesh", "nowhere", "create the Mesh or correct the name")

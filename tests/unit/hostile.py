@@ -25,7 +25,21 @@ PATHS = [
     "/etc/kuma\0", "/etc/%i", "/etc/kuma*", "/etc/w\u00e9b", "/etc/" + "x" * 300, "/a" * 600, "/etc/'x'", "/etc/\x07",
 ]  # fmt: skip
 # What is no path at all, wherever on the VM.
-NO_PATHS = ["", ".", "..", "a", "a/b", "../etc", "/nowhere/../root", "/nowhere/a/..", "/nowhere/./a", "/..", "/nowhere/\n", "/nowhere/a\0b", "\0"]
+NO_PATHS = [
+    "",
+    ".",
+    "..",
+    "a",
+    "a/b",
+    "../etc",
+    "/nowhere/../root",
+    "/nowhere/a/..",
+    "/nowhere/./a",
+    "/..",
+    "/nowhere/\n",
+    "/nowhere/a\0b",
+    "\0",
+]
 PLACES = ["a\0", "\0", "a\nb", "/etc/\x1b[2J", "x" * 300, "/a" * 600, "\u00e9" * 200]
 
 # A unit may begin with a dash.

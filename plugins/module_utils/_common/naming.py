@@ -54,7 +54,8 @@ EXPECTED_TYPE = "the type of a resource, such as MeshTimeout"
 EXPECTED_RUN = "the identifier of a run, as state=start returned it"
 EXPECTED_VERSION = "the name of a release other than %s, such as 2.14.3" % CURRENT
 EXPECTED_PATH = (
-    "an absolute path without . and .. among its parts, of at most %d letters, digits and - _ . + @ : , = ~, such as /etc/kuma" % _MAXIMUM_PATH
+    "an absolute path without . and .. among its parts, of at most %d letters, digits and - _ . + @ : , = ~, such as /etc/kuma"
+    % _MAXIMUM_PATH
 )
 EXPECTED_PLACE = "a path of at most %d characters, %d bytes in each part, and no control characters" % (_MAXIMUM_PATH, _MAXIMUM_PART)
 EXPECTED_ACCOUNT = "the name of a user or group, such as kuma-dp"

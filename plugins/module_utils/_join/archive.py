@@ -63,9 +63,7 @@ def wanted(
     problems = []
     checksum = None
     if not naming.is_version(version) or version.startswith("v"):
-        problems.append(
-            "%s: %s_version is %s, expected a released version without v, such as 2.14.3" % (host, role, naming.shown(version))
-        )
+        problems.append("%s: %s_version is %s, expected a released version without v, such as 2.14.3" % (host, role, naming.shown(version)))
     name = source.rsplit("/", 1)[-1]
     if is_url(source) and not (naming.is_place(name) and name.strip(".")):
         problems.append("%s: %s_archive is %s, expected the URL of a file" % (host, role, naming.shown(source)))

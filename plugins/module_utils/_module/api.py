@@ -21,7 +21,6 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, Result
 
-
 # Of the options of the doc fragment those that become part of a path.
 API_NAMES: naming.Rules = {"ca_path": naming.PLACE}
 

@@ -127,7 +127,9 @@ class Layout:
 
     def outdated(self, names: t.Iterable[str]) -> t.List[str]:
         """What 0.1.0 left: the tokens of covers, which were valid for a day, and what restarts proxies."""
-        return [f"{STATE_DIR}/{naming.checked(name)}/cover/token" for name in names] + [f"{RESTART_DIR}/{PACKAGE}/{name}.py" for name in OLD_SOURCES]
+        return [f"{STATE_DIR}/{naming.checked(name)}/cover/token" for name in names] + [
+            f"{RESTART_DIR}/{PACKAGE}/{name}.py" for name in OLD_SOURCES
+        ]
 
     @property
     def kept_below(self) -> t.List[str]:

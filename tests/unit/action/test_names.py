@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.action import fleet_join, fleet_leave, fleet_look, fleet_remove, fleet_wait, transparent_deploy
+from ansible_collections.meshfleet.kuma.plugins.action import (
+    fleet_join,
+    fleet_leave,
+    fleet_look,
+    fleet_remove,
+    fleet_wait,
+    transparent_deploy,
+)
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from tests.unit import hostile
 from tests.unit.action.steps import step

@@ -24,7 +24,18 @@ from tests.unit import hostile
 
 ROOT = pathlib.Path(__file__).parents[3]
 HOSTILE = [*hostile.PARTS, "Web-1"]
-RULES = (naming.NAME, naming.PROXY, naming.LOOSE, naming.TYPE, naming.RUN, naming.VERSION, naming.ACCOUNT, naming.UNIT, naming.PATH, naming.PLACE)
+RULES = (
+    naming.NAME,
+    naming.PROXY,
+    naming.LOOSE,
+    naming.TYPE,
+    naming.RUN,
+    naming.VERSION,
+    naming.ACCOUNT,
+    naming.UNIT,
+    naming.PATH,
+    naming.PLACE,
+)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -93,7 +104,15 @@ def test_inventories_name_no_other_path(value):
 
 @given(st.text(max_size=8) | st.text("ab1.-_/", max_size=8))
 def test_a_name_is_one_part_of_a_path(text):
-    for check in (naming.is_name, naming.is_proxy_name, naming.is_loose_name, naming.is_type, naming.is_run, naming.is_version, naming.is_account):
+    for check in (
+        naming.is_name,
+        naming.is_proxy_name,
+        naming.is_loose_name,
+        naming.is_type,
+        naming.is_run,
+        naming.is_version,
+        naming.is_account,
+    ):
         if check(text):
             assert os.path.normpath("/d/" + text) == "/d/" + text
             assert os.path.dirname("/d/" + text) == "/d"

@@ -28,7 +28,9 @@ PROXIES = {"kuma_dp_proxies": "kuma_dp", "kuma_zone_proxy_proxies": "kuma_zone_p
 # Options of which nothing becomes a URL, a path or a unit, and why.
 FREE = {
     **dict.fromkeys(("kuma_dp_control_plane_url", "kuma_dp_control_plane_dp_url"), "an address"),
-    **dict.fromkeys(("kuma_dp_archive", "kuma_cp_archive"), "an address or a file of the user's; what is fetched: tests/unit/join/test_archive.py"),
+    **dict.fromkeys(
+        ("kuma_dp_archive", "kuma_cp_archive"), "an address or a file of the user's; what is fetched: tests/unit/join/test_archive.py"
+    ),
     **dict.fromkeys(("kuma_dp_archive_checksum", "kuma_cp_archive_checksum"), "hexadecimal digits"),
     **dict.fromkeys(("kuma_dp_control_plane_ca", "kuma_dp_api_ca"), "PEM text, or a file of the user's that is read"),
     **dict.fromkeys(("kuma_cp_tls_cert", "kuma_cp_tls_key", "kuma_cp_tls_ca", "kuma_cp_postgres_ca"), "PEM text, or a file that is read"),
@@ -124,7 +126,9 @@ def test_what_is_none_is_told_before_anything(path, rule):
 @given(st.data())
 def test_whatever_else_is_none_is_told_as_well(data):
     path, rule = data.draw(st.sampled_from(RULES))
-    variable, given, place = shaped(path, data.draw(hostile.values(rule).filter(lambda text: text and "{{" not in text and "{%" not in text)))
+    variable, given, place = shaped(
+        path, data.draw(hostile.values(rule).filter(lambda text: text and "{{" not in text and "{%" not in text))
+    )
     found = problems({"a": {**sound(variable), variable: given}}, **kinds(variable))
     assert any(problem.startswith(f"a: {place} is ") and problem.endswith(f"expected {naming.expected(rule)}") for problem in found)
 
@@ -164,7 +168,9 @@ def reading(variable, value):
 @given(st.data())
 def test_no_step_is_handed_what_is_none(data):
     path, rule = data.draw(st.sampled_from(sorted(fitting.RULES.items())))
-    variable, given, place = shaped(path, data.draw(hostile.values(rule).filter(lambda text: text and "{{" not in text and "{%" not in text)))
+    variable, given, place = shaped(
+        path, data.draw(hostile.values(rule).filter(lambda text: text and "{{" not in text and "{%" not in text))
+    )
     with pytest.raises(ValueError, match="expected") as refused:
         reading(variable, given).value(variable)
     assert str(refused.value).startswith(f"{place} is ")

@@ -102,7 +102,14 @@ def test_a_leave_with_a_typing_error_removes_nothing(place):
 
 @pytest.mark.parametrize("name", ["..", "", ".", "../../passwd", "-x", "x" * 232, "a\n"])
 def test_there_are_no_files_of_what_is_no_proxy(name):
-    for make in (PLACE.dataplane, PLACE.environment, PLACE.token, PLACE.secret, lambda name: PLACE.outdated([name]), lambda name: removal([name])):
+    for make in (
+        PLACE.dataplane,
+        PLACE.environment,
+        PLACE.token,
+        PLACE.secret,
+        lambda name: PLACE.outdated([name]),
+        lambda name: removal([name]),
+    ):
         with pytest.raises(ValueError, match="the name of a proxy is"):
             make(name)
 
