@@ -220,6 +220,13 @@ def test_there_is_no_path_for_what_is_no_name(value, tmp_path):
             make(value)
 
 
+@pytest.mark.parametrize("value", hostile.PATHS)
+def test_there_is_no_path_below_what_is_no_directory(value):
+    for field in ("config_dir", "install_dir", "state_dir", "unit"):
+        with pytest.raises(ValueError, match=f"{field} is .*, expected an absolute path"):
+            files.Paths("web-1", **{field: value})
+
+
 def test_files_that_no_proxy_can_have_are_not_taken_for_one(tmp_path):
     for name in ("web-1", "Notes", "-x", "a b", "..."):
         for directory, suffix in (("tokens", ""), ("env", ".env"), ("dataplanes", ".yaml")):
@@ -238,3 +245,12 @@ def test_what_restarts_a_proxy_takes_no_other_name(verb, value, tmp_path):
     assert done.returncode == 2
     assert f"the name of a proxy is {value!r}" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--config-dir", "--install-dir"])
+def test_what_restarts_a_proxy_takes_no_other_directory(option, tmp_path):
+    script = ROOT / "roles/kuma_proxy/files/kuma_dp_restart.py"
+    command = [sys.executable, str(script), "started", f"{option}={tmp_path}/..", "web-1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{option[2:].replace('-', '_')} is '{tmp_path}/..', expected an absolute path" in done.stderr
