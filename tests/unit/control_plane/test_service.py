@@ -232,7 +232,7 @@ def test_in_check_mode_before_the_first_start_there_is_no_token(world, tmp_path)
 
 @pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1\nUser=root", "127.0.0.1/x", "..", "%i"])
 def test_what_a_unit_names_is_an_address(address):
-    with pytest.raises(ModuleFailed, match="^address is .*, expected an IP address of loopback"):
+    with pytest.raises(ModuleFailed, match=r"^address is .*, expected an IP address of loopback"):
         control_plane_service.Api(address, 5681)
 
 
