@@ -10,9 +10,7 @@ import typing as t
 from contextlib import closing
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet as join_fleet
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import check_names
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import fleet as zone_fleet
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, fleet, joining, options
 
@@ -26,7 +24,6 @@ class ActionModule(action.FleetAction):
 
     def step(self) -> Json:
         wanted = self.read(options.REGISTRATION)
-        check_names(wanted, {"mesh": naming.LOOSE})
         looks = {host: look for host in self.in_play for look in [self.fact(host, "look")] if look and "options" in look}
         hosts = fleet.Hosts(
             looks=looks,

@@ -24,6 +24,7 @@ class ActionModule(action.FleetAction):
         joins = self.params["purpose"] == "join"
         told = self.read(options.ZONE if self.role == "kuma_zone_proxy" else options.JOIN)
         names = fleet.proxy_names(told)
+        fleet.check_names(self.host, names, self.role, told["proxies"])
         vm = self.read(layout.PLACE)
         place = layout.Layout.of(vm, str(self.value("kuma_dp_version")) if joins else "")
         seen = self.module("proxy_info", names=names, **vm, **(_paths(place, names) if joins else {}))

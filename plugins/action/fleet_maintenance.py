@@ -10,9 +10,7 @@ import time
 import typing as t
 from contextlib import closing
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import check_names
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, fleet, maintaining, options, summary
 
@@ -28,9 +26,10 @@ class ActionModule(action.FleetAction):
         wish = maintaining.wish(options.read_elsewhere(options.MAINTENANCE, self.seen(self.host)))
         hosts = {host: self.seen(host) for host in self.in_play}
         mesh = fleet.one_mesh(hosts.values())
-        names = [name for host, seen in hosts.items() for name in fleet.mesh_names(host, seen)]
-        check_names({"mesh": mesh, "names": names}, {"mesh": naming.LOOSE, "names[]": naming.NAME})
-        return self._carry_out(wish._replace(mesh=mesh, check=self.check), names)
+        names = {host: fleet.mesh_names(host, seen) for host, seen in hosts.items()}
+        for host, own in names.items():
+            fleet.check_names(host, own, "kuma_dp", hosts[host]("kuma_dp_proxies", []))
+        return self._carry_out(wish._replace(mesh=mesh, check=self.check), [name for own in names.values() for name in own])
 
     def _carry_out(self, wish: maintenance.Settings, names: t.Sequence[str]) -> Json:
         with closing(self.client()) as client:

@@ -10,10 +10,8 @@ import json
 import typing as t
 from contextlib import closing
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration import api, report
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import check_names
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, fleet, options
 
 Json = t.Dict[str, t.Any]
@@ -35,7 +33,6 @@ class ActionModule(action.FleetAction):
         path = controller.writable(wish["report_path"], "kuma_migration_report_path") if wish["report_path"] else ""
         in_play = {host: self.seen(host) for host in self.in_play}
         mesh = fleet.one_mesh(in_play.values())
-        check_names({"mesh": mesh}, {"mesh": naming.LOOSE})
         others = [host for host in self.group("kuma_fleet", "mesh_fleet") if host not in self.in_play_at_first]
         hosts = fleet.of_report(in_play, {host: self.known(host) for host in others})
         with closing(self.client()) as client:

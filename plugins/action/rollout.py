@@ -45,7 +45,14 @@ ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "reason": {"type": "str", "default": "asked for"},
 }
 REQUIRED = [("state", "status", ["run"]), ("state", "abort", ["run"])]
-NAMES = {"mesh": naming.LOOSE, "run": naming.RUN, "names[]": naming.NAME}
+NAMES = {
+    "mesh": naming.LOOSE,
+    "run": naming.RUN,
+    "run_dir": naming.PLACE,
+    "ca_path": naming.PLACE,
+    "names[]": naming.PROXY,
+    "request": naming.RUN,
+}
 
 
 class ActionModule(action.RoleAction):
@@ -78,7 +85,7 @@ class ActionModule(action.RoleAction):
         return result
 
     def _do(self, params: Result) -> Result:
-        # Both are joined into paths below run_dir. A run is empty where nothing was begun.
+        # A run is empty where nothing was begun.
         check_names(dict(params, run=params["run"] or None), NAMES)
         self.directory = params["run_dir"] or roll_journal.default_dir()
         state = getattr(self, f"_{params['state']}")

@@ -100,6 +100,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import authority
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
@@ -161,6 +162,7 @@ def main() -> None:
             "valid_days": {"type": "int", "default": 825},
             "renew_before_days": {"type": "int", "default": 60},
         },
+        names={"directory": naming.PATH, "group": naming.ACCOUNT},
     )
 
 

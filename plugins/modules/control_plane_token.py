@@ -95,6 +95,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane.service import Api, Service, fetch_token, is_admin
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
@@ -162,6 +163,7 @@ def main() -> None:
             "port": {"type": "int", "default": 5681},
             "timeout": {"type": "float", "default": 120.0},
         },
+        names={"path": naming.PATH, "version": naming.VERSION},
     )
 
 

@@ -273,7 +273,7 @@ SPEC = Spec(
         "purge": {"type": "bool", "default": False},
         "purge_limit": {"type": "int", "default": 10},
     },
-    names={"mesh": naming.LOOSE, "dataplanes[].name": naming.NAME, "dataplanes[].mesh": naming.LOOSE},
+    names={"mesh": naming.LOOSE, "src": naming.PLACE, "dataplanes[].name": naming.NAME, "dataplanes[].mesh": naming.LOOSE},
     checks={"mutually_exclusive": [("dataplanes", "src")]},
     hand_over=hand_over,
 )

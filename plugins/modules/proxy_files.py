@@ -216,15 +216,21 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
+# Paths are judged by what is done to them, in _vm/removal.py.
+NAMES = {"links[].target": naming.PLACE}
+NAMES.update({"%s[].%s" % (option, key): naming.ACCOUNT for option in ("directories", "files", "secrets") for key in ("owner", "group")})
+
 
 def write(module: AnsibleModule, runner: Runner) -> Result:
     try:
         removals, problems = files.removals_of(module.params)
+        problems.extend("%s %s" % wrong for wrong in naming.faults(module.params, NAMES))
         changes = files.plan([*files.wishes_of(module.params), *removals], module.check_mode, problems)
         result = {
             "changed": bool(changes),

@@ -247,7 +247,13 @@ def main() -> None:
             # The paths of secrets are not secret.
             "secret_paths": {"type": "list", "elements": "path", "default": [], "no_log": False},
         },
-        names={"names[]": naming.NAME},
+        names={
+            "names[]": naming.PROXY,
+            "config_dir": naming.PATH,
+            "install_dir": naming.PATH,
+            "user": naming.ACCOUNT,
+            "group": naming.ACCOUNT,
+        },
     )
 
 

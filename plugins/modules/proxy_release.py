@@ -129,10 +129,19 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import account, release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
+
+NAMES = {
+    "user": naming.ACCOUNT,
+    "group": naming.ACCOUNT,
+    "install_dir": naming.PATH,
+    "version": naming.VERSION,
+    "src": naming.PLACE,
+}
 
 
 def bring(module: AnsibleModule, runner: Runner) -> Result:
@@ -162,7 +171,7 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
 
 
 def _problems(params: t.Mapping[str, t.Any]) -> t.List[str]:
-    found = account.problems(params["user"], params["group"])
+    found = ["%s %s" % wrong for wrong in naming.faults(params, NAMES)]
     if params["state"] == "absent":
         if not params["comment"]:
             found.append("comment: it is empty, expected the comment of a user that may be removed")

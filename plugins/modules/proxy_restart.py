@@ -302,7 +302,15 @@ def main() -> None:
             "user": {"type": "str", "default": "kuma-dp"},
             "group": {"type": "str", "default": "kuma-dp"},
         },
-        names={"proxies[].name": naming.NAME, "gates[].proxy": naming.NAME},
+        names={
+            "proxies[].name": naming.PROXY,
+            "proxies[].request": naming.RUN,
+            "gates[].proxy": naming.PROXY,
+            "config_dir": naming.PATH,
+            "install_dir": naming.PATH,
+            "user": naming.ACCOUNT,
+            "group": naming.ACCOUNT,
+        },
     )
 
 

@@ -212,7 +212,7 @@ def main() -> None:
             "settle": {"type": "float", "default": 10.0},
             "gates": vm_gate.OPTIONS,
         },
-        names={"names[]": naming.NAME, "gates[].proxy": naming.NAME},
+        names={"names[]": naming.PROXY, "gates[].proxy": naming.PROXY},
     )
 
 

@@ -307,7 +307,7 @@ SPEC = Spec(
         "prune": {"type": "bool", "default": False},
         "prune_limit": {"type": "int", "default": 10},
     },
-    names={"mesh": naming.LOOSE},
+    names={"mesh": naming.LOOSE, "path": naming.PLACE},
     checks={"required_one_of": [("path", "resources", "secrets")]},
 )
 

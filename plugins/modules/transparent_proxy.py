@@ -222,6 +222,7 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm
@@ -285,6 +286,7 @@ def main() -> None:
             "ready_timeout": {"type": "float", "default": 60.0},
             "rollback_timeout": {"type": "int", "default": 60},
         },
+        names={"user": naming.ACCOUNT, "kumactl": naming.PATH, "directories[]": naming.PATH, "files[].path": naming.PATH},
     )
 
 

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,6 +45,19 @@ def refusing(control_planes: ControlPlanes, tmp_path_factory: pytest.TempPathFac
         fleet = Fleet("2.14.3", control_planes, tmp_path_factory.mktemp("refusing"), stack)
         fleet.register(fleet.dataplane("web-1", new_address()))
         yield fleet
+
+
+@pytest.mark.parametrize(
+    ("length", "inside"), [(90, {"kuma-al.sock", "kuma-en.sock", "kuma-mh.sock"}), (93, {"kuma.sock"}), (97, {".sock"}), (98, set())]
+)
+def test_trap_59_paths_of_sockets_are_cut(fleet: Fleet, length: int, inside: set[str]) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:
+        directory = Path(base, "x" * (length - len(base) - 1))
+        fleet.join(fleet.dataplane("web-1", new_address()), KUMA_DATAPLANE_RUNTIME_WORK_DIR=str(directory))
+        assert {path.name for path in directory.iterdir() if not path.is_file()} == inside
+        # Where nobody but root may write on a VM, so that it never runs there.
+        assert [path.name for path in Path(base).iterdir() if path != directory] == ([] if inside else [f"{directory.name}.sock"])
+        assert all(path.is_socket() or path.name == "kuma-al.sock" for path in directory.iterdir() if not path.is_file())
 
 
 @every_version

@@ -62,6 +62,7 @@ def bad_inventory(fleet: Fleet) -> Refusal:
         web["vm2"]["kuma_dp_services"] = [service("web", port=70000), service("web", port=8081, protocol="smtp")]
         web["vm3"]["kuma_dp_address"] = fleet.host("vm5").address
         web["vm3"]["kuma_dp_services"] = [service("web", advertised_address="192.0.2.1")]
+        web["vm5"]["kuma_dp_name"] = "x" * 80
         pair = groups["pair"]["vars"]["kuma_dp_proxies"]
         pair[1]["name"] = "vm1"
         pair[1]["services"] = [service("cache", 8080, 18081)]
@@ -82,6 +83,7 @@ def test_nothing_is_written_for_a_bad_inventory(bad_inventory: Refusal) -> None:
         pytest.param(("vm3", "vm5", "kuma_dp_address", r"10\.\d+\.0\.15"), id="duplicate address"),
         pytest.param(("vm1", "vm4", "kuma_dp_name", "name of its own"), id="duplicate name"),
         pytest.param(("vm4", "8080", "kuma_dp_proxies", "different ports"), id="colliding ports"),
+        pytest.param(("vm5", "kuma_dp_name", "80 characters", "at most 77", "sockets"), id="name that is too long"),
         pytest.param(("vm1", "kuma_dp_outbound_range", "10001-10005", "widen"), id="full outbound range"),
         pytest.param(("vm3", "advertised_address", "only the keys"), id="field that would be dropped"),
     ],

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from tests.fleet.fleet import Fleet, service
 from tests.fleet.rolls import QUICK
 from tests.lab.ansible import Run
@@ -29,7 +30,9 @@ pytestmark = pytest.mark.nightly
 
 CALLER, DIRECT, REDIRECTED, PAIR, EDGE = "vm1", "vm2", "vm3", "vm4", "vm5"
 HOSTS = [CALLER, DIRECT, REDIRECTED, PAIR, EDGE]
-DATAPLANES = ["vm1", "vm2", "vm3", "vm4-cache", "vm4-orders", "vm5"]
+# As long as a name may be, for the sockets of the proxy and those of its cover (trap 59).
+ORDERS = "vm4-orders-".ljust(naming.MAXIMUM_JOINING, "x")
+DATAPLANES = ["vm1", "vm2", "vm3", "vm4-cache", ORDERS, "vm5"]
 INGRESS = "vm5-ingress"
 LEFT = (
     "ls -d /etc/kuma/* /etc/systemd/system/kuma-[dt]* /var/lib/kuma-dp /usr/local/lib/kuma-dp* /usr/local/lib/kuma-transparent* 2>/dev/null;"
@@ -41,7 +44,7 @@ def groups() -> dict[str, Any]:
     probe = {"interval": "1s", "timeout": "1s"}
     web = [service("web", probe=probe)]
     pair = [
-        {"name": "vm4-orders", "services": [service("orders")], "upstreams": ["cache"]},
+        {"name": ORDERS, "services": [service("orders")], "upstreams": ["cache"]},
         {"name": "vm4-cache", "services": [service("cache", 8090, 18081)]},
     ]
     return {

@@ -15,6 +15,7 @@ import sys
 
 import pytest
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.vocabulary import vocabulary
 from tests.unit import http_server
 
@@ -156,6 +157,55 @@ def test_a_name_on_the_command_line_takes_nothing_away(play):
     assert_untouched(play)
 
 
+# Of each kind one that is none, and what is expected of it.
+NO_PARTS = {
+    "kuma_dp_config_dir": ("/etc/kuma/..", naming.PATH),
+    "kuma_dp_install_dir": ("/opt/kuma %i", naming.PATH),
+    "kuma_dp_version": ("../2.14.3", naming.VERSION),
+    "kuma_dp_user": ("-r", naming.ACCOUNT),
+    "kuma_dp_group": ("a\nb", naming.ACCOUNT),
+    "kuma_dp_archive_cache": ("x" * 300, naming.PLACE),
+    "kuma_dp_roll_dir": ("a\x07", naming.PLACE),
+    "kuma_dp_application_units[0]": ("a b", naming.UNIT),
+}
+
+
+def parts(prefix="kuma_dp_"):
+    """Hosts of which each has another of them, and what has to be told."""
+    chosen = {f"web-{index}": entry for index, entry in enumerate(NO_PARTS.items(), 1)}
+    hosts, told = {}, set()
+    for host, (place, (value, rule)) in chosen.items():
+        variable, list_of, _rest = place.replace("kuma_dp_", prefix).partition("[0]")
+        hosts[host] = {variable: [value] if list_of else value}
+        told.add(f"{host}: {variable}{list_of} is {naming.shown(value)}, expected {naming.expected(rule)}")
+    return hosts, told
+
+
+@pytest.mark.parametrize("book", ["join_mesh", "leave_mesh", "maintenance", "rolling_restart", "upgrade"])
+def test_what_cannot_be_part_of_a_path_is_refused(play, book):
+    hosts, told = parts()
+    hosts["web-0"] = {"kuma_dp_proxies": [{"name": "a"}, {"name": "%2e%2e"}]}
+    told.add(f"web-0: a name in kuma_dp_proxies is '%2e%2e', expected {naming.EXPECTED_PROXY}")
+    zone = []
+    if book != "maintenance":
+        zone, hosts["gate-1"] = ["gate-1"], {"kuma_zone_proxy_name": "a/b", "kuma_zone_proxy_zone": "../x"}
+        told.add(f"gate-1: kuma_zone_proxy_name is 'a/b', expected {naming.EXPECTED_PROXY}")
+        told.add(f"gate-1: kuma_zone_proxy_zone is '../x', expected {naming.EXPECTED_LOOSE}")
+    run = play(book, hosts, zone=zone, common={"kuma_dp_services": [{"name": "web", "port": 80}]})
+    assert set(problems(run)) == told
+    assert_untouched(play)
+
+
+def test_what_cannot_be_part_of_a_path_of_a_control_plane_is_refused(play):
+    hosts, told = parts("kuma_cp_")
+    hosts = {host: own for host, own in hosts.items() if not {"kuma_cp_roll_dir", "kuma_cp_application_units"} & set(own)}
+    told = {problem for problem in told if problem.split(":")[0] in hosts}
+    assert len(told) == 6
+    run = play("control_plane", hosts)
+    assert set(problems(run)) == told
+    assert_untouched(play)
+
+
 def test_values_of_another_type_and_missing_options_are_told_at_once(play):
     hosts = {
         "web-1": {"kuma_dp_concurrency": "many", "kuma_transparent_proxy_vnet": "docker0"},
@@ -205,11 +255,14 @@ def test_options_of_control_planes_are_told_of_all_at_once(play):
         ("kuma_dp", "leave", ["all hosts of the play: kuma_dp_upstream is", "web-1, web-2: kuma_dp_mesh is '../x'"]),
         ("kuma_zone_proxy", "main", ["all hosts of the play: kuma_dp_upstream is", "web-1, web-2: kuma_dp_mesh is '../x'"]),
         ("kuma_zone_proxy", "leave", ["all hosts of the play: kuma_dp_upstream is", "web-1, web-2: kuma_dp_mesh is '../x'"]),
-        ("kuma_cp", "main", ["all hosts of the play: kuma_dp_upstream is"]),
+        ("kuma_cp", "main", ["all hosts of the play: kuma_dp_upstream is", "all hosts of the play: kuma_cp_config_dir is '/etc/..'"]),
     ],
 )
 def test_a_role_on_its_own_begins_with_the_check_and_stops_all_hosts(play, role, entry, said):
-    task = f"{{import_role: {{name: meshfleet.kuma.{role}, tasks_from: {entry}}}, vars: {{kuma_dp_upstream: [], kuma_dp_mesh: ../x}}}}"
+    task = (
+        f"{{import_role: {{name: meshfleet.kuma.{role}, tasks_from: {entry}}}, "
+        "vars: {kuma_dp_upstream: [], kuma_dp_mesh: ../x, kuma_cp_config_dir: /etc/..}}"
+    )
     run = play("", {"web-1": {}, "web-2": {}}, book_text=f"- hosts: mesh_fleet\n  gather_facts: false\n  tasks: [{task}]\n")
     found = problems(run)
     assert len(found) == len(said)

@@ -79,14 +79,23 @@ def setting(join, case):
     if case == "CA that does not match":
         foreign = make_certificate(join.directory / "foreign.pem")
         return {"kuma_dp_api_ca": foreign}, [("kuma_dp_api_ca|kuma_dp_control_plane_ca", re.escape(join.url))]
+    if case == "names that are too long":
+        # One proxy could join: all the others would share what is its own.
+        proxies = [{"name": "x" * length, "services": [{"name": "web", "port": 8000 + length}]} for length in (77, 80)]
+        return {"kuma_dp_proxies": proxies}, [
+            ("kuma_dp_proxies\\[1\\].name", "vm-1", "has 80 characters, expected at most 77", "one socket")
+        ]
     assert case == "token without rights and missing mesh"
     reader = join.user(name="reader", groups=["readers"], validFor="1h")
     rights, mesh = ("kuma_dp_api_token", "reader", "use a token of"), ("kuma_dp_mesh", "nowhere", "create the Mesh or correct the name")
     return {"kuma_dp_api_token": reader, "kuma_dp_mesh": "nowhere"}, [rights, mesh]
 
 
-@pytest.mark.parametrize("case", ["bad token", "expired token", "CA that does not match", "token without rights and missing mesh"])
-def test_a_control_plane_that_cannot_be_used_is_explained(join, ansible_playbook, case):
+CASES = ["bad token", "expired token", "CA that does not match", "names that are too long", "token without rights and missing mesh"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_speaks_against_a_join_is_explained(join, ansible_playbook, case):
     others, wanted = setting(join, case)
     inventory = join.directory / "inventory.json"
     inventory.write_text(json.dumps({"mesh_fleet": {"hosts": {"vm-1": join.variables(**others)}}}))

@@ -12,7 +12,7 @@ import ipaddress
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks, naming
 
 Variables = t.Mapping[str, t.Any]
 
@@ -73,7 +73,6 @@ _DEFAULTS: Variables = {
     "environment": {},
     "wait_timeout": 120,
 }
-_SYSTEM_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
@@ -178,10 +177,16 @@ def _addresses(variables: Variables) -> t.Iterator[str]:
 def _paths(variables: Variables) -> t.Iterator[str]:
     for option in ("install_dir", "config_dir"):
         path = str(variables[option])
-        if not path.startswith("/") or path.count("/") < 2 or not path.strip("/") or re.search(r"[\s%\"'\\]|/\.\.?(/|\Z)", path):
-            yield "%s is %r, expected an absolute path below a directory, without spaces, quotes, %% and .." % (option, path)
+        wrong = naming.fault(path, naming.PATH)
+        if wrong:
+            yield "%s %s" % (option, wrong)
+        elif path.strip("/").count("/") < 1:
+            yield "%s is %r, expected a path below a directory: the role sets owner and mode of it" % (option, path)
     for option in ("user", "group"):
-        if not _SYSTEM_NAME.match(str(variables[option])) or variables[option] == "root":
+        wrong = naming.fault(str(variables[option]), naming.ACCOUNT)
+        if wrong:
+            yield "%s %s" % (option, wrong)
+        elif str(variables[option]) in ("root", "0"):
             yield "%s is %r, expected the name of an unprivileged %s, such as kuma-cp" % (option, variables[option], option)
 
 

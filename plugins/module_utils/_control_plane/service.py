@@ -16,7 +16,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks, naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
@@ -42,6 +42,9 @@ class Api:
     """The API over loopback, where the address is that of the host in the request as well: newer versions want both (trap 43)."""
 
     def __init__(self, address: str, port: int) -> None:
+        # A unit names it.
+        if not checks.is_ip(address):
+            raise ModuleFailed("address is %s, expected an IP address of loopback, such as 127.0.0.1" % naming.shown(address))
         self.address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
         self.port = port
 

@@ -14,6 +14,8 @@ import re
 import tarfile
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+
 PROGRAMS = ("kuma-dp", "envoy")
 # e_machine of an ELF header, by Kuma's names of architectures.
 _MACHINES = {62: "amd64", 183: "arm64"}
@@ -60,8 +62,11 @@ def wanted(
     source = str(variables.get("archive") or "").replace("{version}", version).replace("{arch}", architecture)
     problems = []
     checksum = None
-    if not re.match(r"[0-9A-Za-z][0-9A-Za-z.+_-]*\Z", version) or version.startswith("v"):
-        problems.append("%s: %s_version is %r, expected a released version without v, such as 2.14.3" % (host, role, version))
+    if not naming.is_version(version) or version.startswith("v"):
+        problems.append("%s: %s_version is %s, expected a released version without v, such as 2.14.3" % (host, role, naming.shown(version)))
+    name = source.rsplit("/", 1)[-1]
+    if is_url(source) and not (naming.is_place(name) and name.strip(".")):
+        problems.append("%s: %s_archive is %s, expected the URL of a file" % (host, role, naming.shown(source)))
     try:
         checksum = checksum_for(variables.get("archive_checksum"), architecture)
         if checksum is None:
@@ -77,7 +82,7 @@ def wanted(
         return None, problems
     path = source
     if is_url(source):
-        path = os.path.join(str(variables.get("archive_cache") or ""), source.rsplit("/", 1)[-1])
+        path = os.path.join(str(variables.get("archive_cache") or ""), name)
     return Archive(host, source, os.path.expanduser(path), checksum, architecture, role, programs), []
 
 

@@ -40,11 +40,14 @@ class Reader:
         return [port for port in found if port is not None]
 
     def name(self, value: t.Any, field: str) -> str:
+        """The name of a proxy on a VM."""
         text = str(value or "")
-        if not naming.is_name(text):
-            self.fault(field, value, naming.EXPECTED)
+        if not naming.is_proxy_name(text):
+            self.fault(field, value, naming.EXPECTED_PROXY)
         elif text.endswith(naming.COVER_SUFFIX):
             self.fault(field, value, "a name that does not end in %s, which is reserved" % naming.COVER_SUFFIX)
+        elif naming.too_long(text):
+            self.problems.append("%s: %s %s %s. Choose a shorter name" % (self.host, field, _shown(text), naming.too_long(text)))
         return text
 
     def loose_name(self, value: t.Any, field: str) -> str:

@@ -21,6 +21,9 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, Result
 
+# Of the options of the doc fragment those that become part of a path.
+API_NAMES: naming.Rules = {"ca_path": naming.PLACE}
+
 
 def api_argument_spec() -> t.Dict[str, t.Dict[str, t.Any]]:
     """The options of the doc fragment ``meshfleet.kuma.api``."""
@@ -58,7 +61,7 @@ class Spec:
 
     ``main(call, client)`` returns its result, or raises ItemsFailed or ApiError. ``options`` are its own, beside those of the API;
     ``checks`` is what else AnsibleModule takes about them, such as ``required_if``. ``names`` are the options that become part of a
-    path. ``hand_over(options)`` replaces what names files of the controller by what is in them, for a run on another machine; it
+    URL or path. ``hand_over(options)`` replaces what names files of the controller by what is in them, for a run on another machine; it
     raises ItemsFailed.
     """
 
@@ -102,7 +105,7 @@ def carry_out(spec: Spec, call: Call) -> Outcome:
     """
     client: t.Optional[Client] = None
     try:
-        check_names(call.params, spec.names)
+        check_names(call.params, {**API_NAMES, **spec.names})
         client = new_client(call.params)
         outcome = Outcome(spec.main(call, client))
     except ItemsFailed as exc:
@@ -121,12 +124,12 @@ def carry_out(spec: Spec, call: Call) -> Outcome:
 
 
 def check_names(params: t.Mapping[str, t.Any], rules: naming.Rules) -> None:
-    """Raise Invalid with every option that cannot be the name that it has to be."""
+    """Raise Invalid with every option that cannot be the name or path that it has to be."""
     found = [{"field": place, "reason": wrong} for place, wrong in naming.faults(params, rules)]
     if found:
         count = "1 option is" if len(found) == 1 else f"{len(found)} options are"
         raise Invalid(
-            f"{count} no name", invalid_parameters=found, remedy=f"Nothing was sent. Correct {'it' if len(found) == 1 else 'them'}."
+            f"{count} refused", invalid_parameters=found, remedy=f"Nothing was sent. Correct {'it' if len(found) == 1 else 'them'}."
         )
 
 

@@ -20,7 +20,6 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 
 STATE_DIR = "/var/lib/kuma-dp"
-RUN_DIR = "/run/kuma-dp"
 UNIT_PATH = "/etc/systemd/system/kuma-dp@.service"
 
 
@@ -29,17 +28,21 @@ class _Fields(t.NamedTuple):
     config_dir: str = "/etc/kuma"
     install_dir: str = "/opt/kuma"
     state_dir: str = STATE_DIR
-    run_dir: str = RUN_DIR
     unit: str = UNIT_PATH
 
 
 class Paths(_Fields):
-    """Where everything of one proxy is. Raises ValueError for what is no name of one: it would be the path of something else."""
+    """Where everything of one proxy is. Raises ValueError for what is no name of one, or no directory: it would be the path of something else."""
 
     __slots__ = ()
 
     def __new__(cls, name: str, *others: str, **named: str) -> Paths:
-        return super().__new__(cls, naming.checked(name), *others, **named)
+        made = super().__new__(cls, naming.checked(name), *others, **named)
+        for field, value in made._asdict().items():
+            wrong = naming.fault(value, naming.PATH) if field != "name" else ""
+            if wrong:
+                raise ValueError("%s %s" % (field, wrong))
+        return made
 
     @property
     def directory(self) -> str:

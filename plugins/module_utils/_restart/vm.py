@@ -248,7 +248,7 @@ class Vm:
         environment = {
             "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": path,
             "KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": self.paths.cover_token,
-            "KUMA_DATAPLANE_RUNTIME_WORK_DIR": os.path.join(self.paths.run_dir, self.cover_name),
+            "KUMA_DATAPLANE_RUNTIME_WORK_DIR": naming.cover_work_dir(self.paths.name),
             "KUMA_READINESS_PORT": str(readiness),
             "KUMA_DNS_ENABLED": "false",
         }

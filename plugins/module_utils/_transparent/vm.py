@@ -253,7 +253,8 @@ class Vm:
         self.run(["systemctl", "disable", "--now", UNIT])
         self.run(["systemctl", "reset-failed", UNIT])
         for path in self.laid_down():
-            if os.path.isdir(path):
+            # A link goes by itself, wherever it leads.
+            if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)
             else:
                 remove(path)

@@ -50,15 +50,6 @@ def look(user: str, group: str) -> Account:
     return Account(comment, True)
 
 
-def problems(user: str, group: str) -> t.List[str]:
-    """What is wrong with the names. What else is, the commands say themselves; they would take these for options of theirs."""
-    return [
-        "%s is %r, expected a name that does not begin with a dash" % (option, name)
-        for option, name in (("user", user), ("group", group))
-        if not name or name.startswith("-")
-    ]
-
-
 def to_make(user: str, group: str, comment: t.Optional[str], found: Account) -> t.List[Step]:
     """What is missing. A user or group that is there stays as it is, whatever it is like."""
     steps = []

@@ -197,7 +197,7 @@ def _problems(wishes: t.Sequence[Wish], check_mode: bool) -> t.List[str]:
 def _known(find: t.Callable[[t.Optional[str]], t.Optional[int]], name: t.Optional[str]) -> bool:
     try:
         find(name)
-    except KeyError:
+    except (KeyError, ValueError):  # the latter for what can be no name at all
         return False
     return True
 

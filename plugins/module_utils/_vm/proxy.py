@@ -122,7 +122,7 @@ class Observer:
             for path in glob.glob(os.path.join(glob.escape(self.config_dir), pattern)):
                 name = os.path.basename(path)
                 found.add(name[: len(name) - len(suffix)])
-        return sorted(name for name in found if naming.is_name(name))
+        return sorted(name for name in found if naming.is_proxy_name(name))
 
     def proxies(self, wanted: t.Iterable[str], diagnose: bool = False) -> t.Dict[str, t.Dict[str, t.Any]]:
         names = self.names(wanted)

@@ -31,7 +31,6 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.unpacking impor
 
 _BLOCK = 1 << 20  # bytes
 _GZIP = b"\x1f\x8b"
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]*\Z")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}\Z")
 # Where files wait for their place. What an interrupted write left has such names, and a removal knows them.
 _STAGE = (".release.", ".tmp")
@@ -47,11 +46,9 @@ class Archive(t.NamedTuple):
 
 
 def problems(params: t.Mapping[str, t.Any]) -> t.List[str]:
-    """What is wrong with the options of a release; an archive needs the others."""
+    """What is wrong with the options of a release beside each by itself; an archive needs the others."""
     version, src, checksum = params["version"], params["src"], params["checksum"]
     found = []
-    if version is not None and not _VERSION.match(version):
-        found.append("version: found %s, expected the name of one directory, such as 2.14.3" % shown(version))
     if src is not None and version is None:
         found.append("version: it is not given, expected the one that is in src (%s)" % src)
     if src is not None and not _CHECKSUM.match((checksum or "").lower()):

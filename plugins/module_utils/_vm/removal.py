@@ -19,9 +19,11 @@ import stat
 import typing as t
 import unicodedata
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+
 # The archive's SHA-256, written when everything of it has been unpacked. Without it a version does not count as installed.
 MARKER = ".archive-sha256"
-CURRENT = "current"
+CURRENT = naming.CURRENT
 # What an archive of Kuma or Kong Mesh has in its folder.
 _UNPACKED = frozenset(("LICENSE", "NOTICE", "README", "bin", "conf", "group", "install_missing_crds.sh", "passwd"))
 _UNPACKED |= frozenset(("NOTICE-kuma", "NOTICE-kuma-init", "NOTICE-kumactl"))

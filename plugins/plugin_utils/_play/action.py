@@ -19,7 +19,7 @@ from ansible.plugins.loader import lookup_loader
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import controller, fleet, options, tray
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import controller, fitting, fleet, options, tray
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.values import NotYet, Values
 
 try:
@@ -65,7 +65,14 @@ class RoleAction(ActionBase):
         self.visits: t.List[str] = []
 
     def value(self, variable: str) -> t.Any:
-        """A variable of this host as its role sees it. Raises Unset."""
+        """A variable of this host as its role sees it. Raises Unset, and ValueError for what cannot be the part of a path that it is."""
+        found = self._filled(variable)
+        refusal = fitting.refusal(variable, found)
+        if refusal:
+            raise ValueError(refusal)
+        return found
+
+    def _filled(self, variable: str) -> t.Any:
         if variable in self.variables:
             return self._templar.template(self.variables[variable])
         # Tasks of one role read options of another one, whose defaults they do not see.
@@ -90,7 +97,7 @@ class RoleAction(ActionBase):
         return known
 
     def seen(self, host: str) -> t.Callable[[str, t.Any], t.Any]:
-        """What a host of the play would see in a task of its own. Raises ItemsFailed for what cannot be told."""
+        """What a host of the play would see in a task of its own. Raises ItemsFailed for what cannot be told, and for what is no part of a path."""
         if not hasattr(self, "_seen"):
             filler = self._templar.copy_with_new_env(available_variables=self.variables)
             self._seen = Values(self.variables, filler, self._task._role is not None or bool(self.variables.get("ansible_role_names")))
@@ -98,9 +105,13 @@ class RoleAction(ActionBase):
 
         def seen(variable: str, default: t.Any) -> t.Any:
             try:
-                return values.filled(variable, default)
+                found = values.filled(variable, default)
             except NotYet as error:
                 raise ItemsFailed(f"{host}: {variable} cannot be filled in: {error}") from error
+            refusal = fitting.refusal(variable, found)
+            if refusal:
+                raise ItemsFailed(f"{host}: {refusal}")
+            return found
 
         return seen
 
@@ -175,13 +186,15 @@ class FleetAction(RoleAction):
         return t.cast(Json, self.variables[f"{self.role}_{name}"])
 
     def leaving(self, host: str) -> t.List[str]:
-        """The proxies of a host that leave. Of one that could not be looked at the inventory alone tells them."""
+        """The proxies of a host that leave. Of one that could not be looked at the inventory alone tells them. Raises ItemsFailed."""
         look = self.fact(host, "look") or {}
         if "names" in look:
             return list(look["names"])
-        if self.role == "kuma_dp":
-            return fleet.mesh_names(host, self.known(host))
-        return [name for name, _kind in fleet.zone_names(host, self.known(host))]
+        known = self.known(host)
+        mesh = self.role == "kuma_dp"
+        names = fleet.mesh_names(host, known) if mesh else [name for name, _kind in fleet.zone_names(host, known)]
+        fleet.check_names(host, names, self.role, known(f"{self.role}_proxies", []))
+        return names
 
     def client(self) -> Client:
         """A client of the control plane that the options of role kuma_dp name."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import lifecycle
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import render_environment
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.layout import Layout
@@ -32,7 +33,7 @@ def _settings(proxy: Json, options: Json, layout: Layout) -> Json:
         "KUMA_DATAPLANE_DRAIN_TIME": options["drain_time"],
         "KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": layout.token(name),
         "KUMA_DATAPLANE_RUNTIME_BINARY_PATH": f"{layout.current}/bin/envoy",
-        "KUMA_DATAPLANE_RUNTIME_WORK_DIR": f"/run/kuma-dp/{name}",
+        "KUMA_DATAPLANE_RUNTIME_WORK_DIR": naming.work_dir(name),
         "KUMA_DATAPLANE_RUNTIME_ENVOY_LOG_LEVEL": options["log_level"],
         "KUMA_READINESS_PORT": proxy["ports"]["readiness"],
         "KUMA_DNS_ENABLED": "true" if dns else "false",

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import specs
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import fitting, specs
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.values import PLAIN, NotYet, OfHost, Value, is_template
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.variables import PREFIXES, Verdict, Vocabulary
 
@@ -67,15 +67,14 @@ class Findings:
             mesh = _text(value("kuma_dp_mesh", "default"))
         except NotYet:
             return
-        if not naming.is_loose_name(mesh):
-            self._note(host, specs.Fault("kuma_dp_mesh", naming.shown(mesh), naming.EXPECTED_LOOSE))
+        self._misfits(host, "kuma_dp_mesh", mesh)
 
     def options(self, where: str, wanted: specs.Wanted, names: t.AbstractSet[str], values: OfHost) -> None:
         """Take in the values of those of the variables ``names`` that are options: ``where`` is a host, or what they hold for."""
         for name in (wanted.options.keys() & names) - _NAMES:
             option, value = wanted.options[name], values.raw(name)
             if isinstance(value, str) and is_template(value):
-                if option.type in specs.TEXTS and not option.choices:
+                if option.type in specs.TEXTS and not option.choices and name not in fitting.VARIABLES:
                     continue  # most likely it becomes a text, and that takes its time
                 try:
                     value = values(name, None)
@@ -84,6 +83,8 @@ class Findings:
             fault = specs.fault(option, value) if isinstance(value, PLAIN) else None
             if fault is not None:
                 self._note(where, fault)
+            elif name in fitting.VARIABLES and isinstance(value, PLAIN):
+                self._misfits(where, name, value)
 
     def required(self, host: str, wanted: specs.Wanted, values: OfHost) -> None:
         """Take in which options a host has not got. One that is empty is not set."""
@@ -140,8 +141,14 @@ class Findings:
 
     def _take(self, host: str, label: str, value: t.Any) -> None:
         name = _text(value)
-        if not naming.is_name(name):
-            self._note(host, specs.Fault(label, naming.shown(name), naming.EXPECTED))
+        if naming.fault(name, naming.PROXY):
+            self._note(host, specs.Fault(label, naming.shown(name), naming.expected(naming.PROXY)))
+
+    def _misfits(self, where: str, name: str, value: t.Any) -> None:
+        """What cannot be part of a path. Templates in lists are not filled in."""
+        for place, found, expected in fitting.unfit(name, value):
+            if not is_template(found):
+                self._note(where, specs.Fault(place, naming.shown(found), expected))
 
     def _note(self, where: str, fault: specs.Fault) -> None:
         hosts = self._wrong.setdefault((fault.what, fault.expected), {}).setdefault(fault.found, [])

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks, naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.inventory import UNKNOWN_ADDRESS
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import options
@@ -131,6 +131,15 @@ def zone_names(host: str, known: Known) -> t.List[t.Tuple[str, str]]:
 def proxy_names(variables: Json) -> t.List[str]:
     """The names of the proxies of a host in the play, mesh or zone."""
     return _named(variables["proxies"]) if variables["proxies"] else [variables["name"]]
+
+
+def check_names(host: str, names: t.Iterable[str], role: str, proxies: t.Any) -> None:
+    """Raise ItemsFailed with all ``names`` that no proxy of a VM can have. ``proxies`` is ``<role>_proxies``: without them ``<role>_name`` is it."""
+    variable = f"a name in {role}_proxies" if proxies else f"{role}_name"
+    faults = [naming.fault(name, naming.PROXY) for name in names]
+    wrong = [f"{host}: {variable} {fault}" for fault in faults if fault]
+    if wrong:
+        raise ItemsFailed("; ".join(wrong))
 
 
 def address(given: t.Any, host: str, known: Known, default_address: t.Optional[str]) -> str:

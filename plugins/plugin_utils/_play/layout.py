@@ -12,6 +12,7 @@ import posixpath
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.removal import MARKER, tidy
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import options
 
@@ -58,7 +59,10 @@ PLACE: options.Table = {key: options.VM[key] for key in ("config_dir", "install_
 
 @dataclass(frozen=True)
 class Layout:
-    """Of one VM; the fields are options of role kuma_dp. Without a version there is no release to lay down."""
+    """Of one VM; the fields are options of role kuma_dp. Without a version there is no release to lay down.
+
+    Whoever asks for the path of what is no name of a proxy gets ValueError.
+    """
 
     config_dir: str
     install_dir: str
@@ -72,13 +76,13 @@ class Layout:
         return cls(tidy(place["config_dir"]), tidy(place["install_dir"]), version, place["user"], place["group"])
 
     def dataplane(self, name: str) -> str:
-        return f"{self.config_dir}/dataplanes/{name}.yaml"
+        return f"{self.config_dir}/dataplanes/{naming.checked(name)}.yaml"
 
     def environment(self, name: str) -> str:
-        return f"{self.config_dir}/env/{name}.env"
+        return f"{self.config_dir}/env/{naming.checked(name)}.env"
 
     def token(self, name: str) -> str:
-        return f"{self.config_dir}/tokens/{name}"
+        return f"{self.config_dir}/tokens/{naming.checked(name)}"
 
     @property
     def ca(self) -> str:
@@ -123,7 +127,9 @@ class Layout:
 
     def outdated(self, names: t.Iterable[str]) -> t.List[str]:
         """What 0.1.0 left: the tokens of covers, which were valid for a day, and what restarts proxies."""
-        return [f"{STATE_DIR}/{name}/cover/token" for name in names] + [f"{RESTART_DIR}/{PACKAGE}/{name}.py" for name in OLD_SOURCES]
+        return [f"{STATE_DIR}/{naming.checked(name)}/cover/token" for name in names] + [
+            f"{RESTART_DIR}/{PACKAGE}/{name}.py" for name in OLD_SOURCES
+        ]
 
     @property
     def kept_below(self) -> t.List[str]:

@@ -162,8 +162,9 @@ def _problem_of_proxy(proxy: t.Any, names: t.Mapping[str, str]) -> str:
     name = str(proxy.get("name") or "") if isinstance(proxy, dict) else ""
     if not name:
         return "a proxy has no name"
-    if not naming.is_name(name):
-        return f"the name of a proxy {naming.fault(name, naming.NAME)}"
+    fault = naming.fault(name, naming.PROXY)
+    if fault:
+        return f"the name of a proxy {fault}"
     if name in names:
         return f"proxy {name} is one of {names[name]}, too"
     if proxy.get("strategy", "auto") not in STRATEGIES:

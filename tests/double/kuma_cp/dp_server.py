@@ -156,7 +156,7 @@ class DpServer:
         work_dir = asked.get("workdir") or ""
         admin: dict[str, Any] = {"socket_address": {"address": "127.0.0.1", "port_value": admin_port}}
         if self.admin_unix_socket and work_dir:
-            admin = {"pipe": {"path": f"{work_dir}/kuma-envoy-admin.sock", "mode": 0o600}}
+            admin = {"pipe": {"path": xds.socket_path(work_dir, "kuma-envoy-admin"), "mode": 0o600}}
         node = {"id": f"{mesh}.{name}", "cluster": name, "metadata": {"instance": asked.get("instance") or ""}}
         ca = asked.get("caCert") or self.ca
         config = envoy.bootstrap(node, host, self.port, ca, admin)

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from .store import Resource, Store
-from .xds import Json, cluster_of, http_filter, listener, resolved, socket_address
+from .xds import Json, cluster_of, http_filter, listener, resolved, socket_address, socket_path
 
 DYNAMIC = "_kuma:dynamicconfig"
-SOCKET = "kuma-mesh-metric-config.sock"
+SOCKET = "kuma-mesh-metric-config"
 STATISTICS = "_kuma:metrics:hijacker"
 DEFAULT_PORT = 5670
 
@@ -43,7 +43,7 @@ def configure(resources: dict[str, dict[str, Json]], store: Store, proxy: Resour
     if not backends or not work_dir or not address:
         return
     route = {"match": {"path": "/meshmetric"}, "direct_response": {"status": 200, "body": {"inline_string": "{}"}}}
-    pipe = {"pipe": {"path": f"{work_dir}/{SOCKET}"}}
+    pipe = {"pipe": {"path": socket_path(work_dir, SOCKET)}}
     resources["lds"][DYNAMIC] = listener(DYNAMIC, pipe, http_filter("_kuma_dynamicconfig", [route]))
     for backend in backends:
         if backend.get("type") != "Prometheus":

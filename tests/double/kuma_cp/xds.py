@@ -39,6 +39,11 @@ def resolved(address: str) -> str:
         return ""
 
 
+def socket_path(work_dir: str, name: str) -> str:
+    """Where a socket of a proxy is. Real control planes and proxies cut the path without a word, so that long ones are one and the same."""
+    return f"{work_dir}/{name}"[:98] + ".sock"
+
+
 def socket_address(address: str, port: int) -> Json:
     return {"socket_address": {"address": address, "port_value": port}}
 

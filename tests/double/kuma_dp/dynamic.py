@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import http.client
-import os
 import threading
 import time
 
 from .connections import UnixConnection
+from .sockets import socket_path
 
-SOCKET = "kuma-mesh-metric-config.sock"
+SOCKET = "kuma-mesh-metric-config"
 EVERY = 1.0
 
 
@@ -24,7 +24,7 @@ class ConfigFetcher:
     """
 
     def __init__(self, work_dir):
-        self.connection = UnixConnection(os.path.join(work_dir, SOCKET), 5)
+        self.connection = UnixConnection(socket_path(work_dir, SOCKET), 5)
 
     def start(self):
         threading.Thread(target=self.keep, daemon=True).start()

@@ -23,6 +23,7 @@ from .envoy import Envoy
 from .inputs import dataplane_text, find_binary, read_token, validate
 from .readiness import Readiness
 from .signals import listen
+from .sockets import Meeting, socket_path
 from .stream import Stream
 
 # Of the signals that end it, the names that its log has.
@@ -66,11 +67,13 @@ class Run:
         admin = Admin(config["admin"]["address"])
         # Before 2.14 kuma-dp knows no admin on a unix socket: it takes port 0 for it and cannot drain.
         usable = Admin({}) if admin.pipe and RELEASE < (2, 14) else admin
-        socket_path = ""
+        ready_path = ""
         if (2, 12) <= RELEASE < (2, 14) and not settings["readiness_unix_socket_disabled"]:
-            socket_path = os.path.join(settings["dataplane_runtime_socket_dir"] or work_dir, "kuma-readiness-reporter.sock")
+            ready_path = socket_path(settings["dataplane_runtime_socket_dir"] or work_dir, "kuma-readiness-reporter")
+        self.meeting = Meeting(work_dir, answer["name"], answer["mesh"])
+        self.meeting.make()
         self.envoy = Envoy(settings, envoy_path, path, ended=lambda status: self.events.put(("envoy", status)))
-        readiness = Readiness(admin, settings["readiness_port"], socket_path, relay=RELEASE >= (2, 14))
+        readiness = Readiness(admin, settings["readiness_port"], ready_path, relay=RELEASE >= (2, 14))
         ConfigFetcher(work_dir).start()
         hello = {
             "mesh": answer["mesh"],
@@ -83,7 +86,7 @@ class Run:
             "workDir": work_dir,
             "adminPort": answer["adminPort"],
             "adminSocket": admin.pipe,
-            "readiness": {"path": socket_path} if socket_path else {"port": settings["readiness_port"]},
+            "readiness": {"path": ready_path} if ready_path else {"port": settings["readiness_port"]},
         }
         self.stream = Stream(settings, context, hello, admin, alive=self.envoy.alive)
         self.stream.start()

@@ -102,7 +102,13 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_asked(maintain, host
 
 
 def test_a_name_that_is_none_is_refused(maintain):
-    made = maintain(["web-1"], "fenced", kuma_dp_name="../x")
-    made.client = None
-    with pytest.raises(Exception, match=r"names\[0\]: is '\.\./x', expected a lower-case DNS name"):
-        made.step()
+    for given, message in (
+        ({"kuma_dp_name": "../x"}, "web-1: kuma_dp_name is '../x', expected a lower-case DNS name"),
+        ({"kuma_dp_proxies": [{"name": "a"}, {"name": ".."}]}, "web-1: a name in kuma_dp_proxies is '..', expected a lower-case DNS name"),
+        ({"kuma_dp_mesh": ".."}, "web-1: kuma_dp_mesh is '..', expected a name"),
+    ):
+        made = maintain(["web-1"], "fenced", **given)
+        made.client = None
+        with pytest.raises(ItemsFailed) as refused:
+            made.step()
+        assert refused.value.msg.startswith(message)

@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import service as control_plane_service
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module import host as module_host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
@@ -227,6 +228,12 @@ def test_in_check_mode_before_the_first_start_there_is_no_token(world, tmp_path)
     world.server.close()
     result = token(world, tmp_path, localhost_is_admin=True, check=True)
     assert (result["token"], result["changed"]) == ("", False)
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1\nUser=root", "127.0.0.1/x", "..", "%i"])
+def test_what_a_unit_names_is_an_address(address):
+    with pytest.raises(ModuleFailed, match=r"^address is .*, expected an IP address of loopback"):
+        control_plane_service.Api(address, 5681)
 
 
 def test_what_opens_the_api_listens_on_loopback_alone(world):

@@ -88,7 +88,14 @@ def test_a_missing_file_is_named_but_a_url_may_not_be_there_yet(tmp_path):
     assert "has SHA-256" in problems("https://kuma.example/kuma.tar.gz", "0" * 64, archive_cache=str(tmp_path))[0]
 
 
-@pytest.mark.parametrize("version", ["", "v2.14.3", "2.14.3; rm"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a\nb", "x" * 300, "a\0"])
+def test_what_is_fetched_is_a_file_of_the_cache(tmp_path, name):
+    (problem,) = problems(f"https://kuma.example/{name}", "0" * 64, archive_cache=str(tmp_path))
+    assert problem.startswith("web-1: kuma_dp_archive is 'https://kuma.example/")
+    assert problem.endswith(", expected the URL of a file")
+
+
+@pytest.mark.parametrize("version", ["", "v2.14.3", "2.14.3; rm", "..", "current"])
 def test_a_version_must_be_a_version(tmp_path, version):
     path, checksum = make(tmp_path / "kuma.tar.gz", GOOD)
     assert f"web-1: kuma_dp_version is {version!r}, expected a released version" in problems(path, checksum, version=version)[0]

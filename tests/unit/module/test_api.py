@@ -32,7 +32,7 @@ def test_all_options_that_are_no_names_are_told():
     with pytest.raises(Invalid) as error:
         api.check_names({"mesh": "..", "names": ["a", "A"]}, {"mesh": naming.LOOSE, "names[]": naming.NAME})
     assert [parameter["field"] for parameter in error.value.invalid_parameters] == ["mesh", "names[1]"]
-    assert "2 options are no name" in str(error.value)
+    assert "2 options are refused" in str(error.value)
     assert "Nothing was sent" in str(error.value)
 
 

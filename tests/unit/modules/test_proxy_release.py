@@ -160,7 +160,7 @@ def test_a_command_that_fails_is_told_with_what_was_done_before(system, options)
 def test_all_that_is_wrong_with_the_options_is_told_at_once(system, options, tmp_path):
     before = tree(tmp_path)
     failed = run({**options, "user": "-x", "version": "..", "checksum": "abc"})
-    assert [problem.split(" ")[0] for problem in failed["problems"]] == ["user", "version:", "checksum:"]
+    assert [problem.split(" ")[0] for problem in failed["problems"]] == ["user", "version", "checksum:"]
     assert failed["msg"] == "Nothing was done: " + "; ".join(failed["problems"])
     assert (tree(tmp_path), system.commands) == (before, [])
 

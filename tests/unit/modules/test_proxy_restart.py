@@ -247,9 +247,7 @@ def test_a_proxy_is_named_once(systemd):
 
 
 def test_the_start_of_a_proxy_is_remembered_and_can_be_put_back(tmp_path):
-    paths = files.Paths(
-        "web-1", str(tmp_path / "etc"), str(tmp_path / "opt"), str(tmp_path / "lib"), str(tmp_path / "run"), str(tmp_path / "unit")
-    )
+    paths = files.Paths("web-1", str(tmp_path / "etc"), str(tmp_path / "opt"), str(tmp_path / "lib"), str(tmp_path / "unit"))
     for directory in ("etc/env", "etc/tokens", "opt"):
         (tmp_path / directory).mkdir(parents=True)
     token, environment = tmp_path / "etc/tokens/web-1", tmp_path / "etc/env/web-1.env"

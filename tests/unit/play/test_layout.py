@@ -82,26 +82,36 @@ def test_a_join_removes_what_an_older_release_laid_down_in_one_folder_and_nothin
 
 
 @pytest.mark.parametrize(
-    ("names", "place"),
+    "place",
     [
-        ([".."], {}),
-        ([""], {}),
-        (["."], {}),
-        (["../../passwd"], {}),
-        (["a"], {"config_dir": "/"}),
-        (["a"], {"config_dir": "/etc/kuma/.."}),
-        (["a"], {"config_dir": ""}),
-        (["a"], {"config_dir": "/etc/systemd"}),
-        (["a"], {"install_dir": "/"}),
-        (["a"], {"install_dir": "/opt/kuma/.."}),
-        (["a"], {"version": ".."}),
-        (["a"], {"version": "2.14/3"}),
+        {"config_dir": "/"},
+        {"config_dir": "/etc/kuma/.."},
+        {"config_dir": ""},
+        {"config_dir": "/etc/systemd"},
+        {"install_dir": "/"},
+        {"install_dir": "/opt/kuma/.."},
+        {"version": ".."},
+        {"version": "2.14/3"},
     ],
 )
-def test_a_leave_with_a_typing_error_removes_nothing(names, place):
-    planned, problems = vm_removal.plan(removal(names, **place))
+def test_a_leave_with_a_typing_error_removes_nothing(place):
+    planned, problems = vm_removal.plan(removal(["a"], **place))
     assert planned == []
     assert problems != []
+
+
+@pytest.mark.parametrize("name", ["..", "", ".", "../../passwd", "-x", "x" * 232, "a\n"])
+def test_there_are_no_files_of_what_is_no_proxy(name):
+    for make in (
+        PLACE.dataplane,
+        PLACE.environment,
+        PLACE.token,
+        PLACE.secret,
+        lambda name: PLACE.outdated([name]),
+        lambda name: removal([name]),
+    ):
+        with pytest.raises(ValueError, match="the name of a proxy is"):
+            make(name)
 
 
 @pytest.mark.parametrize("directory", ["/etc", "/opt", "/usr/local", "/etc/default", "/usr/share/kuma-test", "/etc/ssl/kuma-test"])

@@ -76,7 +76,7 @@ class Machine:
     def __init__(self, root):
         self.root = root
         self.proc = root / "proc"
-        self.paths = files.Paths("web-1", str(root / "etc"), str(root / "opt"), str(root / "lib"), str(root / "run"), str(root / "unit"))
+        self.paths = files.Paths("web-1", str(root / "etc"), str(root / "opt"), str(root / "lib"), str(root / "unit"))
         self.work = root / "run/web-1"
         for directory in ("etc/env", "lib/web-1/cover", "run/web-1", "opt", "proc/net", "proc/sys/kernel/random"):
             (root / directory).mkdir(parents=True)
@@ -246,7 +246,7 @@ def test_the_cover_differs_in_what_two_proxies_cannot_share(machine, monkeypatch
     assert environment == {
         "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": machine.paths.own("cover", "dataplane.yaml"),
         "KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": machine.paths.cover_token,
-        "KUMA_DATAPLANE_RUNTIME_WORK_DIR": str(machine.root / "run/web-1-cover"),
+        "KUMA_DATAPLANE_RUNTIME_WORK_DIR": "/run/kuma-dp/web-1+",
         "KUMA_DNS_ENABLED": "false",
         "KUMA_READINESS_PORT": "9988",
     }

@@ -301,6 +301,18 @@ def test_every_problem_is_named_and_nothing_is_done(world, module):
     assert (world.rules, world.vm.laid_down()) == ([], [])
 
 
+def test_a_link_in_the_place_of_a_directory_goes_alone(world, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_text("x")
+    link = os.path.dirname(world.vm.settings_path)
+    os.makedirs(os.path.dirname(link), exist_ok=True)
+    os.symlink(elsewhere, link)
+    world.vm.forget()
+    assert world.vm.laid_down() == []
+    assert os.listdir(elsewhere) == ["kept"]
+
+
 def test_two_runs_at_once_are_refused(world, module):
     module()
     assert "other rules wait to be confirmed" in module(client_port=50005)["msg"]

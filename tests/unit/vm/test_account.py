@@ -94,13 +94,6 @@ def test_a_command_that_says_nothing_fails_with_its_status():
         account.carry_out(account.Step("user removed", "user", ["userdel", "kuma-dp"]), lambda _command: (1, "", ""))
 
 
-@pytest.mark.parametrize("name", ["", "-r", "--root=/x"])
-def test_a_name_is_no_option_of_a_command(name):
-    assert account.problems("kuma-dp", name) == [f"group is {name!r}, expected a name that does not begin with a dash"]
-    assert len(account.problems(name, name)) == 2
-    assert account.problems("kuma-dp", "kuma-dp") == []
-
-
 def test_the_account_of_this_machine_is_found():
     me = pwd.getpwuid(os.getuid())
     assert account.look(me.pw_name, grp.getgrgid(me.pw_gid).gr_name) == Account(me.pw_gecos, True)
