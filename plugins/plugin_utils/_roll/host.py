@@ -152,8 +152,13 @@ class Host:
 
     def _proxies(self, record: Json) -> t.List[Json]:
         roll, begun = self.roll, self.roll.clock()
-        # A zone proxy has no inbound to fence. Its callers are told by its drain, and another one of its zone serves.
-        drained = [part["name"] for part in record["parts"] if part["strategy"] == plan.DRAINED and not part.get("zone_proxy")]
+        # A zone proxy has no inbound to fence. Its callers are told by its drain, and another one of its zone serves. Who serves nobody is
+        # restarted as it is.
+        drained = [
+            part["name"]
+            for part in record["parts"]
+            if part["strategy"] == plan.DRAINED and not part.get("zone_proxy") and not part.get("dead")
+        ]
 
         def remember(name: str, keys: t.Sequence[str]) -> None:
             record["fenced"][name] = sorted({*record["fenced"].get(name, []), *keys})

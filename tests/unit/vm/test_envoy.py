@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import re
-
 import calendar
 import http.server
 import json
 import os
+import re
 import socketserver
 import threading
 
