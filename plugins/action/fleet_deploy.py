@@ -119,6 +119,7 @@ class ActionModule(action.FleetAction):
         state = {
             "names": names,
             "pending": pending,
+            "dead": outcome.dead(),
             "healed": [{"name": name, "reason": self._cause(outcome, name)} for name in outcome.healed],
             "others": outcome.others(zone_proxies) if self.role == "kuma_dp" else [],
             "wait_for": outcome.waited_for(joined["not_ready"], pending),

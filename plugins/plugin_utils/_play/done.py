@@ -51,19 +51,22 @@ class Done:
             and proxy["name"] not in self.healed
         ]
 
+    def dead(self) -> t.List[str]:
+        """Who is not connected and serves nobody, whether it runs or not."""
+        return [proxy["name"] for proxy in self.planned if not proxy["connected"] and self.seen(proxy["name"]).get("serves") is False]
+
     def to_heal(self) -> t.List[str]:
         """Who runs, is not connected and serves nobody: a restart takes nothing from anybody, and only with one it takes what is laid down.
 
         One that was started a moment ago and with all that is laid down may be about to connect. A fenced Direct one would lose its fence.
         """
-        dead = [proxy for proxy in self.planned if self._dead(proxy) and not proxy["hold"]]
+        names = self.dead()
+        dead = [
+            proxy for proxy in self.planned if proxy["name"] in names and self.seen(proxy["name"])["unit"]["active"] and not proxy["hold"]
+        ]
         # The control plane deletes what was Direct ten seconds after its last connection: by then it was registered anew for nothing.
         moving = self.moving
         return [proxy["name"] for proxy in dead if self._waited(proxy) or (self._why(proxy) and proxy["name"] not in moving)]
-
-    def _dead(self, proxy: Json) -> bool:
-        seen = self.seen(proxy["name"])
-        return bool(seen["unit"]["active"]) and not proxy["connected"] and seen.get("serves") is False
 
     def _waited(self, proxy: Json) -> bool:
         """Whether it had the time to connect."""

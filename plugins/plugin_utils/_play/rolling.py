@@ -80,7 +80,7 @@ class Fleet(t.NamedTuple):
                 return None
             if verdict.get("failed"):
                 own = set(state.get("wait_for", [])).intersection((facts.get(f"{role}_seen") or {}).get("late", ()))
-                if not own or not own <= {item["name"] for item in state.get("healed", [])}:
+                if not own or not own.issubset(state.get("dead", [])):
                     return None
                 late |= own
                 reasons.append(str(verdict.get("msg") or "").partition("\n")[0])

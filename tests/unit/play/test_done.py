@@ -212,6 +212,21 @@ def test_a_restart_by_a_join_takes_nothing_from_anybody(active, connected, serve
         assert [item["name"] for item in pending] + after.waited_for({"web-1"}, pending) + after.healed != []
 
 
+@pytest.mark.parametrize(
+    ("connected", "facts", "expected"),
+    [
+        (False, DEAD, ["web-1"]),
+        # It is killed whenever it starts, or was stopped.
+        (False, {**DEAD, "unit": unit(active=False)}, ["web-1"]),
+        (True, DEAD, []),
+        (False, STALE, []),
+        (False, {**DEAD, "serves": None}, []),
+    ],
+)
+def test_who_was_dead_before_the_join_is_known(connected, facts, expected):
+    assert done(proxy(connected=connected), **facts).dead() == expected
+
+
 def test_what_was_healed_is_neither_pending_nor_moving_and_is_waited_for():
     found = done(proxy(connected=False), changed=[PLACE.ca], started=["web-1"], healed=["web-1"], **{**DEAD, "lifecycle": "direct"})
     assert (found.pending(False), found.moving) == ([], [])

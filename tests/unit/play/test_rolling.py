@@ -76,9 +76,9 @@ def test_a_host_that_was_lost_is_unreachable_and_has_the_names_of_the_inventory(
         assert fleet(**given_groups, lost=["a"], known=known).hosts() == [{"host": "a", "reachable": False, "proxies": proxies}]
 
 
-def late(role="kuma_dp", healed=("a-d",), waited=("a-d",), missing=("a-d",), **verdict):
+def late(role="kuma_dp", dead=("a-d",), waited=("a-d",), missing=("a-d",), **verdict):
     """What a host has whose proxies did not come into traffic in its join; ``missing`` are those of all hosts."""
-    state = {"healed": [{"name": name, "reason": "x"} for name in healed], "wait_for": list(waited)}
+    state = {"dead": list(dead), "wait_for": list(waited)}
     found = {"failed": True, "msg": "a: a-d is not in traffic after 120 s: its token is revoked\nlines", **verdict}
     return {**facts(role, **state), f"{role}_seen": {"late": dict.fromkeys(missing, "never connected")}, f"{role}_verdict": found}
 
@@ -96,15 +96,15 @@ def test_a_host_whose_proxies_served_nobody_and_still_do_not_is_no_reason_to_sto
     "found",
     [
         # It served before the join.
-        late(healed=()),
-        late(healed=["a-d"], waited=["a-d", "a-e"], missing=["a-d", "a-e"]),
+        late(dead=()),
+        late(dead=["a-d"], waited=["a-d", "a-e"], missing=["a-d", "a-e"]),
         # The join failed earlier, or because of something else.
         facts("kuma_dp"),
         {},
         late(missing=()),
         # One of the zone proxies was late, so that the other role has not begun, or the other way round.
-        late("kuma_zone_proxy", healed=["a-z"], waited=["a-z"], missing=["a-z"]),
-        {**late(), **late("kuma_zone_proxy", healed=(), waited=["a-z"], missing=["a-z"])},
+        late("kuma_zone_proxy", dead=["a-z"], waited=["a-z"], missing=["a-z"]),
+        {**late(), **late("kuma_zone_proxy", dead=(), waited=["a-z"], missing=["a-z"])},
     ],
 )
 def test_a_host_that_the_join_lost_for_another_reason_counts_as_failed(found):
