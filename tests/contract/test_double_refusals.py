@@ -21,6 +21,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import Side
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.files import Paths
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.vm import Vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import refusals
 from tests.contract.fleet import ControlPlanes, Fleet, log_of, new_address, status
 from tests.contract.processes import application, free_port, until
@@ -157,6 +160,29 @@ def test_before_2_14_a_token_of_the_future_is_a_bad_one_like_any_other(fleet: Fl
     )
 
 
+def side(process: subprocess.Popen[bytes]) -> Side:
+    """A proxy as its VM sees it, with this process as the main one of its unit."""
+    shown = f"Id=kuma-dp@web-1.service\nActiveState=active\nMainPID={process.pid}"
+    return Vm(Paths("web-1"), "root", lambda command: (0, shown, "")).look("begin").main
+
+
+# The admin interface is a unix socket from 2.14 on, and a port of loopback before.
+@pytest.mark.parametrize("fleet", ["2.14.3", "2.12.14"], indirect=True)
+def test_a_vm_tells_who_serves_nobody_from_who_serves(fleet: Fleet) -> None:
+    dead = fleet.dataplane("web-1", new_address())
+    fleet.register(dead)
+    refused = fleet.start("web-1", token=fleet.api.token("someone-else"))
+    assert refusal(refused).code == refusals.FOREIGN
+    until("its Envoy answers", lambda: not side(refused).problem)
+    assert (side(refused).serves_nobody, side(refused).serves) == (True, False)
+    waiting = fleet.start("web-2")
+    assert refusal(waiting).code == refusals.UNREGISTERED
+    assert side(waiting).serves_nobody
+    serving = fleet.join(fleet.dataplane("web-3", new_address()))
+    until("it listens", lambda: side(serving).serves)
+    assert not side(serving).serves_nobody
+
+
 def test_a_proxy_that_serves_goes_on_without_its_control_plane_and_says_so(tmp_path: Path) -> None:
     with ExitStack() as stack:
         fleet = Fleet("2.14.3", ControlPlanes(tmp_path, stack), tmp_path / "fleet", stack)
@@ -167,3 +193,4 @@ def test_a_proxy_that_serves_goes_on_without_its_control_plane_and_says_so(tmp_p
         assert refusal(process).code == refusals.UNREACHABLE
         assert "upstream_reset_after_response_started{connection_termination}" in log_of(process)
         assert status(web["networking"]["address"], 8080) == 200
+        assert (side(process).serves, side(process).serves_nobody) == (True, False)

@@ -105,7 +105,8 @@ class Vm:
             state=state,
             pid=pid,
             started=started,
-            owned=processes.owned(envoy) if envoy else frozenset(),
+            # Below a wrapper of somebody's its Envoy is not found, and still serves.
+            owned=processes.owned(envoy) if envoy else processes.owned_below(pid),
             resident=processes.resident(pid) + (processes.resident(envoy) if envoy else 0),
             direct=lifecycle_of(environment) == "direct",
             same_user=not envoy or processes.user(envoy) == self.uid(),

@@ -135,5 +135,6 @@ def _error_of(line: str) -> t.Optional[str]:
 
 
 def _shortened(text: str) -> str:
-    text = " ".join(_IN_MEMORY.sub("", _DETAILS.sub("", text)).split())
+    text = "".join(character if character.isprintable() else " " for character in _IN_MEMORY.sub("", _DETAILS.sub("", text)))
+    text = " ".join(text.split())
     return text if len(text) <= SAID else text[: SAID - 3] + "..."

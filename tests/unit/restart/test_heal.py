@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import heal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import Side
 from ansible_collections.meshfleet.kuma.plugins.modules import proxy_service
-from tests.unit.restart.test_vm import ENVOY, admin, machine
+from tests.unit.restart.test_vm import ENVOY, KUMA_DP, admin, machine
 from tests.unit.restart.world import BOUND
 from tests.unit.vm.test_gate import service
 
@@ -49,6 +49,16 @@ def test_a_proxy_without_an_envoy_serves_nobody(machine):
     unconfigured(machine)
     (machine.proc / str(ENVOY) / "exe").unlink()
     assert machine.main().serves_nobody
+
+
+def test_an_envoy_below_a_wrapper_may_serve(machine):
+    """Somebody's unit starts kuma-dp with a script, so that the main process is no kuma-dp."""
+    wrapper, envoy = 900001, machine.proc / str(ENVOY)
+    machine.process(wrapper, KUMA_DP, "/bin/sh")
+    envoy.joinpath("stat").write_text(envoy.joinpath("stat").read_text().replace(f" {KUMA_DP} ", f" {wrapper} ", 1))
+    main = machine.main()
+    assert (main.problem, main.owned) == ("its Envoy does not run", {("10.0.0.11", 8080), ("10.0.0.11", 9901)})
+    assert not main.serves_nobody
 
 
 def test_one_that_serves_is_left_alone_whatever_was_thought(machine, admin):

@@ -114,6 +114,12 @@ def test_the_last_line_that_tells_decides(lines, expected):
     assert code(*lines) == expected
 
 
+def test_nothing_that_a_terminal_would_obey_is_told():
+    assert (
+        refusals.classified("authentication failed: \x1b[2Jtoken\x07 is\x00 revoked").said == "authentication failed: [2Jtoken is revoked"
+    )
+
+
 def test_no_token_is_told():
     assert jwt() not in refusals.classified(f"authentication failed: {jwt()} is no token").said
 
