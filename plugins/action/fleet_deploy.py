@@ -116,13 +116,15 @@ class ActionModule(action.FleetAction):
         pending = outcome.pending(bool(joined["control_plane"].get("reloadable_tokens")))
         names = [proxy["name"] for proxy in outcome.planned]
         restartable = outcome.restartable()
+        drained = self.role == "kuma_dp" and self.value("kuma_dp_restart") == "drained"
+        due = [item["name"] for item in pending if drained and item["name"] in restartable]
         state = {
             "names": names,
             "pending": pending,
             "dead": outcome.dead(),
             "healed": [{"name": name, "reason": self._cause(outcome, name)} for name in outcome.healed],
             "others": outcome.others(zone_proxies) if self.role == "kuma_dp" else [],
-            "wait_for": outcome.waited_for(joined["not_ready"], pending),
+            "wait_for": outcome.waited_for(joined["not_ready"], [item for item in pending if item["name"] not in due]),
             "outbounds": outcome.outbounds(),
             "gates": outcome.gates(),
             "moving": outcome.moving,
@@ -130,8 +132,7 @@ class ActionModule(action.FleetAction):
             "roll": outcome.roll(pending, self.value("kuma_dp_roll_strategy")),
             "restarts": [],
         }
-        due = [item["name"] for item in pending if item["name"] in restartable]
-        if due and self.role == "kuma_dp" and self.value("kuma_dp_restart") == "drained":
+        if due:
             state["restarts"] = [{"host": self.host, "names": due, "ready": outcome.ready(), "gates": outcome.gates()}]
         return state
 

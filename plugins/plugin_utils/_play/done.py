@@ -146,7 +146,7 @@ class Done:
         return found
 
     def waited_for(self, not_ready: t.Container[str], pending: t.Sequence[Json] = ()) -> t.List[str]:
-        """Who has to come into traffic: who is not in it, and who was started just now.
+        """Who has to come into traffic: who is not in it, and who was started just now. ``pending`` are those whose restart is left to others.
 
         Nobody waits for one that is fenced, nor for one that serves and will be let in by the control plane after its restart alone.
         """

@@ -36,7 +36,18 @@ def deploy(monkeypatch):
     """``deploy(planned, found, ...)``: the result and the VM; ``differing`` are the paths that differ."""
 
     def run(
-        planned=None, found=None, *, differing=(), install=False, refused=(), tokens=None, role="kuma_dp", vm=None, check=False, **options
+        planned=None,
+        found=None,
+        *,
+        differing=(),
+        install=False,
+        refused=(),
+        tokens=None,
+        role="kuma_dp",
+        vm=None,
+        check=False,
+        not_ready=(),
+        **options,
     ):
         planned = planned or [proxy()]
         observed = {**host(*(each["name"] for each in planned)), "paths": {}, **(found or {})}
@@ -54,7 +65,7 @@ def deploy(monkeypatch):
         }
         known = {
             f"{role}_look": {"host": observed, "options": {"version": "2.14.3", "install": install}},
-            f"{role}_plan": {"plan": {"web-1": plan}, "control_plane": {}, "not_ready": []},
+            f"{role}_plan": {"plan": {"web-1": plan}, "control_plane": {}, "not_ready": list(not_ready)},
             "kuma_dp_control_plane_dp_url": "https://cp:5678", "kuma_dp_control_plane_ca": CA, **options,
         }  # fmt: skip
         result, vm = step(fleet_deploy, {}, known, role=role, vm=vm, check=check)
@@ -173,6 +184,14 @@ def test_a_proxy_that_serves_by_the_time_of_its_visit_is_told_as_pending(deploy)
 def test_a_proxy_that_serves_without_the_control_plane_is_not_visited_for_it(deploy):
     result, vm, _tray = deploy([proxy(connected=False)], {"proxies": {"web-1": seen(serves=True, connected=False, refusal=REFUSED)}})
     assert (vm.calls, result["changed"], result["state"]["healed"]) == ([], False, [])
+
+
+@pytest.mark.parametrize(("restart", "waits"), [("report", []), ("drained", ["web-1"])])
+def test_a_proxy_that_serves_without_the_control_plane_is_waited_for_when_the_join_restarts_it(deploy, restart, waits):
+    stale = seen(serves=True, connected=False, refusal=REFUSED, restart_codes=["token"])
+    result, _vm, _tray = deploy([proxy(connected=False)], {"proxies": {"web-1": stale}}, not_ready=["web-1"], kuma_dp_restart=restart)
+    assert [item["name"] for item in result["state"]["pending"]] == ["web-1"]
+    assert result["state"]["wait_for"] == waits
 
 
 def test_a_proxy_that_logged_nothing_is_healed_without_a_reason(deploy):

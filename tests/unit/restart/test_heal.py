@@ -85,7 +85,7 @@ def test_an_admin_interface_that_does_not_answer_proves_nothing(machine):
 
 
 def test_one_whose_listeners_were_stopped_may_have_connections(machine, admin):
-    admin.stopped = 2
+    admin.stopped, admin.ready = 2, 503
     unconfigured(machine)
     assert not machine.main().serves_nobody
 
