@@ -9,13 +9,23 @@ Files are filled in and compared here. A VM is visited for what differs: its rel
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible.plugins.filter.core import to_nice_yaml
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import comparing
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, done, files, fleet, layout, options
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import (
+    action,
+    causes,
+    controller,
+    done,
+    files,
+    fleet,
+    layout,
+    options,
+)
 
 Json = t.Dict[str, t.Any]
 
@@ -32,17 +42,17 @@ class ActionModule(action.FleetAction):
         undone = self._undo_redirection(look["host"])
         unpacked = self._release(wish, look, plan["archive"])
         written = self._files(wish)
-        started = self._service(wish, written)
-        self.tray().clear(self.host)
-        steps = [undone, unpacked, written, started]
         outcome = done.Done(
             place=wish.layout,
             observed=look["host"],
             planned=wish.planned,
             changed_paths=written.get("changed_paths", ()),
             unpacked=bool(look["options"]["install"]),
-            started=_begun(started),
         )
+        started = self._service(wish, written, outcome.to_heal())
+        self.tray().clear(self.host)
+        steps = [undone, unpacked, written, started]
+        outcome = dataclasses.replace(outcome, started=_begun(started), healed=_begun(started, "healed"))
         state = self._state(outcome, joined)
         changed = any(step.get("changed") for step in steps)
         return {
@@ -93,24 +103,28 @@ class ActionModule(action.FleetAction):
             return {}
         return self.module("proxy_files", **wanted, daemon_reload=True)
 
-    def _service(self, wish: files.Wish, written: Json) -> Json:
+    def _service(self, wish: files.Wish, written: Json, heal: t.Sequence[str]) -> Json:
         names = [proxy["name"] for proxy in wish.planned]
         gates = [gate for proxy in wish.planned for gate in proxy["gates"]]
         units = [wish.observed["proxies"][name]["unit"] for name in names]
-        if not written.get("changed") and not gates and all(unit["active"] and unit["enabled"] for unit in units):
+        if not written.get("changed") and not heal and not gates and all(unit["active"] and unit["enabled"] for unit in units):
             return {}
-        return self.module("proxy_service", names=names, state="started", enabled=True, gates=gates)
+        return self.module("proxy_service", names=names, state="started", enabled=True, gates=gates, heal=list(heal) or None)
 
     def _state(self, outcome: done.Done, joined: Json) -> Json:
         zone_proxies = (self.variables.get("kuma_zone_proxy_deployed") or {}).get("state", {}).get("names", ())
         pending = outcome.pending(bool(joined["control_plane"].get("reloadable_tokens")))
         names = [proxy["name"] for proxy in outcome.planned]
         restartable = outcome.restartable()
+        drained = self.role == "kuma_dp" and self.value("kuma_dp_restart") == "drained"
+        due = [item["name"] for item in pending if drained and item["name"] in restartable]
         state = {
             "names": names,
             "pending": pending,
+            "dead": outcome.dead(),
+            "healed": [{"name": name, "reason": self._cause(outcome, name)} for name in outcome.healed],
             "others": outcome.others(zone_proxies) if self.role == "kuma_dp" else [],
-            "wait_for": outcome.waited_for(joined["not_ready"]),
+            "wait_for": outcome.waited_for(joined["not_ready"], [item for item in pending if item["name"] not in due]),
             "outbounds": outcome.outbounds(),
             "gates": outcome.gates(),
             "moving": outcome.moving,
@@ -118,12 +132,23 @@ class ActionModule(action.FleetAction):
             "roll": outcome.roll(pending, self.value("kuma_dp_roll_strategy")),
             "restarts": [],
         }
-        due = [item["name"] for item in pending if item["name"] in restartable]
-        if due and self.role == "kuma_dp" and self.value("kuma_dp_restart") == "drained":
+        if due:
             state["restarts"] = [{"host": self.host, "names": due, "ready": outcome.ready(), "gates": outcome.gates()}]
         return state
 
+    def _cause(self, outcome: done.Done, name: str) -> str:
+        """Why a proxy served nobody; empty where its journal does not tell."""
+        seen = outcome.seen(name)
+        if not seen.get("refusal"):
+            return ""
+        planned = next(proxy for proxy in outcome.planned if proxy["name"] == name)
+        # The looks at large fleets were a while ago: what the clocks say of each other is not told here.
+        now = float(outcome.observed["time"])
+        found = causes.of(causes.Situation(seen, planned, str(self.value("kuma_dp_control_plane_dp_url")), now, now))
+        return found.what if found is not None else ""
 
-def _begun(service: Json) -> t.List[str]:
-    """Whom the module did not find running."""
-    return [result["name"] for result in service.get("results", []) if set(result["actions"]) - {"enabled"}]
+
+def _begun(service: Json, action: str = "") -> t.List[str]:
+    """Whom the module did not find running, or to whom it did this."""
+    results = service.get("results", [])
+    return [result["name"] for result in results if (action in result["actions"] if action else set(result["actions"]) - {"enabled"})]

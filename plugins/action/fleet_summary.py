@@ -43,14 +43,16 @@ class ActionModule(action.FleetAction):
         known = self.variables["hostvars"].raw_get(host)
         results = [known.get(name) for name in (_RESULTS if self.role == "kuma_dp" else _ZONE_RESULTS)]
         state = (known.get(f"{self.role}_{'removed' if self.params['purpose'] == 'leave' else 'deployed'}") or {}).get("state")
+        healed = [f"{host}, {item['name']}{': ' * bool(item['reason'])}{item['reason']}" for item in (state or {}).get("healed", [])]
         if host not in self.in_play or state is None:
-            return summary.Outcome(host, failed=summary.reason(results))
+            return summary.Outcome(host, failed=summary.reason(results), healed=healed)
         restarted = self._restarted(host, known)
         return summary.Outcome(
             host,
             changed=state["changed"] or bool(restarted),
             unreachable=state.get("unreachable", False),
             names=state["names"] if self.role == "kuma_zone_proxy" else (),
+            healed=healed,
             pending=[
                 f"{host}, {item['name']}: {', '.join(item['reasons'])}"
                 for item in state.get("pending", [])

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, layout
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, causes, layout
 
 Json = t.Dict[str, t.Any]
 
@@ -35,12 +36,12 @@ class ActionModule(action.FleetAction):
 
     def _late(self, names: t.Sequence[str], late: t.Mapping[str, str]) -> t.Iterator[str]:
         vm = self.read(layout.PLACE)
-        seen = self.module("proxy_info", names=list(names), diagnose=True, **vm)["host"]["proxies"]
-        timeout, what = self.value("kuma_dp_wait_timeout"), "in traffic" if self.role == "kuma_dp" else "connected"
+        host = self.module("proxy_info", names=list(names), diagnose=True, **vm)["host"]
+        now, timeout = time.time(), self.value("kuma_dp_wait_timeout")
         for name in names:
-            unit = seen[name]["unit"]
-            restarts = f", restarted {unit['restarts']} times" if unit["restarts"] else ""
-            yield (
-                f"{self.host}: {name} is not {what} after {timeout} s: {late[name]}. Its unit is {unit['state']}{restarts}. Its last lines:"
-            )
-            yield from (f"  {line}" for line in seen[name]["journal"][-_LINES:])
+            seen = host["proxies"][name]
+            planned = {"name": name, "mesh": self.value("kuma_dp_mesh"), "zone_proxy": self.role != "kuma_dp"}
+            dp_url = str(self.value("kuma_dp_control_plane_dp_url")) if seen.get("refusal") else ""
+            situation = causes.Situation(seen, planned, dp_url, float(host.get("time", now)), now)
+            yield causes.late(self.host, situation, timeout, late[name]) + " Its last lines:"
+            yield from (f"  {line}" for line in seen["journal"][-_LINES:])

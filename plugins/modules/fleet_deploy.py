@@ -15,6 +15,7 @@ description:
   - >-
     Compares what the plan asks for with what the look found, and visits the VM for what differs alone: the release, the files, the units. A VM that
     is as it should be is not visited.
+  - A proxy that is not connected and serves nobody is restarted in the same visit as the others are started.
   - A host that the control plane refused fails here.
   - It is a step of the roles P(meshfleet.kuma.kuma_dp#role) and P(meshfleet.kuma.kuma_zone_proxy#role), whose options it reads by itself.
     It is not meant to be called by hand.

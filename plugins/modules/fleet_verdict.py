@@ -12,8 +12,8 @@ module: fleet_verdict
 short_description: Fail where a proxy did not come into traffic
 version_added: 0.2.0
 description:
-  - Fails a host whose drained restart failed, or whose proxies did not come into traffic. Only such a host is visited, for the last lines of its
-    journal.
+  - Fails a host whose drained restart failed, or whose proxies did not come into traffic. Only such a host is visited, for the reason in its journal, its
+    token and its clock, which is told with the variable to change and what to do.
   - It is a step of the roles P(meshfleet.kuma.kuma_dp#role) and P(meshfleet.kuma.kuma_zone_proxy#role), whose options it reads by itself.
     It is not meant to be called by hand.
 extends_documentation_fragment:

@@ -138,6 +138,11 @@ host:
         - "C(cover) tells whether the running proxy can be restarted under cover: C(possible), C(reasons) why not, and C(notes) about the VM.
           The Dataplane and the token of the cover do not count. C(cover_active) is true while a cover runs, and C(restart) is the last restart
           (C(stage), C(outcome), C(problem)), or null."
+        - "C(serves) is true when Envoy listens with its configuration, false when it certainly listens nowhere, because it does not run or never got a
+          configuration, and null when that is not known. C(connected) is whether Envoy says that it is connected to the control plane, and null when it
+          does not say. Where it is not, C(refusal) is why by what the proxy logged since it was started, or null: C(code) (V(expired), V(revoked),
+          V(foreign), V(mesh), V(claims), V(signature), V(key), V(early), V(broken), V(authority), V(dates), V(host), V(port), V(unreachable),
+          V(unregistered), V(busy) or V(other)), C(said), the text of Kuma, and C(token), whether another token may help. These three were added in 0.2.0."
       returned: always
       type: dict
 """
@@ -161,7 +166,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts impo
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as transparent_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import seen, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import refusals, seen, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 NEEDRESTART = "/etc/needrestart"
@@ -209,16 +214,23 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "proxies": observer.proxies(params["names"], params["diagnose"]),
     }
     for name, proxy in host["proxies"].items():
-        proxy.update(_restarting(name, params, runner))
+        proxy.update(_traffic(name, proxy, params, runner))
     return {"changed": False, "host": host}
 
 
-def _restarting(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> t.Dict[str, t.Any]:
-    """Whether the proxy can be covered, and what became of its last restart."""
+def _traffic(name: str, proxy: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], runner: Runner) -> t.Dict[str, t.Any]:
+    """Whether the proxy serves, and if not why; whether it can be covered, and what became of its last restart."""
     vm = restart_vm.Vm(files.Paths(name, params["config_dir"], params["install_dir"]), params["user"], runner)
     facts, state = vm.look("begin"), vm.load()
     reasons = why_no_cover(facts, material=False)
+    main = facts.main
+    # A healthy proxy costs no look into its journal, nor does a new one.
+    asked = params["diagnose"] or (main.connected is not True and proxy["token"]["present"])
+    refusal = refusals.found(vm_proxy.logged(systemd.UNIT % name, runner)) if asked else None
     return {
+        "serves": True if main.serves else False if main.serves_nobody or not main.pid else None,
+        "connected": main.connected,
+        "refusal": None if refusal is None else {**refusal._asdict(), "token": refusal.code in refusals.TOKEN},
         "cover": {"possible": not reasons, "reasons": reasons, "notes": vm.kernel_notes()},
         "cover_active": not facts.cover.gone,
         "restart": None if state is None else machine.outcome_of(state, vm.boot),

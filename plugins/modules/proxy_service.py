@@ -44,6 +44,15 @@ options:
     description: Whether systemd reads the unit files again first. It always does for a unit that changed since.
     type: bool
     default: false
+  heal:
+    version_added: 0.2.0
+    description:
+      - Of O(names), those that are known to serve nobody, such as one that the control plane refuses. With O(state=started) they are restarted although
+        they run, so that they take what lies there now. Nothing is drained.
+      - A proxy that serves somebody by then, or that is being restarted by C(kuma-dp-restart@<name>.service), is left alone.
+    type: list
+    elements: str
+    default: []
   drain_time:
     description:
       - With O(state=stopped), stop each proxy as soon as its last connection is closed, and after this long at the latest, in seconds or as a
@@ -115,7 +124,7 @@ results:
       type: str
       sample: web-1
     actions:
-      description: Some of V(enabled), V(disabled), V(started), V(stopped), V(restarted).
+      description: Some of V(enabled), V(disabled), V(started), V(stopped), V(restarted), V(healed).
       returned: always
       type: list
       elements: str
@@ -139,7 +148,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run, seconds
-from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, stop
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, heal, stop
+from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as restart_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate as vm_gate
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, service
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
@@ -153,19 +163,31 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
     helpers = service.helpers_of(names, runner) if params["state"] == "stopped" else []
     drain_time = seconds("drain_time", params["drain_time"]) if params["drain_time"] is not None else None
     cut: t.Dict[str, int] = {}
+    healed = _due(names, params, steps.start, runner)
     if not module.check_mode:
         covers = service.stop_helpers(helpers, runner)
         for name in steps.stop if drain_time is not None else []:
             cut[name] = _drain(name, drain_time, runner)
         stale = any(unit.get("NeedDaemonReload") == "yes" for unit in units.values())
-        service.carry_out(steps, params["daemon_reload"] or stale, runner)
+        for vm in healed.values():
+            heal.stop(vm)
+        service.carry_out(steps._replace(start=sorted([*steps.start, *healed])), params["daemon_reload"] or stale, runner)
         for name in steps.restart:
             _restart(name, params, runner)
         service.wait_for_covers(covers, runner)
         if params["state"] == "started":
             _ask(names, params)
     results = [dict(result, connections_cut=cut[result["name"]]) if result["name"] in cut else result for result in steps.actions(names)]
-    return {"changed": any(steps) or bool(helpers), "results": results}
+    results = [dict(result, actions=[*result["actions"], "healed"]) if result["name"] in healed else result for result in results]
+    return {"changed": any(steps) or bool(helpers) or bool(healed), "results": results}
+
+
+def _due(names: t.Sequence[str], params: t.Mapping[str, t.Any], starting: t.Container[str], runner: Runner) -> t.Dict[str, restart_vm.Vm]:
+    """Whom to restart although they run. Others may have seen long ago that these serve nobody."""
+    asked = [name for name in names if name in params["heal"] and name not in starting and params["state"] == "started"]
+    helpers = service.helpers_of(asked, runner) if asked else []
+    vms = {name: restart_vm.Vm(files.Paths(name), "kuma-dp", runner) for name in asked}
+    return {name: vm for name, vm in vms.items() if heal.due(vm, helpers)}
 
 
 def _drain(name: str, drain_time: t.Optional[float], runner: Runner) -> int:
@@ -206,13 +228,14 @@ def main() -> None:
             "state": {"type": "str", "choices": ["started", "stopped", "restarted"]},
             "enabled": {"type": "bool"},
             "daemon_reload": {"type": "bool", "default": False},
+            "heal": {"type": "list", "elements": "str", "default": []},
             "drain_time": {"type": "str"},
             "ready": {"type": "dict", "default": {}},
             "ready_timeout": {"type": "float", "default": 60.0},
             "settle": {"type": "float", "default": 10.0},
             "gates": vm_gate.OPTIONS,
         },
-        names={"names[]": naming.PROXY, "gates[].proxy": naming.PROXY},
+        names={"names[]": naming.PROXY, "heal[]": naming.PROXY, "gates[].proxy": naming.PROXY},
     )
 
 

@@ -82,10 +82,12 @@ options:
   hosts:
     description:
       - The hosts, for O(state=start). Each has C(host), C(reachable), C(target_version) (the version of kuma-dp it is to run, for the
-        gate) and C(proxies).
+        gate), C(proxies) and C(late) (why a host that can be reached is no part of the roll; it is told as refused, and no failure of the roll).
       - Each of the proxies has C(name), C(strategy) (V(auto), V(cover) or V(drained)), C(possible) and C(reasons) (whether its VM says that
         it can be restarted under cover, and why not), C(pending) (why it is to be restarted), C(refuse) (why it must not be restarted now),
-        C(direct) (whether it runs Direct, which takes longer) and C(version).
+        C(direct) (whether it runs Direct, which takes longer), C(version) and C(serves), what M(meshfleet.kuma.proxy_info) says of it.
+      - A proxy that is not connected and whose C(serves) is false is restarted whenever there is room, without a fence, a canary or a budget, as nothing is
+        taken from anybody; its failure does not stop the roll. One that is not connected and whose C(serves) is true counts as one that serves.
     type: list
     elements: dict
   settings:

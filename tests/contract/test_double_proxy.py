@@ -263,14 +263,14 @@ def test_trap_34_a_direct_proxy_brings_its_dataplane_and_takes_it_away(fleet: Fl
 def test_unregistered_proxy_waits(fleet: Fleet) -> None:
     web = fleet.dataplane("web-1", new_address())
     process = fleet.start("web-1")
-    until("it asks in vain", lambda: "dataplane entity not found" in log_of(process))
+    until("it asks in vain", lambda: "Dataplane entity is not yet found" in log_of(process))
     fleet.register(web)
     until("it connects", lambda: fleet.api.is_online("web-1"))
 
 
 def test_trap_5_term_while_waiting_for_registration_exits_with_1(fleet: Fleet) -> None:
     process = fleet.start("web-1")
-    until("it asks in vain", lambda: "dataplane entity not found" in log_of(process))
+    until("it asks in vain", lambda: "Dataplane entity is not yet found" in log_of(process))
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=LIMIT) == 1
 

@@ -116,6 +116,29 @@ def test_a_host_that_reboots_under_its_cover_comes_back_without_it(rolls: Rolls)
     assert answers.failures == []
 
 
+def test_who_serves_nobody_and_cannot_be_healed_is_told_and_keeps_nobody_from_being_rolled(rolls: Rolls) -> None:
+    """Somebody's drop-in sends it to a port where no dp-server is. The inventory cannot put that right, and the others have to go on."""
+    dead, directory = rolls.fleet.host("vm5"), "/run/systemd/system/kuma-dp@vm5.service.d"
+    before = rolls.processes()
+    dead.run(f"mkdir -p {directory}; printf '[Service]\\nEnvironmentFile=/run/other.env\\n' > {directory}/other.conf")
+    dead.run(f"echo KUMA_CONTROL_PLANE_URL={rolls.fleet.stage.control_plane.https_url} > /run/other.env; systemctl daemon-reload")
+    try:
+        dead.run("systemctl restart kuma-dp@vm5")
+        rolls.wait_for_answers("vm2", "vm3", "vm4")
+        with polling(rolls.fleet.host(CALLER), rolls.port()) as answers:
+            run, _asked = rolls.roll(extra={"kuma_dp_wait_timeout": 8})
+        assert run.code != 0, run.explain()
+        assert answers.failures == []
+        assert rolls.status() == {"vm1": "done", "vm2": "done", "vm3": "done", "vm4": "done", "vm5": "refused"}
+        assert sorted(rolls.restarted(before)) == ALL
+        assert rolls.journal()["abort"] is None
+        assert "has a wrong port: no dp-server is there" in run.messages
+    finally:
+        dead.run(f"rm -rf {directory} /run/other.env; systemctl daemon-reload")
+    # With its own settings again, the join in the roll suffices for it.
+    check_finished_by_another_run(rolls, "vm5")
+
+
 @pytest.mark.nightly
 def test_an_application_that_does_not_get_healthy_stops_the_roll(rolls: Rolls) -> None:
     before = rolls.processes()

@@ -17,7 +17,15 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common import chec
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation, resource, status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import claims, gates, inventory, lifecycle, outbound_ports, proxy_ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import (
+    claims,
+    gates,
+    health,
+    inventory,
+    lifecycle,
+    outbound_ports,
+    proxy_ports,
+)
 
 Proxy = t.Dict[str, t.Any]
 
@@ -262,6 +270,10 @@ class Fleet:
         }
         if proxy["workload"] and self.release.workload_tokens:
             token["workload"] = proxy["workload"]
+        connected = health.connected(overview, observed)
+        refused = health.refused_token(connected, observed)
+        if refused:
+            token["refused"] = refused
         fenced = overview is not None and status.fenced(overview)
         return {
             "name": proxy["name"],
@@ -279,6 +291,7 @@ class Fleet:
             "token": token,
             "registered": live is not None,
             "differs": live is None or bool(resource.difference(desired, live, self.release, self.labels)),
+            "connected": connected,
             "ready": ready,
             "not_ready_reasons": reasons,
             "labels_lost": live is not None and resource.labels_lost(desired, live),

@@ -24,7 +24,10 @@ NOTHING: Endpoints = {}
 
 
 class Side(t.NamedTuple):
-    """One proxy as it is. ``bound`` is where its configuration listens (its own listeners aside), ``owned`` where its Envoy does."""
+    """One proxy as it is. ``bound`` is where its configuration listens (its own listeners aside), ``owned`` where its Envoy does.
+
+    ``admin`` is the port of its admin interface, if it has one. ``connected``: to the control plane; None where Envoy does not tell.
+    """
 
     state: str = "inactive"
     pid: int = 0
@@ -33,6 +36,8 @@ class Side(t.NamedTuple):
     stopped: bool = False
     bound: t.FrozenSet[Address] = frozenset()
     owned: t.FrozenSet[Address] = frozenset()
+    admin: t.FrozenSet[Address] = frozenset()
+    connected: t.Optional[bool] = None
     reuse_port: bool = True
     endpoints: Endpoints = NOTHING
     certificates: Certificates = Certificates(frozenset(), 0)
@@ -53,6 +58,14 @@ class Side(t.NamedTuple):
     def serves(self) -> bool:
         """It has its configuration and accepts on every address of it."""
         return bool(self.pid) and self.live and not self.stopped and self.bound <= self.owned
+
+    @property
+    def serves_nobody(self) -> bool:
+        """It runs and certainly accepts nothing: it has no Envoy, or one that never had a configuration.
+
+        Sockets tell, as an Envoy that does not answer may serve. One whose listeners were stopped may have connections.
+        """
+        return bool(self.pid) and not self.live and not self.stopped and not self.owned - self.admin
 
     @property
     def accepts(self) -> bool:
@@ -96,7 +109,8 @@ def holds(side: Side, bound: t.AbstractSet[Address]) -> bool:
 def lacks(side: Side, other: t.Optional[Side] = None, reshaped: bool = False) -> t.List[str]:
     """What a side still lacks to take over from ``other``, or to serve at all; empty when nothing.
 
-    With ``reshaped`` it has another Dataplane, so that only what both have is compared.
+    With ``reshaped`` it has another Dataplane, so that only what both have is compared. What the other one knows of the mesh counts only
+    while it is connected: one that the control plane refuses keeps what it had.
     """
     if not side.pid:
         return ["its unit is %s" % side.state]
@@ -111,7 +125,8 @@ def lacks(side: Side, other: t.Optional[Side] = None, reshaped: bool = False) ->
         return missing
     if other.bound - side.owned and not reshaped:
         missing.append("it does not listen on %s" % _shown(other.bound - side.owned))
-    for cluster, wanted in sorted(other.endpoints.items()):
+    known = other.endpoints if other.connected is not False else NOTHING
+    for cluster, wanted in sorted(known.items()):
         if reshaped and cluster not in side.endpoints:
             continue
         if side.endpoints.get(cluster) != wanted:
@@ -122,7 +137,7 @@ def lacks(side: Side, other: t.Optional[Side] = None, reshaped: bool = False) ->
         missing.append("%d of its certificates are expired" % side.certificates.expired)
     if reshaped and other.certificates.identities and not side.certificates.identities:
         missing.append("it has no certificate")
-    if other.certificates.identities - side.certificates.identities and not reshaped:
+    if other.certificates.identities - side.certificates.identities and not reshaped and other.connected is not False:
         missing.append("it has no certificate for %s" % ", ".join(sorted(other.certificates.identities - side.certificates.identities)))
     return missing
 

@@ -105,7 +105,8 @@ class Vm:
             state=state,
             pid=pid,
             started=started,
-            owned=processes.owned(envoy) if envoy else frozenset(),
+            # Below a wrapper of somebody's its Envoy is not found, and still serves.
+            owned=processes.owned(envoy) if envoy else processes.owned_below(pid),
             resident=processes.resident(pid) + (processes.resident(envoy) if envoy else 0),
             direct=lifecycle_of(environment) == "direct",
             same_user=not envoy or processes.user(envoy) == self.uid(),
@@ -116,6 +117,7 @@ class Vm:
             return seen._replace(problem="its Envoy does not run")
         try:
             self._admins[side] = admin = self._admin(envoy, environment, seen.owned)
+            seen = seen._replace(admin=frozenset([("127.0.0.1", admin.port)] if admin.port else []))
             return self._asked(seen, admin, envoy, stage)
         except vm_envoy.AdminError as exc:
             return seen._replace(problem=str(exc))
@@ -134,6 +136,7 @@ class Vm:
             bound=frozenset(address for listener in traffic for address in listener.addresses),
             reuse_port=all(listener.reuse_port for listener in traffic),
             work=vm_envoy.work(statistics, own),
+            connected=vm_envoy.connected(statistics),
         )
         if live and stage in _COMPARING:
             seen = seen._replace(

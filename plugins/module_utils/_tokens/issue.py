@@ -76,7 +76,8 @@ def plan(
     workload_tokens: t.Callable[[], bool],
     sort: Sort = DATAPLANE,
 ) -> t.List[Wish]:
-    """What is to be done for each of ``entries`` (``{name, mesh, workload, tags, valid_for, current}``).
+    """What is to be done for each of ``entries`` (``{name, mesh, workload, tags, valid_for, current, refused}``; the last one is why the control
+    plane refuses the current token, which its claims do not tell).
 
     ``workload_tokens()`` says whether the control plane binds tokens to workloads; it is only asked when that matters.
     Raises Invalid with everything that is wrong with the entries.
@@ -123,6 +124,8 @@ def plan(
         for wish in doubtful:
             plain = {key: value for key, value in wish.body.items() if key != "workload"}
             wish.reason = needs_renewal(wish.current, plain, now, before)
+    for wish, entry in zip(wishes, entries):
+        wish.reason = wish.reason or str(entry.get("refused") or "") or None
     return wishes
 
 

@@ -28,7 +28,7 @@ _OWN_CLUSTER = re.compile(r"_?kuma:|_kuma_|system_|(kuma_control_plane|ads_clust
 _OWN_MANAGER = re.compile(r"admin\Z|kuma_envoy_admin\Z|_?kuma[:_](metrics|readiness)|_kuma_|system_")
 _STATISTIC = re.compile(r"(listener|http)\.(.+)\.(downstream_(?:rq|cx|pre_cx)_active): (\d+)\Z")
 _OF_A_WORKER = re.compile(r"\.(worker_\d+|main_thread)\Z")
-WORK_FILTER = "downstream_(rq|cx|pre_cx)_active|listener_stopped"
+WORK_FILTER = "downstream_(rq|cx|pre_cx)_active|listener_stopped|control_plane.connected_state"
 
 
 class AdminError(Exception):
@@ -207,6 +207,12 @@ def stopped(statistics: str) -> bool:
     """Whether its listeners were stopped. Nothing but a restart opens them again, whatever ``/ready`` and ``/listeners`` say."""
     match = re.search(r"^listener_manager\.listener_stopped: (\d+)", statistics, re.MULTILINE)
     return bool(match and int(match.group(1)))
+
+
+def connected(statistics: str) -> t.Optional[bool]:
+    """Whether the stream to the control plane is open; None where the statistics do not tell, as before its first attempt."""
+    match = re.search(r"^control_plane\.connected_state: (\d+)", statistics, re.MULTILINE)
+    return None if match is None else match.group(1) != "0"
 
 
 def endpoints(clusters: t.Mapping[str, t.Any]) -> Endpoints:

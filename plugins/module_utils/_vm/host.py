@@ -113,6 +113,13 @@ class Processes:
                 inodes["socket:[%s]" % inode] = (address, port)
         return frozenset(self._sockets(pid, inodes))
 
+    def owned_below(self, pid: int) -> t.FrozenSet[t.Tuple[str, int]]:
+        """The same of all processes that descend from one."""
+        found: t.FrozenSet[t.Tuple[str, int]] = frozenset()
+        for child in self.children(pid):
+            found |= self.owned(child) | self.owned_below(child)
+        return found
+
     def parent(self, pid: int) -> int:
         """The process that started it, or took it over; 0 when there is none."""
         fields = self._stat(pid)

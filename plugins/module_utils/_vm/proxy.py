@@ -221,8 +221,12 @@ def journal(name: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
 
 
 def journal_of(unit: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
-    command = ["journalctl", "--unit=" + unit, "--lines=%d" % READ_LINES, "--output=cat", "--no-pager", "--quiet"]
-    return [redact(line)[:500] for line in distinct(run(command)[1].splitlines())[-lines:]]
+    return [redact(line)[:500] for line in distinct(logged(unit, run))[-lines:]]
+
+
+def logged(unit: str, run: Runner) -> t.List[str]:
+    """What a unit logged last, with whatever secrets are in it."""
+    return run(["journalctl", "--unit=" + unit, "--lines=%d" % READ_LINES, "--output=cat", "--no-pager", "--quiet"])[1].splitlines()
 
 
 def distinct(lines: t.Sequence[str]) -> t.List[str]:

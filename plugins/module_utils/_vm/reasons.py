@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-VERSION, PROGRAM, LIFECYCLE, REGISTRATION = "version", "program", "lifecycle", "registration"
+VERSION, PROGRAM, LIFECYCLE, REGISTRATION, REFUSED = "version", "program", "lifecycle", "registration", "refused"
 # Files that a proxy reads when it starts, and never again (trap 29).
 CA, DATAPLANE, ENVIRONMENT, TOKEN, FILE_OF_UNIT = "CA", "Dataplane", "environment", "token", "unit"
 FILES = (CA, DATAPLANE, ENVIRONMENT, TOKEN, FILE_OF_UNIT)
@@ -33,4 +33,6 @@ class Reason(t.NamedTuple):
             return "it runs %s, %s is wanted" % (self.found, self.wanted)
         if self.code == REGISTRATION:
             return "the control plane " + ("holds another Dataplane than its file" if self.found else "does not hold its Dataplane")
+        if self.code == REFUSED:
+            return "it is not connected and serves with what it has (%s)" % self.found
         return "%s changed after it was started" % self.code

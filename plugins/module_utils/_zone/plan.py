@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import claims, proxy_ports
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import claims, health, proxy_ports
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory, resource
 
 Json = t.Dict[str, t.Any]
@@ -119,6 +119,10 @@ class Zones:
             token["mesh"] = proxy["mesh"]
         else:
             token.update(zone=self.zone, scope=[kind])
+        connected = health.connected(overview, seen)
+        refused = health.refused_token(connected, seen)
+        if refused:
+            token["refused"] = refused
         built = resource.build(proxy, ports["admin"], self.model)
         return {
             "name": name,
@@ -140,6 +144,7 @@ class Zones:
             "outbounds": [],
             "ports": dict(ports),
             "token": token,
+            "connected": connected,
             "ready": ready,
             "not_ready_reasons": status.ready(overview)[1] if overview else ["not registered"],
             "privileged_ports": proxy["port"] < 1024,

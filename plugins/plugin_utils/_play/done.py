@@ -17,12 +17,16 @@ from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import layout
 
 Json = t.Dict[str, t.Any]
 
+# Seconds that a proxy has to get its first configuration, before a restart counts as better than patience.
+GRACE = 30.0
+
 
 @dataclass(frozen=True)
 class Done:
     """What a join did on a VM: ``changed_paths`` of proxy_files, whether a release was unpacked, ``started`` are the proxies that it started.
 
-    ``observed`` is the ``host`` of proxy_info before it, ``planned`` the proxies from the plan.
+    ``observed`` is the ``host`` of proxy_info before it, ``planned`` the proxies from the plan. ``healed`` are those of ``started`` that ran and
+    served nobody.
     """
 
     place: layout.Layout
@@ -30,7 +34,8 @@ class Done:
     planned: t.Sequence[Json]
     changed_paths: t.Container[str]
     unpacked: bool
-    started: t.Sequence[str]
+    started: t.Sequence[str] = ()
+    healed: t.Sequence[str] = ()
 
     def seen(self, name: str) -> Json:
         return t.cast(Json, self.observed["proxies"][name])
@@ -41,8 +46,37 @@ class Done:
         return [
             proxy["name"]
             for proxy in self.planned
-            if proxy["lifecycle"] == lifecycle.INDIRECT and self.seen(proxy["name"])["lifecycle"] == lifecycle.DIRECT
+            if proxy["lifecycle"] == lifecycle.INDIRECT
+            and self.seen(proxy["name"])["lifecycle"] == lifecycle.DIRECT
+            and proxy["name"] not in self.healed
         ]
+
+    def dead(self) -> t.List[str]:
+        """Who is not connected and serves nobody, whether it runs or not."""
+        return [proxy["name"] for proxy in self.planned if not proxy["connected"] and self.seen(proxy["name"]).get("serves") is False]
+
+    def to_heal(self) -> t.List[str]:
+        """Who runs, is not connected and serves nobody: a restart takes nothing from anybody, and only with one it takes what is laid down.
+
+        One that was started a moment ago and with all that is laid down may be about to connect. A fenced Direct one would lose its fence.
+        """
+        names = self.dead()
+        dead = [
+            proxy for proxy in self.planned if proxy["name"] in names and self.seen(proxy["name"])["unit"]["active"] and not proxy["hold"]
+        ]
+        # The control plane deletes what was Direct ten seconds after its last connection: by then it was registered anew for nothing.
+        moving = self.moving
+        return [proxy["name"] for proxy in dead if self._waited(proxy) or (self._why(proxy) and proxy["name"] not in moving)]
+
+    def _waited(self, proxy: Json) -> bool:
+        """Whether it had the time to connect."""
+        started = self.seen(proxy["name"])["unit"].get("started")
+        return started is not None and self.observed["time"] - started > GRACE
+
+    def stale(self, proxy: Json) -> bool:
+        """Whether it serves with the configuration that it has, as the control plane refuses it or is not where it looks for it."""
+        seen = self.seen(proxy["name"])
+        return bool(seen["unit"]["active"]) and not proxy["connected"] and bool(seen.get("serves")) and bool(seen.get("refusal"))
 
     def pending(self, reloadable_tokens: bool) -> t.List[Json]:
         """``[{name, reasons}]`` of the proxies that ran before this and are not what the files now say.
@@ -51,10 +85,12 @@ class Done:
         """
         found = []
         for proxy in self.planned:
-            if self.seen(proxy["name"])["unit"]["active"]:
+            if self.seen(proxy["name"])["unit"]["active"] and proxy["name"] not in self.healed:
                 why = self._why(proxy)
                 if reloadable_tokens:
                     why = [reason for reason in why if reason.code != reasons.TOKEN]
+                if why and self.stale(proxy):
+                    why.append(reasons.Reason(reasons.REFUSED, self.seen(proxy["name"])["refusal"]["said"]))
                 if why:
                     found.append({"name": proxy["name"], "reasons": sorted(reason.text for reason in why)})
         return found
@@ -103,17 +139,23 @@ class Done:
                     "direct": seen["lifecycle"] == lifecycle.DIRECT,
                     "pending": why.get(proxy["name"], []),
                     "version": seen["version"] or "",
+                    "serves": None if proxy["name"] in self.started else seen.get("serves"),
                     **({"zone_proxy": proxy["zone_proxy"]} if "zone_proxy" in proxy else {"refuse": proxy["hold"]}),
                 }
             )
         return found
 
-    def waited_for(self, not_ready: t.Container[str]) -> t.List[str]:
-        """Who has to come into traffic: who is not in it, and who was started just now. Nobody waits for one that is fenced."""
+    def waited_for(self, not_ready: t.Container[str], pending: t.Sequence[Json] = ()) -> t.List[str]:
+        """Who has to come into traffic: who is not in it, and who was started just now. ``pending`` are those whose restart is left to others.
+
+        Nobody waits for one that is fenced, nor for one that serves and will be let in by the control plane after its restart alone.
+        """
+        left = {item["name"] for item in pending}
         return [
             proxy["name"]
             for proxy in self.planned
-            if not proxy.get("fenced") and (proxy["name"] in not_ready or proxy["name"] in self.started)
+            if not proxy.get("fenced")
+            and (proxy["name"] in self.started or (proxy["name"] in not_ready and not (proxy["name"] in left and self.stale(proxy))))
         ]
 
     def gates(self) -> t.List[Json]:

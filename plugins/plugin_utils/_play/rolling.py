@@ -52,7 +52,9 @@ class Fleet(t.NamedTuple):
 
     def hosts(self) -> t.List[Json]:
         """As rollout takes them. Raises NotJoined."""
-        return [self._here(host) if host in self.in_play else self._lost(host) for host in sorted({*self.mesh, *self.zone})]
+        return [
+            self._here(host) if host in self.in_play else self._late(host) or self._lost(host) for host in sorted({*self.mesh, *self.zone})
+        ]
 
     def _here(self, host: str) -> Json:
         facts, proxies, version = self.facts(host), [], ""
@@ -63,6 +65,30 @@ class Fleet(t.NamedTuple):
                 proxies += _state(facts, role)["roll"]
                 version = facts[f"{role}_look"]["options"]["version"]
         return {"host": host, "reachable": True, "proxies": proxies, "target_version": version}
+
+    def _late(self, host: str) -> t.Optional[Json]:
+        """A host that the join has lost because of proxies that served nobody before it, and serve nobody after it: None for any other.
+
+        Nothing is known to be wrong with what was laid down, so that it is no reason to stop for the others.
+        """
+        facts = self.facts(host)
+        reasons: t.List[str] = []
+        late: t.Set[str] = set()
+        for role, members in (("kuma_dp", self.mesh), ("kuma_zone_proxy", self.zone)):
+            verdict, state = facts.get(f"{role}_verdict") or {}, _state(facts, role)
+            if host in members and not state:
+                return None
+            if verdict.get("failed"):
+                own = set(state.get("wait_for", [])).intersection((facts.get(f"{role}_seen") or {}).get("late", ()))
+                if not own or not own.issubset(state.get("dead", [])):
+                    return None
+                late |= own
+                reasons.append(str(verdict.get("msg") or "").partition("\n")[0])
+        if not late:
+            return None
+        found = self._here(host)
+        proxies = [{**proxy, "serves": False} if proxy["name"] in late else proxy for proxy in found["proxies"]]
+        return {**found, "proxies": proxies, "late": f"its join failed: {'; '.join(reasons)}"}
 
     def _lost(self, host: str) -> Json:
         """What a play has lost counts as unreachable, with the proxies that the inventory gives it."""

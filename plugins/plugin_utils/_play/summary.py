@@ -22,7 +22,7 @@ _UNKNOWN = "an earlier task failed, see above"
 class Outcome:
     """Of one host: ``failed`` says why it did, and is None otherwise.
 
-    ``names`` are its proxies where they are worth telling, ``pending`` and ``others`` are lines about single proxies,
+    ``names`` are its proxies where they are worth telling, ``healed``, ``pending`` and ``others`` are lines about single proxies,
     ``outbounds`` is ``{service: address:port}``.
     """
 
@@ -31,6 +31,7 @@ class Outcome:
     changed: bool = False
     unreachable: bool = False
     names: t.Sequence[str] = ()
+    healed: t.Sequence[str] = ()
     pending: t.Sequence[str] = ()
     others: t.Sequence[str] = ()
     outbounds: t.Mapping[str, str] = field(default_factory=dict)
@@ -54,6 +55,11 @@ def joined(outcomes: t.Sequence[Outcome], check: bool, labels_lost: t.Sequence[s
     if labels_lost:
         written = "would be written" if check else "written"
         lines.append(_counted(f"labels {written} again that the control plane had lost", labels_lost))
+    # Also of hosts that fail afterwards.
+    lines += _listed(
+        f"SERVED NOBODY ({{}}), {'would be' if check else 'were'} restarted with what {'is' if check else 'was'} laid down:",
+        [line for outcome in outcomes for line in outcome.healed],
+    )
     lines += _listed(
         "RESTART PENDING ({}), these run with what they were started with; the playbook meshfleet.kuma.rolling_restart restarts them:",
         [line for outcome in fine for line in outcome.pending],

@@ -39,11 +39,13 @@ class Verdict(t.NamedTuple):
 
 @dataclasses.dataclass
 class Service:
-    """``total`` instances, of which those in ``down`` (names without the suffix of a cover) do not serve."""
+    """``total`` instances, of which those in ``down`` (names without the suffix of a cover) do not serve; ``offline`` are those of them of
+    which the control plane says no more than that they are not connected."""
 
     total: int
     down: t.Set[str] = dataclasses.field(default_factory=set)
     kind: str = CALLED
+    offline: t.Set[str] = dataclasses.field(default_factory=set)
 
 
 @dataclasses.dataclass
@@ -63,7 +65,8 @@ class Member:
     """A host of the roll. ``services`` are its instances of each, ``loses`` those that do not serve while it is restarted.
 
     ``group`` is shared by hosts that are alike (services and target version): one of them is the canary of the others.
-    ``lost`` is set with its admission: what counts as lost while it is in flight.
+    ``lost`` is set with its admission: what counts as lost while it is in flight. One that ``heals`` serves nobody, by what its VM says:
+    whenever it is restarted, nothing is taken from anybody, and nothing is proven for others.
     """
 
     order: int
@@ -74,19 +77,25 @@ class Member:
     turn: int = 1
     since: float = 0.0
     canary: bool = False
+    heals: bool = False
     lost: Counts = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
 class State:
     """A roll of ``size`` hosts. ``proven`` counts the successes of each group, ``missing`` names instances that are lost although
-    the control plane may not know it yet, ``changed`` is when the last host left, ``soaked`` when the last canary did."""
+    the control plane may not know it yet, ``changed`` is when the last host left, ``soaked`` when the last canary did.
+
+    Of proxies that were not connected when the roll began their VMs said that those in ``dead`` served nobody, and that those in ``serving``
+    did."""
 
     size: int
     waiting: t.Dict[str, Member] = dataclasses.field(default_factory=dict)
     flying: t.Dict[str, Member] = dataclasses.field(default_factory=dict)
     proven: Counts = dataclasses.field(default_factory=dict)
     missing: t.Dict[str, t.List[str]] = dataclasses.field(default_factory=dict)
+    dead: t.List[str] = dataclasses.field(default_factory=list)
+    serving: t.List[str] = dataclasses.field(default_factory=list)
     admitted: int = 0
     finished: int = 0
     succeeded: int = 0
@@ -120,7 +129,8 @@ def admit(state: State, settings: Settings, view: View, host: str, now: float) -
     member = state.waiting.pop(host)
     member.since = now
     member.canary = _is_candidate(state, settings, member)
-    for service, count in member.services.items():
+    # It is out whether it is in flight or not.
+    for service, count in member.services.items() if not member.heals else ():
         down = len(_own(state, view.services.get(service), service, member))
         lost = max(down, member.loses.get(service, 0))
         if lost:
@@ -138,8 +148,9 @@ def complete(state: State, settings: Settings, host: str, success: bool, lost: b
     state.changed = now
     state.finished += 1
     if success:
-        state.succeeded += 1
-        state.proven[member.group] = state.proven.get(member.group, 0) + 1
+        if not member.heals:
+            state.succeeded += 1
+            state.proven[member.group] = state.proven.get(member.group, 0) + 1
         for service in member.services:
             state.missing[service] = [name for name in state.missing.get(service, []) if name not in member.proxies]
         if member.canary:
@@ -148,7 +159,9 @@ def complete(state: State, settings: Settings, host: str, success: bool, lost: b
     if lost:
         for service in member.services:
             state.missing.setdefault(service, []).extend(member.proxies)
-    count_failure(state, settings, host)
+    # That it does not get well says nothing about the others, and is told at the end.
+    if not member.heals:
+        count_failure(state, settings, host)
 
 
 def count_failure(state: State, settings: Settings, host: str) -> None:
@@ -170,7 +183,7 @@ def decide(state: State, settings: Settings, view: View, now: float) -> t.Dict[s
     flight = _Flight(state)
     queue = sorted(state.waiting.items(), key=lambda entry: entry[1].order)
     harm: t.Dict[str, _Harm] = {}
-    healing: t.Set[str] = set()
+    healing: t.Set[str] = set(flight.healing)
     for host, member in queue:
         harm[host] = _harm(state, settings, view, flight, member, healing)
         if harm[host].verdict.kind != DEFER:
@@ -225,16 +238,18 @@ def budget(settings: Settings, total: int) -> int:
 
 
 class _Flight:
-    """Sums over the hosts in flight."""
+    """Sums over the hosts in flight. Of those that heal only their number and their proxies, ``healing``, are known to the rules."""
 
     def __init__(self, state: State) -> None:
         self.size = len(state.flying)
-        self.canaries = sum(1 for member in state.flying.values() if member.canary)
+        self.rolled = [member for member in state.flying.values() if not member.heals]
+        self.healing = {proxy for member in state.flying.values() if member.heals for proxy in member.proxies}
+        self.canaries = sum(1 for member in self.rolled if member.canary)
         self.proxies: t.Set[str] = set()
         self.hosts: Counts = {}
         self.lost: Counts = {}
         self.groups: Counts = {}
-        for member in state.flying.values():
+        for member in self.rolled:
             self.proxies.update(member.proxies)
             self.groups[member.group] = self.groups.get(member.group, 0) + 1
             for service in member.services:
@@ -251,10 +266,16 @@ class _Harm(t.NamedTuple):
 _HARMLESS = _Harm(Verdict(ADMIT))
 
 
+def _out(state: State, service: Service) -> t.Set[str]:
+    """The instances that do not serve as the control plane sees it, without those that lost it alone and serve by what their VM said."""
+    return service.down - service.offline.intersection(state.serving)
+
+
 def _own(state: State, service: t.Optional[Service], name: str, member: Member) -> t.List[str]:
     """The proxies of a host that do not serve now, as the control plane sees it or as an earlier restart ended."""
     missing = state.missing.get(name, ())
-    return [proxy for proxy in member.proxies if service is not None and (proxy in service.down or proxy in missing)]
+    out = _out(state, service) if service is not None else set()
+    return [proxy for proxy in member.proxies if service is not None and (proxy in out or proxy in missing)]
 
 
 def _hold(state: State, view: View, now: float) -> str:
@@ -269,6 +290,8 @@ def _hold(state: State, view: View, now: float) -> str:
 
 def _harm(state: State, settings: Settings, view: View, flight: _Flight, member: Member, healing: t.Set[str]) -> _Harm:
     """Whether a restart would take more from one of its services than its budget allows."""
+    if member.heals:
+        return _HARMLESS
     worst = _HARMLESS
     for name in sorted(member.services):
         service = view.services.get(name)
@@ -286,16 +309,20 @@ def _harm(state: State, settings: Settings, view: View, flight: _Flight, member:
 def _service_harm(
     state: State, settings: Settings, name: str, service: Service, flight: _Flight, member: Member, healing: t.Set[str]
 ) -> _Harm:
-    takes, own = member.loses.get(name, 0), sum(1 for proxy in member.proxies if proxy in service.down)
+    out = _out(state, service)
+    takes, own = member.loses.get(name, 0), sum(1 for proxy in member.proxies if proxy in out)
     if own and takes <= own:
         return _HARMLESS  # it does not serve now, so that its restart takes nothing
     # Of whom an earlier run knows nothing, the control plane alone can say that it serves; of two such, each would wait for the other.
     missing = state.missing.get(name, ())
-    down = service.down if any(proxy in missing for proxy in member.proxies) else service.down.union(missing)
+    down = out if any(proxy in missing for proxy in member.proxies) else out.union(missing)
     down = {entry for entry in down if entry not in flight.proxies and entry not in member.proxies}
     flying, allowed, total = flight.lost.get(name, 0), budget(settings, service.total), service.total
     taken = max(takes, own)
-    # A restart under cover takes nothing. It waits all the same while a service is at its budget: a failure would add to that.
+    if not takes:
+        # A restart under cover takes nothing. It waits all the same while a service is at its budget: a failure would add to that. One that
+        # was dead before the roll, and may be for good, keeps nobody from being covered.
+        down.difference_update(state.dead)
     over = len(down) + taken > allowed if takes else len(down) >= max(allowed, 1)
     now_over = len(down) + flying + taken > allowed if takes else len(down) + flying >= max(allowed, 1)
     if takes > allowed:
@@ -318,7 +345,7 @@ def _service_harm(
 def _room(settings: Settings, view: View, flight: _Flight, member: Member) -> t.Optional[Verdict]:
     if flight.size >= settings.max_in_flight:
         return Verdict(WAIT, f"{flight.size} hosts are in flight, max_in_flight is {settings.max_in_flight}")
-    for name in sorted(member.services):
+    for name in () if member.heals else sorted(member.services):
         most = limit(settings, view.services.get(name))
         if flight.hosts.get(name, 0) >= most:
             return Verdict(WAIT, f"{flight.hosts[name]} hosts of {name} are in flight, {most} may be")
@@ -327,16 +354,19 @@ def _room(settings: Settings, view: View, flight: _Flight, member: Member) -> t.
 
 def _is_candidate(state: State, settings: Settings, member: Member) -> bool:
     """Whether it goes before the others of its group, as long as these are not proven."""
-    return state.proven.get(member.group, 0) < settings.canaries
+    return not member.heals and state.proven.get(member.group, 0) < settings.canaries
 
 
 def _turn(state: State, settings: Settings, flight: _Flight, member: Member, canary_waits: bool, now: float) -> Verdict:
-    """Canaries by themselves, the first of all alone; then a soak; then stages that widen."""
+    """Canaries by themselves, the first of all alone; then a soak; then stages that widen. Who heals waits for none of them."""
+    if member.heals:
+        return Verdict(ADMIT)
     if _is_candidate(state, settings, member):
         alike = flight.groups.get(member.group, 0)
         if state.proven.get(member.group, 0) + alike >= settings.canaries:
             return Verdict(WAIT, "for the canary of its kind")
-        if flight.size > flight.canaries or (flight.size and not state.succeeded):
+        size = len(flight.rolled)
+        if size > flight.canaries or (size and not state.succeeded):
             return Verdict(WAIT, "a canary goes alone")
         return Verdict(ADMIT)
     if flight.canaries or canary_waits:

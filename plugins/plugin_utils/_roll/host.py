@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, cover, gate, plan, traffic, zone
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, cover, gate, outline, plan, traffic, zone
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import pulse as roll_pulse
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as roll_view
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.run import Json, Roll
@@ -152,8 +152,13 @@ class Host:
 
     def _proxies(self, record: Json) -> t.List[Json]:
         roll, begun = self.roll, self.roll.clock()
-        # A zone proxy has no inbound to fence. Its callers are told by its drain, and another one of its zone serves.
-        drained = [part["name"] for part in record["parts"] if part["strategy"] == plan.DRAINED and not part.get("zone_proxy")]
+        # A zone proxy has no inbound to fence. Its callers are told by its drain, and another one of its zone serves. Who serves nobody is
+        # restarted as it is.
+        drained = [
+            part["name"]
+            for part in record["parts"]
+            if part["strategy"] == outline.DRAINED and not part.get("zone_proxy") and not part.get("dead")
+        ]
 
         def remember(name: str, keys: t.Sequence[str]) -> None:
             record["fenced"][name] = sorted({*record["fenced"].get(name, []), *keys})
@@ -207,7 +212,7 @@ class Host:
         record.update(connections_cut=measured["connections_cut"], served_by=measured["served_by"])
         # What the VM decided when it looked: a cover that was possible may not be any more.
         record["notes"] = sorted(
-            {*record["notes"], *(f"{name} was drained" for name in measured["drained"] if record["strategy"] == plan.COVER)}
+            {*record["notes"], *(f"{name} was drained" for name in measured["drained"] if record["strategy"] == outline.COVER)}
         )
         begun = self.roll.clock()
         problem, healthy = self._gate(record, found)

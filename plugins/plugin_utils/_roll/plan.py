@@ -4,23 +4,19 @@
 
 # Private to this collection: not a public interface.
 
-"""The plan of a rolling restart: who is rolled, in which order, how, and how long that takes. Pure functions, linear in the hosts."""
+"""The plan of a rolling restart: who is rolled, in which order and how. Pure functions, linear in the hosts."""
 
 from __future__ import annotations
 
-import math
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, view
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings, share
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, outline, view
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.outline import COVER, DRAINED
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings
 
-COVER, DRAINED = "cover", "drained"
-SECONDS = {COVER: 12.0, DRAINED: 8.0}  # a restart with short requests, its fence and gate included
-NAME_BUSY = 10.0  # more where a Direct proxy is restarted, whose name is not free before
-NAMED = 20  # hosts that a line of the plan names
+UNSERVING = "it serves nobody"
 
 Host = t.Mapping[str, t.Any]
 Record = t.Dict[str, t.Any]
@@ -53,15 +49,23 @@ class _Planner:
         instances: t.Mapping[str, view.Instance],
         abilities: Abilities,
         leftovers: t.Sequence[str],
+        hosts: t.Sequence[Host],
     ) -> None:
         self.kind, self.settings, self.instances, self.abilities = kind, settings, instances, abilities
+        said = {str(proxy["name"]): proxy.get("serves") for host in hosts for proxy in host.get("proxies") or []}
+        lost = {name for name in said if name not in instances or not instances[name].online}
+        self.dead = {name for name in lost if said[name] is False}
+        self.stale = {name for name in lost if said[name] is True}
         self.services = view.services(instances)
+        for service in self.services.values():
+            service.down -= service.offline & self.stale
         self.leftovers = {host: index for index, host in enumerate(leftovers)}
 
     def record(self, host: Host) -> Record:
         """The entry of a host: its parts (proxies) with the way of each, or ``status`` skipped, refused or unreachable."""
         parts = [self.part(host, proxy) for proxy in host.get("proxies") or []]
         drained = [part for part in parts if part["strategy"] == DRAINED]
+        losing = [part for part in drained if not part["dead"]]
         record: Record = {
             "order": -1,
             "pass": 1,
@@ -70,11 +74,12 @@ class _Planner:
             "strategy": DRAINED if drained else COVER,
             "reasons": sorted({reason for part in drained for reason in part["reasons"]}),
             "canary": False,
+            "heals": self.kind != "leave" and bool(parts) and all(part["dead"] for part in parts),
             "status": "waiting",
             "reason": "",
             "parts": parts,
             "counts": _count(parts),
-            "loses": _count(drained),
+            "loses": _count(losing),
             "target_version": str(host.get("target_version") or ""),
             "phases": {},
             "connections_cut": 0,
@@ -104,12 +109,16 @@ class _Planner:
             "version": str(proxy.get("version") or instance.version),
             "services": dict(instance.services),
             "zone_proxy": str(proxy.get("zone_proxy") or ""),
+            "dead": name in self.dead,
+            "stale": name in self.stale,
         }
 
     def strategy(self, host: Host, proxy: Host, name: str, instance: view.Instance) -> t.Tuple[str, t.List[str], str]:
         """``(strategy, why not under cover, why not at all)`` of one proxy."""
         if self.kind == "leave":
             return DRAINED, ["it leaves the mesh"], ""
+        if name in self.dead:
+            return DRAINED, [UNSERVING], ""
         wish = str(proxy.get("strategy") or "auto")
         if wish == "auto":
             wish = self.settings.strategy
@@ -144,12 +153,15 @@ class _Planner:
             return "skipped", "it has no proxy"
         if not host.get("reachable", True):
             return "unreachable", "it could not be reached when the roll began"
+        if host.get("late"):
+            return "refused", str(host["late"])
         if self.kind != "leave" and not self.settings.force and not any(part["pending"] for part in parts):
             return "skipped", "nothing to do"
         for part in parts:
             if part["refused"]:
                 return "refused", part["refused"]
-        for service, takes in sorted(_count([part for part in parts if part["strategy"] == DRAINED]).items()):
+        losing = [part for part in parts if part["strategy"] == DRAINED and not part["dead"]]
+        for service, takes in sorted(_count(losing).items()):
             known = self.services.get(service)
             if known is None or known.kind == admission.CALLER or self.settings.allow_singleton:
                 continue
@@ -188,13 +200,15 @@ class _Planner:
         return bool(kinds & set(admission.ONE_AT_A_TIME))
 
     def order(self, records: t.Mapping[str, Record]) -> t.List[str]:
-        """Leftovers, the canaries, and the rest with like hosts spread evenly, so that limits of one service hold up no other."""
+        """Leftovers, who serves nobody, the canaries, and the rest with like hosts spread evenly, so that limits of one service hold up no other."""
         groups: t.Dict[str, t.List[str]] = {}
-        for host, record in records.items():
-            if record["status"] == "waiting":
-                groups.setdefault(self.group(record), []).append(host)
         keyed: t.List[t.Tuple[t.Tuple[float, float, float], str]] = []
         place = {host: index for index, host in enumerate(records)}
+        for host, record in records.items():
+            if record["status"] == "waiting" and record["heals"]:
+                keyed.append(((0.0 if host in self.leftovers else 0.5, float(self.leftovers.get(host, place[host])), 0.0), host))
+            elif record["status"] == "waiting":
+                groups.setdefault(self.group(record), []).append(host)
         for members in groups.values():
             ordered = self.within(members, records)
             for index, host in enumerate(ordered):
@@ -236,11 +250,12 @@ def make(
     abilities: Abilities = Abilities(),  # noqa: B008 -- a constant
     leftovers: t.Sequence[str] = (),
 ) -> Plan:
-    """The plan for ``hosts`` (``{host, reachable, proxies: [{name, strategy, possible, reasons, pending, refuse, direct, version}], target_version}``).
+    """The plan for ``hosts`` (``{host, reachable, proxies: [{name, strategy, possible, reasons, pending, refuse, direct, version, serves}],
+    target_version, late}``; ``late`` is why a host is no part of the roll although it could be reached).
 
     ``kind`` is restart, upgrade or leave. ``leftovers`` are hosts that an earlier run left in the middle; they go first.
     """
-    planner = _Planner(kind, settings, instances, abilities, leftovers)
+    planner = _Planner(kind, settings, instances, abilities, leftovers, hosts)
     records = {str(host["host"]): planner.record(host) for host in hosts}
     order = planner.order(records)
     for index, host in enumerate(order):
@@ -250,8 +265,8 @@ def make(
     for host, record in records.items():
         if record["status"] in by_status:
             by_status[record["status"]][host] = record["reason"]
-    seconds = expected_seconds(order, records, settings, planner.services)
-    lines = describe(order, records, settings, planner.services, seconds)
+    seconds = outline.expected_seconds(order, records, settings, planner.services)
+    lines = outline.describe(order, records, settings, planner.services, seconds)
     return Plan(order, records, by_status["skipped"], by_status["refused"], list(by_status["unreachable"]), lines, seconds)
 
 
@@ -265,6 +280,7 @@ def member(record: t.Mapping[str, t.Any], turn: int, now: float) -> admission.Me
         group=record["group"],
         turn=turn,
         since=now,
+        heals=bool(record.get("heals")),
     )
 
 
@@ -282,6 +298,9 @@ def begin(
     state = admission.State(
         size=len(plan.order) + len(plan.unreachable) + count, proven=before, admitted=count, finished=count, succeeded=count
     )
+    parts = [part for record in plan.records.values() if record["status"] != "done" for part in record["parts"]]
+    state.dead = sorted(part["name"] for part in parts if part.get("dead"))
+    state.serving = sorted(part["name"] for part in parts if part.get("stale"))
     state.missing = {service: list(names) for service, names in (earlier.missing if earlier else {}).items()}
     for host in leftovers:
         record = plan.records.get(host) or {}
@@ -292,105 +311,3 @@ def begin(
         if host not in state.failed:
             admission.count_failure(state, settings, host)
     return state
-
-
-def expected_seconds(
-    order: t.Sequence[str], records: t.Mapping[str, Record], settings: Settings, services: t.Mapping[str, admission.Service]
-) -> float:
-    """How long the roll takes, when nothing goes wrong and requests are short: of each stage the busiest service, or all together."""
-    if not order:
-        return 0.0
-    canaries = [host for host in order if records[host]["canary"]]
-    rest = [host for host in order if not records[host]["canary"]]
-    total = _wave(canaries[:1], records, settings, services) + _wave(canaries[1:], records, settings, services)
-    total += settings.soak if canaries and rest else 0.0
-    start = 0
-    for border in [*(max(1, share(stage, len(order))) - len(canaries) for stage in settings.stages), len(rest)]:
-        if border > start:
-            total += _wave(rest[start:border], records, settings, services)
-            start = border
-    return round(total, 1)
-
-
-def _wave(
-    hosts: t.Sequence[str], records: t.Mapping[str, Record], settings: Settings, services: t.Mapping[str, admission.Service]
-) -> float:
-    if not hosts:
-        return 0.0
-    longest = max(SECONDS[records[host]["strategy"]] + NAME_BUSY * any(part["direct"] for part in records[host]["parts"]) for host in hosts)
-    numbers: t.Dict[str, int] = {}
-    drained: t.Dict[str, int] = {}
-    for host in hosts:
-        for service in records[host]["services"]:
-            numbers[service] = numbers.get(service, 0) + 1
-        for service, count in records[host]["loses"].items():
-            drained[service] = drained.get(service, 0) + count
-    rounds = math.ceil(len(hosts) / settings.max_in_flight)
-    for service, number in numbers.items():
-        rounds = max(rounds, math.ceil(number / admission.limit(settings, services.get(service))))
-    for service, number in drained.items():
-        known = services.get(service)
-        if known is not None and number and known.kind != admission.CALLER:
-            rounds = max(rounds, math.ceil(number / max(1, admission.budget(settings, known.total))))
-    return rounds * longest
-
-
-def describe(
-    order: t.Sequence[str],
-    records: t.Mapping[str, Record],
-    settings: Settings,
-    services: t.Mapping[str, admission.Service],
-    seconds: float,
-) -> t.List[str]:
-    """The plan in lines for people."""
-    lines = [f"{len(order)} hosts to roll, about {_duration(seconds)} when requests are short"]
-    canaries = [host for host in order if records[host]["canary"]]
-    if canaries and len(order) > len(canaries):
-        lines.append(f"canaries, the first alone: {some(canaries, NAMED)}; then {settings.soak:g} s of soak")
-    borders = sorted({max(1, share(stage, len(order))) for stage in settings.stages} | {len(order)})
-    borders = [border for border in borders if border > len(canaries)]
-    if borders:
-        lines.append("stages, by hosts in all: %s; at most %d hosts in flight" % (", ".join(map(str, borders)), settings.max_in_flight))
-    ways: t.Dict[t.Tuple[str, str], t.List[str]] = {}
-    for host in order:
-        ways.setdefault((records[host]["strategy"], "; ".join(records[host]["reasons"])), []).append(host)
-    for (strategy, reasons), hosts in ways.items():
-        how = "under cover" if strategy == COVER else f"drained ({reasons})"
-        lines.append(f"{how}: {some(hosts, NAMED)}")
-    for status in ("unreachable", "refused", "skipped"):
-        whys: t.Dict[str, t.List[str]] = {}
-        for host, record in records.items():
-            if record["status"] == status:
-                whys.setdefault(record["reason"], []).append(host)
-        lines.extend(f"{status} ({reason}): {some(hosts, NAMED)}" for reason, hosts in whys.items())
-    lines.extend(_at_risk(order, records, settings, services))
-    return lines
-
-
-def _at_risk(
-    order: t.Sequence[str], records: t.Mapping[str, Record], settings: Settings, services: t.Mapping[str, admission.Service]
-) -> t.List[str]:
-    lines = []
-    rolled = {service for host in order for service in records[host]["services"]}
-    drained = {service for host in order for service, count in records[host]["loses"].items() if count}
-    for service in sorted(rolled):
-        known = services.get(service)
-        if known is None or known.kind == admission.CALLER:
-            continue
-        allowed = admission.budget(settings, known.total)
-        if known.down:
-            gone = f"{len(known.down)} of {known.total} instances of {service} do not serve ({some(sorted(known.down), NAMED)})"
-            if len(known.down) >= max(1, allowed):
-                lines.append(f"at risk: {gone}, {allowed} may: only these are restarted until they serve")
-            else:
-                lines.append(f"at risk: {gone}")
-        if service in drained and known.total == 1:
-            lines.append(f"at risk: the only instance of {service} is drained and not available meanwhile")
-    return lines
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -19,7 +19,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import handover, sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import order, steps
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import outline
 
 Json = t.Dict[str, t.Any]
 
@@ -73,7 +73,7 @@ class Restart:
         return whole
 
     def _restart(self, wish: Json) -> Json:
-        if wish["strategy"] != plan.COVER:
+        if wish["strategy"] != outline.COVER:
             return self._begin(wish)
         laid = self._lay_cover(wish)
         if _ended(laid):

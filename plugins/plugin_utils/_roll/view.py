@@ -26,13 +26,17 @@ Proxy = t.Dict[str, t.Any]
 
 
 class Instance:
-    """One proxy with its cover. ``services`` maps what it offers to the kind of that, ``serving`` are those it offers now."""
+    """One proxy with its cover. ``services`` maps what it offers to the kind of that, ``serving`` are those it offers now.
 
-    __slots__ = ("online", "services", "serving", "version")
+    ``ready`` are those that clients still have it for, whether it is connected or not.
+    """
+
+    __slots__ = ("online", "ready", "services", "serving", "version")
 
     def __init__(self) -> None:
         self.services: t.Dict[str, str] = {}
         self.serving: t.Set[str] = set()
+        self.ready: t.Set[str] = set()
         self.online = False
         self.version = ""
 
@@ -52,6 +56,8 @@ def instances(overviews: t.Iterable[Overview]) -> t.Dict[str, Instance]:
             instance.version = status.version(overview)
         for service, (kind, serving) in offers(overview).items():
             instance.services.setdefault(service, kind)
+            if serving:
+                instance.ready.add(service)
             if serving and online:
                 instance.serving.add(service)
     return found
@@ -91,6 +97,8 @@ def services(found: t.Mapping[str, Instance]) -> t.Dict[str, Service]:
             entry.total += 1
             if service not in instance.serving:
                 entry.down.add(name)
+                if not instance.online and service in instance.ready:
+                    entry.offline.add(name)
     return result
 
 
@@ -150,7 +158,10 @@ def summary(overviews: t.Sequence[Overview], wanted: t.AbstractSet[str], at: flo
     return {
         "at": at,
         "took": took,
-        "services": {name: {"total": entry.total, "down": sorted(entry.down), "kind": entry.kind} for name, entry in known.items()},
+        "services": {
+            name: {"total": entry.total, "down": sorted(entry.down), "offline": sorted(entry.offline), "kind": entry.kind}
+            for name, entry in known.items()
+        },
         "callers": callers(overviews),
         "proxies": {str(item["name"]): proxy(item) for item in overviews if naming.base_name(str(item["name"])) in wanted},
         "outage": None,
@@ -163,7 +174,11 @@ def view(kept: t.Mapping[str, t.Any]) -> View:
     """The view for the rules, from a :func:`summary`."""
     return View(
         at=kept["at"],
-        services={name: Service(entry["total"], set(entry["down"]), entry["kind"]) for name, entry in kept["services"].items()},
+        services={
+            # A run that an older version began has nobody of whom that is known.
+            name: Service(entry["total"], set(entry["down"]), entry["kind"], set(entry.get("offline", ())))
+            for name, entry in kept["services"].items()
+        },
         took=kept["took"],
         outage=kept["outage"],
         error=kept["error"],

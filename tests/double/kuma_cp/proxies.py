@@ -138,7 +138,9 @@ class Proxies:
         if direct is None:
             current = self.store.dataplane(*key)
             if current is None:
-                raise Refused(f'dataplane not found: mesh="{key[0]}" name="{key[1]}"')
+                raise Refused(
+                    f'resource "{key[0]}.{key[1]}" not found; create a Dataplane in Kuma CP first or pass it as an argument to kuma-dp'
+                )
             spec, labels = current.spec, current.labels
         else:
             spec, labels = direct["spec"], direct["labels"]

@@ -82,6 +82,11 @@ class Release:
         return self.order >= (2, 13, 7)
 
     @property
+    def says_not_yet_valid(self) -> bool:
+        """A token of the future is told from other bad ones."""
+        return self.order >= (2, 14, 0)
+
+    @property
     def wildcard_san(self) -> bool:
         """Before 2.14 the host of --cp-address is compared literally with the certificate's names."""
         return self.order >= (2, 14, 0)

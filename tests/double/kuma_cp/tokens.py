@@ -44,8 +44,21 @@ ADMIN = User("mesh-system:admin", ("mesh-system:admin",))
 
 
 @functools.lru_cache(maxsize=1000)
-def _kid(token: str) -> str:
-    return str(jwt.get_unverified_header(token).get("kid", ""))
+def _kid(token: str) -> str | None:
+    return jwt.get_unverified_header(token).get("kid")
+
+
+def _words(error: jwt.PyJWTError, says_not_yet: bool) -> str:
+    """What the real one says of a token that cannot be used."""
+    if isinstance(error, jwt.ImmatureSignatureError):
+        text = "token has invalid claims: token is not valid yet"
+        hint = "'valid_from' date is in the future. Check if the system clock on the instance that issued the token is set correctly"
+        return f"token is not yet valid: {hint}: {text}" if says_not_yet else f"could not parse token: {text}"
+    if isinstance(error, jwt.ExpiredSignatureError):
+        return "could not parse token: token has invalid claims: token is expired"
+    if isinstance(error, jwt.InvalidSignatureError) or "crypto padding" in str(error):
+        return "could not parse token: token signature is invalid: crypto/rsa: verification error"
+    return f"could not parse token: token is malformed: {error}"
 
 
 class BadToken(Exception):
@@ -152,7 +165,7 @@ class Issuer:
         """The same few tokens come with thousands of requests: a signature that was good stays so, times are looked at anew."""
         claims = self._checked.get((token, key))
         if claims is None or not claims.get("nbf", 0) <= time.time() < claims.get("exp", 0):
-            claims = jwt.decode(token, key.public_key(), algorithms=["RS256"])
+            claims = jwt.decode(token, key.public_key(), algorithms=["RS256"], options={"verify_iat": False})
             self._checked[token, key] = claims
         return claims
 
@@ -160,13 +173,20 @@ class Issuer:
         """The claims of a token that is accepted, else raises BadToken."""
         try:
             kid = _kid(token)
+            if kid is None:
+                unverifiable = "token is unverifiable: error while executing keyfunc: JWT token must have kid header"
+                raise BadToken(f"could not parse token: {unverifiable}")
             key = self._key(mesh, kid)
             if key is None:
-                raise BadToken(f"could not parse token: there is no signing key with KID {kid}")
+                where = f'{self.kind} of name "{self._prefix(mesh)}{kid}"' + (f' in mesh "{mesh}"' if mesh else "")
+                raise BadToken(
+                    f"there is no signing key with KID {kid}. {where} is not found. If signing key was rotated, regenerate the token"
+                )
             claims = self._claims(token, key)
         except jwt.PyJWTError as error:
-            raise BadToken(f"could not parse token: {error}") from error
-        revoked = self.store.get(self.kind, mesh, self.revocations.format(mesh=mesh))
+            raise BadToken(_words(error, self.store.release.says_not_yet_valid)) from error
+        # A secret of a mesh by that name is accepted, and not looked at.
+        revoked = self.store.get("GlobalSecret", "", self.revocations.format(mesh=mesh))
         if revoked is not None:
             listed = base64.b64decode(str(revoked.spec.get("data", ""))).decode("utf-8", "replace").replace(" ", "").split(",")
             if claims.get("jti") in listed:

@@ -14,7 +14,25 @@ import time
 import uuid
 
 from .common import RELEASE, VERSION, Fatal, log
-from .connections import connect
+from .connections import connect, words_of_go
+
+NOT_FOUND = (
+    "Dataplane entity is not yet found in the Control Plane. If you are running on Kubernetes, the control plane is most likely still in the process of "
+    "converting Pod to Dataplane. If it takes too long, check pod events and control plane logs to see possible cause. Retrying."
+)
+NOT_FETCHED = (
+    "could not fetch bootstrap configuration, make sure you are not trying to connect to global-cp. retrying (this could help only if you're connecting to "
+    "zone-cp)."
+)
+NOT_CREATED = (
+    "Dataplane entity not found. If you are running on Universal please create a Dataplane entity on kuma-cp before starting kuma-dp or pass it to kuma-dp run "
+    "--dataplane-file=/file. If you are running on Kubernetes, please check the kuma-cp logs to determine why the Dataplane entity could not be created by the "
+    "automatic sidecar injection."
+)
+NO_BOOTSTRAP = (
+    "There is no /bootstrap endpoint for provided CP address. Double check if the address passed to the CP has a DP Server port (5678 by default), not HTTP API "
+    "(5681 by default)"
+)
 
 
 def bootstrap_request(settings, work_dir, envoy_path, token, text, pem):
@@ -43,16 +61,19 @@ def bootstrap_request(settings, work_dir, envoy_path, token, text, pem):
 
 def bootstrap(settings, request, context, events):
     """Asks every three seconds for five minutes; only what cannot get better ends it at once."""
-    log("info", "fetching bootstrap configuration")
     deadline = time.monotonic() + settings["control_plane_retry_max_duration"]
     while True:
+        log("info", "trying to fetch bootstrap configuration from the Control Plane", logger="dataplane", features=request["features"])
         problem = ask_bootstrap(settings, request, context)
         if isinstance(problem, dict):
             return problem
         wait = settings["control_plane_retry_backoff"]
         if time.monotonic() + wait > deadline:
             raise Fatal("Failed to fetch Envoy bootstrap config. %s" % problem)
-        log("info", "trying to fetch bootstrap configuration from the Control Plane", backoff="%gs" % wait, err=problem)
+        if problem == NOT_CREATED:
+            log("info", NOT_FOUND, logger="dataplane", backoff="%gs" % wait)
+        else:
+            log("info", NOT_FETCHED, logger="dataplane", backoff="%gs" % wait, err=problem)
         try:
             event, _number = events.get(timeout=wait)
             while event != "signal":
@@ -70,20 +91,19 @@ def ask_bootstrap(settings, request, context):
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException) as error:
-        return "request to bootstrap server failed: %s" % error
+        # A server with TLS answers to whoever speaks without, and closes before that can be read.
+        if settings["cp_address"].startswith("http:") and isinstance(error, (ConnectionResetError, http.client.HTTPException)):
+            return "Unable to read the response with status code: 400. Make sure you are using https URL: connection reset by peer"
+        return "request to bootstrap server failed: %s" % words_of_go(settings["cp_address"], error)
     finally:
         connection.close()
     text = body.decode("utf-8", "replace").strip()
     if answer.status == 200:
         return json.loads(body)
-    if answer.status in (400, 422) and text:
-        raise Fatal("Failed to fetch Envoy bootstrap config. %s" % text)
     if answer.status == 404 and not text:
-        return (
-            "dataplane entity not found. If you are running on Universal please create a Dataplane entity on kuma-cp before "
-            "starting kuma-dp or pass it to kuma-dp run --dataplane-file=/file. If you are running on Kubernetes, please check "
-            "the kuma-cp logs to determine why the Dataplane entity could not be created by the automatic sidecar injection."
-        )
-    if answer.status == 404:
-        return "Invalid request for bootstrap config. Check that cp-address points to the dp-server port of the control plane: %s" % text
+        return NOT_CREATED
+    if answer.status == 404 and text == "404: Page Not Found":
+        return NO_BOOTSTRAP
+    if 400 <= answer.status < 500:
+        raise Fatal("Failed to fetch Envoy bootstrap config. Invalid request: %s" % text)
     return "unexpected status code: %d" % answer.status

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import time
 import urllib.parse
 
 from .common import RELEASE, Fatal
@@ -41,6 +42,52 @@ def connect(url, context, timeout):
     if parts.scheme == "https":
         return http.client.HTTPSConnection(parts.hostname, parts.port or 443, context=context, timeout=timeout)
     return http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout)
+
+
+def words_of_go(url, error):
+    """What kuma-dp says of a request that failed."""
+    parts = urllib.parse.urlsplit(url)
+    return 'Post "%s/bootstrap": %s' % (url.rstrip("/"), _reason(parts.hostname, parts.port, error))
+
+
+def _reason(host, port, error):
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "tls: failed to verify certificate: x509: " + _certificate(host, error)
+    if isinstance(error, ssl.SSLError):
+        return "http: server gave HTTP response to HTTPS client"
+    if isinstance(error, ConnectionRefusedError):
+        return "dial tcp %s:%s: connect: connection refused" % (host, port)
+    if isinstance(error, socket.gaierror):
+        return "dial tcp: lookup %s: no such host" % host
+    if isinstance(error, socket.timeout):
+        return "dial tcp %s:%s: i/o timeout" % (host, port)
+    return "EOF" if isinstance(error, http.client.HTTPException) else str(error)
+
+
+def _certificate(host, error):
+    # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH.
+    if error.verify_code in (9, 10):
+        return "certificate has expired or is not yet valid: current time %s" % time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if error.verify_code in (62, 64):
+        return "certificate is not valid for any names, but wanted to match %s" % host
+    return "certificate signed by unknown authority"
+
+
+def words_of_envoy(error, accepted):
+    """What Envoy says of a stream that ended, or did not begin."""
+    if accepted:
+        return "upstream_reset_after_response_started{connection_termination}"
+    text = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+    details = "remote_connection_failure"
+    if isinstance(error, ConnectionRefusedError):
+        details += "|delayed_connect_error:_Connection_refused"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        failed = "SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_X509_verify_cert:"
+        details += "|TLS_error:|268435581:%s_certificate_verification_error_at_depth_0:_%s:TLS_error_end" % (
+            failed,
+            error.verify_message.replace(" ", "_"),
+        )
+    return "%s{upstream_reset_before_response_started{%s}}" % (text, details)
 
 
 class UnixConnection(http.client.HTTPConnection):

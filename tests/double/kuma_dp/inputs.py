@@ -14,6 +14,8 @@ import urllib.parse
 
 from .common import RELEASE, Fatal, log
 
+INVALID = "dataplane token is invalid, in Kubernetes you must mount a serviceAccount token, in universal you must start your proxy with a generated token.: "
+
 
 def escape(text):
     """As Go's template.HTMLEscape."""
@@ -72,20 +74,29 @@ def dataplane_text(settings):
 
 
 def read_token(settings):
+    """The token, without the blanks around it. Raises Fatal as the real one ends."""
+    try:
+        return _token(settings)
+    except Fatal as error:
+        log("error", "unable to get or generate dataplane token", error=str(error))
+        raise
+
+
+def _token(settings):
     token = settings["dataplane_token"]
     if settings["dataplane_token_file"]:
         try:
             with open(settings["dataplane_token_file"], encoding="utf-8") as file:
                 token = file.read()
         except OSError as error:
-            raise Fatal(
-                "unable to get or generate dataplane token: could not read file %s: %s" % (settings["dataplane_token_file"], error.strerror)
-            ) from None
+            raise Fatal("%scould not read file %s: %s" % (INVALID, settings["dataplane_token_file"], error.strerror)) from None
         if not token.strip():
-            raise Fatal("unable to get or generate dataplane token: token under file %s is empty" % settings["dataplane_token_file"])
+            raise Fatal("%stoken under file %s is empty" % (INVALID, settings["dataplane_token_file"]))
     token = token.strip()
-    if token and ("\n" in token or not re.match(r"^[\w-]+\.[\w-]+\.[\w-]+$", token)):
-        raise Fatal("unable to get or generate dataplane token: could not parse token: not a valid JWT token")
+    if "\n" in token:
+        raise Fatal(INVALID + "Token shouldn't contain line breaks within the token, only at the start or end")
+    if token and not re.match(r"^[\w-]+\.[\w-]+\.[\w-]+$", token):
+        raise Fatal(INVALID + "not valid JWT token. Can't parse it.: token is malformed: token contains an invalid number of segments")
     return token
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 
 from .common import log, log_as_envoy
-from .connections import connect
+from .connections import connect, words_of_envoy
 
 RETRY_BASE = 0.5
 RETRY_LIMIT = 30.0
@@ -68,12 +68,20 @@ class Stream:
         while not self.stopping.is_set():
             try:
                 self.run_once()
-            except (Refused, OSError, ValueError, http.client.HTTPException) as error:
-                code = 2 if isinstance(error, Refused) else 14
-                message = "StreamAggregatedResources gRPC config stream to ads_cluster closed: %d, %s" % (code, error)
-                log_as_envoy("warning", "config", message)
+            except Refused as error:
+                self.closed(2, "%s{via_upstream}" % error)
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                accepted = self.connected.is_set()
+                self.closed(13 if accepted else 14, words_of_envoy(error, accepted))
             self.connected.clear()
             self.stopping.wait(self.backoff.following())
+
+    @staticmethod
+    def closed(code, why):
+        """Envoy says it of both of its streams. That nobody is there it says of this one after half a minute alone."""
+        if code != 14:
+            log_as_envoy("warning", "config", "StreamAggregatedResources gRPC config stream to ads_cluster closed: %d, %s" % (code, why))
+        log_as_envoy("warning", "upstream", "StreamHealthCheck gRPC config stream closed: %d, %s" % (code, why))
 
     def send(self, message):
         line = json.dumps(message).encode() + b"\n"

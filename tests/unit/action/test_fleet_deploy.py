@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.action import fleet_deploy, fleet_summary, fleet_verdict, fleet_wait
@@ -34,7 +36,18 @@ def deploy(monkeypatch):
     """``deploy(planned, found, ...)``: the result and the VM; ``differing`` are the paths that differ."""
 
     def run(
-        planned=None, found=None, *, differing=(), install=False, refused=(), tokens=None, role="kuma_dp", vm=None, check=False, **options
+        planned=None,
+        found=None,
+        *,
+        differing=(),
+        install=False,
+        refused=(),
+        tokens=None,
+        role="kuma_dp",
+        vm=None,
+        check=False,
+        not_ready=(),
+        **options,
     ):
         planned = planned or [proxy()]
         observed = {**host(*(each["name"] for each in planned)), "paths": {}, **(found or {})}
@@ -52,7 +65,7 @@ def deploy(monkeypatch):
         }
         known = {
             f"{role}_look": {"host": observed, "options": {"version": "2.14.3", "install": install}},
-            f"{role}_plan": {"plan": {"web-1": plan}, "control_plane": {}, "not_ready": []},
+            f"{role}_plan": {"plan": {"web-1": plan}, "control_plane": {}, "not_ready": list(not_ready)},
             "kuma_dp_control_plane_dp_url": "https://cp:5678", "kuma_dp_control_plane_ca": CA, **options,
         }  # fmt: skip
         result, vm = step(fleet_deploy, {}, known, role=role, vm=vm, check=check)
@@ -137,6 +150,56 @@ def test_a_proxy_that_was_started_is_waited_for(deploy):
     assert result["state"]["wait_for"] == ["web-1"]
 
 
+REFUSED = {"code": "revoked", "said": "authentication failed: token is revoked", "token": True}
+# It runs, and its Envoy has no configuration.
+SILENT = {"serves": False, "connected": False, "refusal": REFUSED}
+
+
+def heals(*names):
+    return Vm({"proxy_service": {"results": [{"name": name, "actions": ["healed"]} for name in names]}})
+
+
+@pytest.mark.parametrize("restart", ["report", "drained"])
+@pytest.mark.parametrize("role", ["kuma_dp", "kuma_zone_proxy"])
+def test_a_proxy_that_serves_nobody_is_restarted_whatever_is_wanted_of_others(deploy, role, restart):
+    found = {"proxies": {"web-1": seen(**SILENT), "b": seen(version="2.14.2")}}
+    planned = [proxy(connected=False), proxy("b")]
+    result, vm, _tray = deploy(planned, found, vm=heals("web-1"), role=role, kuma_dp_restart=restart)
+    assert vm.modules == ["proxy_service"]
+    assert only(vm.calls, "proxy_service") == {"names": ["web-1", "b"], "state": "started", "enabled": True, "gates": [], "heal": ["web-1"]}
+    state = result["state"]
+    assert state["healed"] == [{"name": "web-1", "reason": "its token is revoked"}]
+    assert ([item["name"] for item in state["pending"]], state["wait_for"]) == (["b"], ["web-1"])
+    assert [name for item in state["restarts"] for name in item["names"]] == (["b"] if (role, restart) == ("kuma_dp", "drained") else [])
+
+
+def test_a_proxy_that_serves_by_the_time_of_its_visit_is_told_as_pending(deploy):
+    found = {"proxies": {"web-1": seen(**SILENT, restart_codes=["CA"])}}
+    result, _vm, _tray = deploy(
+        [proxy(connected=False)], found, vm=Vm({"proxy_service": {"changed": False, "results": [{"name": "web-1", "actions": []}]}})
+    )
+    assert (result["state"]["healed"], [item["name"] for item in result["state"]["pending"]]) == ([], ["web-1"])
+
+
+def test_a_proxy_that_serves_without_the_control_plane_is_not_visited_for_it(deploy):
+    result, vm, _tray = deploy([proxy(connected=False)], {"proxies": {"web-1": seen(serves=True, connected=False, refusal=REFUSED)}})
+    assert (vm.calls, result["changed"], result["state"]["healed"]) == ([], False, [])
+
+
+@pytest.mark.parametrize(("restart", "waits"), [("report", []), ("drained", ["web-1"])])
+def test_a_proxy_that_serves_without_the_control_plane_is_waited_for_when_the_join_restarts_it(deploy, restart, waits):
+    stale = seen(serves=True, connected=False, refusal=REFUSED, restart_codes=["token"])
+    result, _vm, _tray = deploy([proxy(connected=False)], {"proxies": {"web-1": stale}}, not_ready=["web-1"], kuma_dp_restart=restart)
+    assert [item["name"] for item in result["state"]["pending"]] == ["web-1"]
+    assert result["state"]["wait_for"] == waits
+
+
+def test_a_proxy_that_logged_nothing_is_healed_without_a_reason(deploy):
+    found = {"proxies": {"web-1": seen(**{**SILENT, "refusal": None})}}
+    result, _vm, _tray = deploy([proxy(connected=False)], found, vm=heals("web-1"))
+    assert result["state"]["healed"] == [{"name": "web-1", "reason": ""}]
+
+
 def test_zone_proxies_of_the_vm_are_known(deploy):
     found = {"proxies": {"web-1": seen(), "gate": seen(), "old": seen()}}
     result, _vm, _tray = deploy(found=found, kuma_zone_proxy_deployed={"state": {"names": ["gate"]}})
@@ -145,6 +208,7 @@ def test_zone_proxies_of_the_vm_are_known(deploy):
 
 def verdict(state=None, seen_late=None, restarted=None, vm=None):
     known = {
+        "kuma_dp_control_plane_dp_url": "https://cp:5681",
         "kuma_dp_deployed": {"state": {"wait_for": ["web-1"], **(state or {})}},
         "kuma_dp_seen": {"late": seen_late or {}},
         "kuma_dp_restarted": restarted or {"skipped": True},
@@ -165,6 +229,16 @@ def test_who_did_not_come_fails_with_its_journal():
     first, *lines = result["msg"].splitlines()
     assert first == ("web-1: web-1 is not in traffic after 120 s: offline. Its unit is activating, restarted 3 times. Its last lines:")
     assert lines == [f"  line {number}" for number in range(2, 10)]
+
+
+def test_who_did_not_come_fails_with_the_variable_that_is_wrong():
+    refusal = {"code": "port", "said": "There is no /bootstrap endpoint for provided CP address.", "token": False}
+    late = {"unit": {**DEAD, "state": "active", "restarts": 0}, "journal": ["a line"], "refusal": refusal, "token": {"claims": {}}}
+    vm = Vm({"proxy_info": {"host": {"time": time.time() - 3600, "proxies": {"web-1": late}}}})
+    result, _vm = verdict(seen_late={"web-1": "never connected"}, vm=vm)
+    first = result["msg"].splitlines()[0]
+    assert "after 120 s: kuma_dp_control_plane_dp_url, https://cp:5681, has a wrong port: no dp-server is there" in first
+    assert "(never connected). The clock of the VM is" in first
 
 
 def test_a_restart_that_failed_fails_its_own_host():
@@ -205,6 +279,20 @@ def test_the_summary_tells_every_host_of_the_play():
         "  c: Failed to connect",
         "  d: d is not in traffic",
     ]
+
+
+@pytest.mark.parametrize(("check", "title"), [(False, "were restarted with what was"), (True, "would be restarted with what is")])
+def test_the_summary_tells_who_served_nobody_and_why_also_of_a_host_that_failed(check, title):
+    hosts = {
+        "a": {"kuma_dp_deployed": state(changed=True, healed=[{"name": "a", "reason": "its token is revoked"}])},
+        "b": {
+            "kuma_dp_deployed": state(changed=True, healed=[{"name": "b-1", "reason": ""}]),
+            "kuma_dp_verdict": {"failed": True, "msg": "b: b-1 is not in traffic"},
+        },
+    }
+    result, _vm = step(fleet_summary, {"purpose": "join"}, host="a", play=["a"], hosts=hosts, check=check)
+    where = result["msg"].index(f"SERVED NOBODY (2), {title} laid down:")
+    assert result["msg"][where + 1 : where + 3] == ["  a, a: its token is revoked", "  b, b-1"]
 
 
 def test_what_was_restarted_is_pending_no_longer():

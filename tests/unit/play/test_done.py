@@ -6,23 +6,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import done as done_module
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import layout
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.done import Done
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings
-from tests.unit.play.vm import PLACE, host, proxy, seen, zone_proxy
+from tests.unit.play.vm import PLACE, TIME, host, proxy, seen, zone_proxy
 
 PATH = PLACE.dataplane("web-1")
 
 
-def done(*planned, changed=(), unpacked=False, started=(), **found):
+def done(*planned, changed=(), unpacked=False, started=(), healed=(), **found):
     """After a join; ``found`` are changes of what the VM shows of every proxy."""
     planned = planned or (proxy(),)
     observed = host(proxies={each["name"]: seen(**found) for each in planned})
-    return Done(PLACE, observed, planned, changed, unpacked, started)
+    return Done(PLACE, observed, planned, changed, unpacked, started, healed)
 
 
 def why(*planned, reloadable_tokens=False, **facts):
@@ -128,6 +133,7 @@ def test_a_roll_knows_of_each_proxy_what_it_needs():
         "direct": False,
         "pending": ["version 2.14.2 runs, 2.14.3 is installed"],
         "version": "2.14.2",
+        "serves": True,
     }
 
 
@@ -139,6 +145,116 @@ def test_a_roll_knows_that_the_name_of_a_zone_proxy_stays_busy():
         for direct in (False, True)
     ]
     assert plans[0].seconds < plans[1].seconds
+
+
+REVOKED = {"code": "revoked", "said": "authentication failed: token is revoked", "token": True}
+DEAD = {"serves": False, "connected": False, "refusal": REVOKED}
+STALE = {"serves": True, "connected": False, "refusal": REVOKED}
+
+
+def unit(seconds=3600.0, active=True):
+    """Of a proxy that was started so many seconds ago."""
+    return {"active": active, "state": "active" if active else "inactive", "enabled": True, "started": TIME - seconds}
+
+
+@pytest.mark.parametrize(
+    ("planned", "facts", "expected"),
+    [
+        # Whoever is connected, or may serve, is left alone: with something pending or without.
+        ({}, {}, False),
+        ({"connected": False}, {}, False),
+        ({"connected": False}, STALE, False),
+        ({"connected": False}, {**STALE, "changed": [PLACE.token("web-1")]}, False),
+        ({"connected": False}, {**DEAD, "serves": None, "changed": [PLACE.token("web-1")]}, False),
+        ({}, {**DEAD, "changed": [PLACE.token("web-1")]}, False),
+        # With what is new for it, at once; without, when patience has not helped.
+        ({"connected": False}, {**DEAD, "changed": [PLACE.token("web-1")], "unit": unit(1)}, True),
+        ({"connected": False}, {**DEAD, "restart_codes": ["CA"], "unit": unit(1)}, True),
+        ({"connected": False}, {**DEAD, "unit": unit(1)}, False),
+        ({"connected": False}, {**DEAD, "unit": unit(31)}, True),
+        ({"connected": False}, {**DEAD, "refusal": None}, True),
+        # It does not run, and is started anyway.
+        ({"connected": False}, {**DEAD, "unit": unit(active=False)}, False),
+        # A Direct one would come back without its fence.
+        ({"connected": False, "lifecycle": "direct", "hold": "it is fenced"}, {**DEAD, "lifecycle": "direct"}, False),
+        # The control plane deletes the Dataplane of one that was Direct a moment ago.
+        ({"connected": False}, {**DEAD, "lifecycle": "direct", "unit": unit(1)}, False),
+        ({"connected": False}, {**DEAD, "lifecycle": "direct"}, True),
+    ],
+)
+def test_who_serves_nobody_is_healed_and_nobody_else(planned, facts, expected):
+    assert done(proxy(**planned), **facts).to_heal() == (["web-1"] if expected else [])
+
+
+@given(
+    active=st.booleans(),
+    connected=st.booleans(),
+    serves=st.sampled_from([True, False, None]),
+    hold=st.sampled_from(["", "no"]),
+    seconds=st.sampled_from([0.0, 29.0, 31.0, 1e6]),
+    changed=st.booleans(),
+    direct=st.booleans(),
+    refusal=st.sampled_from([None, REVOKED]),
+)
+def test_a_restart_by_a_join_takes_nothing_from_anybody(active, connected, serves, hold, seconds, changed, direct, refusal):
+    facts = {"serves": serves, "unit": unit(seconds, active), "refusal": refusal, "lifecycle": "direct" if direct else "indirect"}
+    found = done(proxy(connected=connected, hold=hold), changed=[PLACE.ca] if changed else [], **facts)
+    if found.to_heal():
+        assert (active, connected, serves, hold) == (True, False, False, "")
+    elif active and not connected and serves is False and not hold:
+        assert seconds <= done_module.GRACE
+        assert direct or not changed
+    # Each is either restarted, waited for, or told as pending.
+    healed = found.to_heal()
+    after = dataclasses.replace(found, started=healed, healed=healed)
+    pending = after.pending(False)
+    if not connected:
+        assert [item["name"] for item in pending] + after.waited_for({"web-1"}, pending) + after.healed != []
+
+
+@pytest.mark.parametrize(
+    ("connected", "facts", "expected"),
+    [
+        (False, DEAD, ["web-1"]),
+        # It is killed whenever it starts, or was stopped.
+        (False, {**DEAD, "unit": unit(active=False)}, ["web-1"]),
+        (True, DEAD, []),
+        (False, STALE, []),
+        (False, {**DEAD, "serves": None}, []),
+    ],
+)
+def test_who_was_dead_before_the_join_is_known(connected, facts, expected):
+    assert done(proxy(connected=connected), **facts).dead() == expected
+
+
+def test_what_was_healed_is_neither_pending_nor_moving_and_is_waited_for():
+    found = done(proxy(connected=False), changed=[PLACE.ca], started=["web-1"], healed=["web-1"], **{**DEAD, "lifecycle": "direct"})
+    assert (found.pending(False), found.moving) == ([], [])
+    assert found.waited_for([]) == ["web-1"]
+    (told,) = found.roll([], "auto")
+    assert told["serves"] is None
+
+
+def test_one_that_serves_without_the_control_plane_is_left_to_a_roll_and_not_waited_for():
+    found = done(proxy(connected=False), changed=[PLACE.token("web-1")], **STALE)
+    pending = found.pending(False)
+    assert pending[0]["reasons"] == [
+        "it is not connected and serves with what it has (authentication failed: token is revoked)",
+        "token changed after it was started",
+    ]
+    assert found.waited_for({"web-1"}, pending) == []
+    assert found.roll(pending, "auto")[0]["serves"] is True
+
+
+def test_one_that_lost_the_control_plane_and_has_nothing_pending_is_waited_for():
+    """It may come back by itself, as when the control plane was restarted; with a token that proxies read again as well."""
+    found = done(proxy(connected=False), **STALE)
+    assert (found.pending(False), found.waited_for({"web-1"}, [])) == ([], ["web-1"])
+    found = done(proxy(connected=False), changed=[PLACE.token("web-1")], **STALE)
+    assert (found.pending(True), found.waited_for({"web-1"}, found.pending(True))) == ([], ["web-1"])
+    # Nothing says that it is refused.
+    found = done(proxy(connected=False), changed=[PLACE.ca], **{**STALE, "refusal": None})
+    assert found.waited_for({"web-1"}, found.pending(False)) == ["web-1"]
 
 
 def test_others_are_proxies_that_nobody_asked_for():

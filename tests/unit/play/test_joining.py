@@ -94,6 +94,21 @@ def test_a_second_join_writes_nothing_and_lists_the_mesh_once(client, hosts):
     assert result["plan"][name]["registered"] == []
 
 
+def test_a_token_that_the_control_plane_refuses_is_replaced_although_its_claims_are_right(client, hosts):
+    name = hosts.add()
+    join(client, hosts)
+    claims = {"Name": name, "Mesh": "default", "Workload": "web", "exp": 4102444800}
+    refusal = {"code": "revoked", "said": "authentication failed: token is revoked", "token": True}
+    observed = {"token": {"present": True, "claims": claims}, "refusal": refusal}
+    hosts.own[0]["observed"]["proxies"] = {name: observed}
+    result, tokens = join(client, hosts)
+    assert list(tokens) == [name]
+    assert f"{name}: new token for 720h (the control plane refuses it: authentication failed: token is revoked)" in str(result["diff"])
+    # What was refused is not what lies there any more.
+    hosts.own[0]["observed"]["proxies"] = {name: {**observed, "restart_codes": ["token"]}}
+    assert join(client, hosts)[1] == {}
+
+
 def test_a_join_that_writes_lists_the_mesh_before_and_after(client, hosts, monkeypatch):
     hosts.add()
     listed = []

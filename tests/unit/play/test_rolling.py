@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import done, options, rolling
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as roll_plan
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as roll_settings
 from tests.examples import examples
 from tests.unit.play.vm import PLACE, host, proxy, seen, zone_proxy
@@ -37,7 +38,7 @@ def inventory(**variables):
 def fleet(mesh=(), zone=(), lost=(), found=None, known=None):
     in_play = {*mesh, *zone} - set(lost)
     return rolling.Fleet(
-        list(mesh), list(zone), in_play, lambda name: (found or {})[name], lambda name: (known or {}).get(name, inventory())
+        list(mesh), list(zone), in_play, lambda name: (found or {}).get(name, {}), lambda name: (known or {}).get(name, inventory())
     )
 
 
@@ -73,6 +74,43 @@ def test_a_host_that_was_lost_is_unreachable_and_has_the_names_of_the_inventory(
     both = meshed + [each for each in zoned if each["name"] not in mesh]
     for given_groups, proxies in (({"mesh": ["a"]}, meshed), ({"zone": ["a"]}, zoned), ({"mesh": ["a"], "zone": ["a"]}, both)):
         assert fleet(**given_groups, lost=["a"], known=known).hosts() == [{"host": "a", "reachable": False, "proxies": proxies}]
+
+
+def late(role="kuma_dp", dead=("a-d",), waited=("a-d",), missing=("a-d",), **verdict):
+    """What a host has whose proxies did not come into traffic in its join; ``missing`` are those of all hosts."""
+    state = {"dead": list(dead), "wait_for": list(waited)}
+    found = {"failed": True, "msg": "a: a-d is not in traffic after 120 s: its token is revoked\nlines", **verdict}
+    return {**facts(role, **state), f"{role}_seen": {"late": dict.fromkeys(missing, "never connected")}, f"{role}_verdict": found}
+
+
+def test_a_host_whose_proxies_served_nobody_and_still_do_not_is_no_reason_to_stop_for_others():
+    (found,) = fleet(mesh=["a"], lost=["a"], found={"a": late(missing=["a-d", "b"])}).hosts()
+    assert found["proxies"] == [{"name": "a-d", "serves": False}]
+    assert (found["reachable"], found["late"]) == (True, "its join failed: a: a-d is not in traffic after 120 s: its token is revoked")
+    plan = roll_plan.make("restart", [found], roll_settings.Settings(), {})
+    assert plan.refused == {"a": found["late"]}
+    assert roll_plan.begin(plan, roll_settings.Settings()).abort == ""
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        # It served before the join.
+        late(dead=()),
+        late(dead=["a-d"], waited=["a-d", "a-e"], missing=["a-d", "a-e"]),
+        # The join failed earlier, or because of something else.
+        facts("kuma_dp"),
+        {},
+        late(missing=()),
+        # One of the zone proxies was late, so that the other role has not begun, or the other way round.
+        late("kuma_zone_proxy", dead=["a-z"], waited=["a-z"], missing=["a-z"]),
+        {**late(), **late("kuma_zone_proxy", dead=(), waited=["a-z"], missing=["a-z"])},
+    ],
+)
+def test_a_host_that_the_join_lost_for_another_reason_counts_as_failed(found):
+    groups = {"mesh": ["a"], "zone": ["a"] if "kuma_zone_proxy_verdict" in found else []}
+    (lost,) = fleet(**groups, lost=["a"], found={"a": found}).hosts()
+    assert lost["reachable"] is False
 
 
 def test_a_host_that_nobody_joined_is_not_taken_for_one_without_proxies():

@@ -14,6 +14,7 @@ from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import enviro
 
 ROOT = pathlib.Path(__file__).parents[3]
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+TIME = 1_900_000_000.0
 PLACE = layout.Layout("/etc/kuma", "/opt/kuma", "2.14.3", "kuma-dp", "kuma-dp")
 
 
@@ -40,6 +41,7 @@ def proxy(name="web-1", **changes):
         "gates": [],
         "registered": True,
         "differs": False,
+        "connected": True,
         "fenced": False,
         **changes,
     }
@@ -53,7 +55,10 @@ def zone_proxy(kind="ingress", **changes):
 def seen(**changes):
     """What proxy_info says about a proxy that runs and is as it should be."""
     return {
-        "unit": {"active": True, "state": "active", "enabled": True},
+        "unit": {"active": True, "state": "active", "enabled": True, "started": TIME - 3600},
+        "serves": True,
+        "connected": True,
+        "refusal": None,
         "token": {"present": True},
         "restart_codes": [],
         "version": "2.14.3",
@@ -68,6 +73,7 @@ def seen(**changes):
 def host(*names, **changes):
     """What proxy_info says about a VM with these proxies."""
     return {
+        "time": TIME,
         "needrestart": False,
         "python_executable": "/usr/bin/python3",
         "user_exists": True,

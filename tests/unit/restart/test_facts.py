@@ -64,6 +64,18 @@ def test_what_a_side_lacks_is_said(changes, expected):
     assert expected in restart_facts.lacks(SERVING._replace(**changes), SERVING)
 
 
+def test_what_a_proxy_knew_that_is_not_connected_is_nothing_to_compare_with():
+    """The control plane refuses it, so that it keeps the endpoints and the certificates that it had. What it listens on counts."""
+    stale = SERVING._replace(connected=False, endpoints={"gone": frozenset({"10.0.0.7:80"})})
+    fresh = SERVING._replace(pid=11, certificates=Certificates(frozenset(), 0))
+    assert restart_facts.lacks(fresh, stale) == []
+    assert restart_facts.lacks(fresh._replace(bound=frozenset(), owned=frozenset()), stale) == [
+        "it does not listen on 10.0.0.11:8080, 127.0.0.1:10001"
+    ]
+    for connected in (True, None):
+        assert len(restart_facts.lacks(fresh, stale._replace(connected=connected))) == 2
+
+
 def test_without_another_side_its_own_configuration_counts():
     assert restart_facts.lacks(SERVING._replace(endpoints={}, certificates=Certificates(frozenset(), 0))) == []
     assert restart_facts.lacks(SERVING._replace(owned=frozenset())) == ["it does not listen on 10.0.0.11:8080, 127.0.0.1:10001"]

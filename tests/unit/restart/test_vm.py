@@ -35,13 +35,15 @@ class Admin(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     ready = 200
     stopped = 0
+    connected: int | None = None
     posted: tuple = ()
 
     def answer(self, path):
         if path == "/ready":
             return self.ready, "LIVE\n"
         if path.startswith("/stats"):
-            return 200, f"listener_manager.listener_stopped: {self.stopped}\nhttp.web.downstream_rq_active: 3\n"
+            stream = "" if self.connected is None else f"control_plane.connected_state: {self.connected}\n"
+            return 200, f"{stream}listener_manager.listener_stopped: {self.stopped}\nhttp.web.downstream_rq_active: 3\n"
         cluster = {"name": "web", "host_statuses": [{"address": {"socket_address": {"address": "10.0.0.12", "port_value": 8080}}}]}
         answers = {
             "/config_dump?resource=dynamic_listeners": {"configs": [listener(), listener("kuma:envoy:admin", port=9901)]},

@@ -145,8 +145,81 @@ def test_hosts_nobody_reports_about_are_found():
     assert admission.stuck(state, OPEN, NOW + 3600) == ["a"]
 
 
+def healer(order, *proxies):
+    one = member(order, *proxies)
+    one.heals, one.loses = True, {}
+    return one
+
+
+def test_who_heals_waits_for_no_budget_no_canary_no_stage_and_no_soak():
+    given = Settings(stages=("1",), soak=1000.0)
+    state = admission.State(size=10, missing={"web": ["x", "y"]}, soaked=NOW)
+    flying_canary = flying(given, view(8), "c")
+    for where in (state, flying_canary):
+        assert ask(given, view(4, ["a", "x"]), where, a=healer(1, "a"))["a"] == "admit"
+
+
+def test_who_heals_waits_for_room_and_for_the_control_plane():
+    given = Settings(max_in_flight=1)
+    assert ask(given, view(8), flying(given, view(8), "c"), a=healer(1, "a"))["a"] == "wait"
+    assert ask(given, view(outage=NOW - 5, error="refused"), a=healer(0, "a")) == {"a": "wait"}
+    assert ask(given, view(), admission.State(size=3, abort="asked for"), a=healer(0, "a")) == {"a": "refuse"}
+
+
+def test_who_heals_is_no_canary_proves_nothing_and_fails_nothing():
+    given, seen = Settings(limit="100%"), view(4, ["a"])
+    state = admission.State(size=4)
+    admission.arrive(state, "a", healer(0, "a"))
+    assert not admission.admit(state, given, seen, "a", NOW - 1).canary
+    # The canary goes meanwhile, as if it were alone; drained it waits, as one is out already.
+    state.dead = ["a"]
+    assert ask(given, seen, state, b=member(1, "b", drained=False)) == {"b": "admit"}
+    assert ask(given, seen, state, b=member(1, "b")) == {"b": "wait"}
+    admission.leave(state, "b")
+    admission.complete(state, given, "a", False, True, NOW - 0.5)
+    assert (state.failed, state.abort, state.missing) == ([], "", {"web": ["a"]})
+    admission.arrive(state, "a", healer(0, "a"))
+    admission.admit(state, given, seen, "a", NOW - 1)
+    admission.complete(state, given, "a", True, False, NOW - 0.5)
+    assert (state.proven, state.succeeded, state.finished, state.missing) == ({}, 0, 2, {"web": []})
+
+
+@pytest.mark.parametrize(
+    ("total", "down", "drained", "expected"),
+    [
+        # Under cover one that was dead before keeps nobody waiting; one that fails now does.
+        (4, ["x"], False, "admit"),
+        (2, ["x"], False, "admit"),
+        (4, ["x", "y"], False, "defer"),
+        # Drained, it is already out.
+        (4, ["x"], True, "defer"),
+        (8, ["x"], True, "admit"),
+        (8, ["x", "y"], True, "defer"),
+    ],
+)
+def test_one_that_is_dead_counts_as_already_out_and_keeps_nobody_from_being_covered(total, down, drained, expected):
+    state = admission.State(size=4, dead=["x"])
+    assert ask(OPEN, view(total, down), state, a=member(0, "a", drained=drained)) == {"a": expected}
+
+
+def test_who_lost_the_control_plane_and_serves_by_its_vm_counts_as_serving():
+    names = ["a", "b", "c", "d"]
+    seen = view(4, names)
+    seen.services["web"].offline = set(names)
+    state = admission.State(size=4, serving=names)
+    assert ask(OPEN, seen, state, a=member(0, "a")) == {"a": "admit"}
+    assert admission.admit(state, OPEN, seen, "a", NOW - 1).lost == {"web": 1}
+    assert ask(OPEN, seen, state, b=member(1, "b")) == {"b": "wait"}
+    # As far as it is known: the VM of d did not say so, and c is out of traffic for another reason.
+    seen.services["web"].offline = {"a", "b", "d"}
+    state = admission.State(size=4, serving=["a", "b", "c"])
+    assert ask(OPEN, seen, state, a=member(0, "a")) == {"a": "defer"}
+
+
 def test_the_state_survives_json():
     state = flying(OPEN, view(), "a")
+    state.dead, state.serving = ["x"], ["y"]
+    admission.arrive(state, "c", healer(2, "c"))
     admission.arrive(state, "b", member(1, "b"))
     again = admission.State.from_json(json.loads(json.dumps(state.as_json())))
     assert again == state

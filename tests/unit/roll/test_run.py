@@ -92,6 +92,51 @@ def test_the_token_of_a_cover_is_made_for_the_restart_and_lives_no_longer_than_i
     assert steps.longest(30.0, 120.0) == 5 * (30 + 120) + steps.SLACK
 
 
+def test_who_serves_nobody_is_restarted_first_without_a_fence_and_comes_back(rolling):
+    """Its VM says that it has no configuration, and the control plane that it is not connected."""
+    roll = rolling()
+    roll.mesh.disconnect("web-3")
+    started = roll.start([*roll.hosts("web-1", "web-2"), *roll.hosts("web-3", cover=False, serves=False)])
+    assert started["order"] == ["web-3", "web-1", "web-2"]
+    before = roll.mesh.way.count("PUT", "/dataplanes/")
+    assert roll.admit("web-3").proxies == [{"name": "web-3", "strategy": "drained", "reasons": ["it serves nobody"]}]
+    assert roll.mesh.serves("web-3"), "nobody takes it out of traffic"
+    # The canary goes beside it.
+    assert roll.admit("web-1").outcome == "admitted"
+    roll.mesh.connect("web-3")
+    assert roll.complete("web-3").outcome == "done"
+    assert roll.mesh.way.count("PUT", "/dataplanes/") == before
+    roll.mesh.restart("web-1")
+    assert roll.complete("web-1").outcome == "done"
+    roll.through("web-2")
+    assert roll.finish()["status"] == "done"
+
+
+def test_who_cannot_be_healed_is_told_and_keeps_nobody_from_being_covered(rolling):
+    roll = rolling()
+    roll.mesh.disconnect("web-3")
+    roll.start([*roll.hosts("web-1", "web-2"), *roll.hosts("web-3", cover=False, serves=False)])
+    assert roll.admit("web-3").outcome == "admitted"
+    assert roll.complete("web-3", {"failed": True, "msg": "it has no configuration yet"}).outcome == "failed"
+    roll.through("web-1")
+    roll.through("web-2")
+    ended = roll.finish()
+    assert (ended["failed"], ended["counts"]["done"], list(ended["failed_hosts"])) == (True, 2, ["web-3"])
+
+
+def test_a_fleet_that_is_not_connected_and_serves_is_rolled_one_by_one(rolling):
+    """The certificate of the control plane was replaced, and the inventory has the new CA."""
+    roll = rolling(canaries=0)
+    for name in roll.mesh.services:
+        roll.mesh.disconnect(name)
+    roll.start(roll.hosts(*roll.mesh.services, serves=True))
+    for name in roll.mesh.services:
+        assert roll.admit(name).outcome == "admitted"
+        roll.mesh.connect(name)
+        assert roll.complete(name).outcome == "done"
+    assert roll.finish()["counts"]["done"] == 4
+
+
 def test_without_a_token_for_a_cover_the_host_is_not_touched_and_stays_in_traffic(rolling):
     roll = rolling()
     roll.start(roll.hosts("web-1"))

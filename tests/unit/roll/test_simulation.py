@@ -30,6 +30,7 @@ def fleets(draw):
             before=draw(st.sampled_from([0.0, 0.0, 1.0, 7.0])),
             absent=draw(st.sampled_from([False] * 9 + [True])),
             version=draw(st.sampled_from(["2.14.3", "2.14.3", "2.13.10"])),
+            begins=draw(st.sampled_from(["connected"] * 4 + ["stale", "unserving"])),
         )
         for index in range(draw(st.integers(1, 14)))
     ]
@@ -87,6 +88,42 @@ def test_without_faults_everybody_is_rolled_with_any_number_of_forks(vms, roll, 
     world.run()
     assert set(world.outcome.values()) == {"done"}, world.outcome
     assert sorted(world.admissions) == sorted(world.vms)
+
+
+@settings(max_examples=examples(120))
+@given(vms=fleets(), roll=ROLLS, forks=st.sampled_from([1, 2, 50]), seed=st.integers(0, 3))
+def test_who_serves_nobody_and_cannot_be_healed_keeps_nobody_from_being_covered(vms, roll, forks, seed):
+    roll = dataclasses.replace(roll, max_failures="0")
+    for vm in vms:
+        vm.absent, vm.cover, vm.end = False, True, "dead" if vm.begins == "unserving" else "ok"
+    world = World(vms, roll, forks, seed=seed)
+    state = world.run()
+    assert world.outcome == {vm.name: "failed" if vm.end == "dead" else "done" for vm in vms}
+    assert (state.abort, state.failed) == ("", [])
+
+
+def test_who_serves_nobody_counts_for_a_drained_restart_as_already_out():
+    vms = [Vm(f"vm-{index}", ["web"], cover=False, begins="unserving" if index == 3 else "connected") for index in range(4)]
+    vms[3].end = "dead"
+    world = World(vms, roll_settings.Settings(budget="1"), forks=4)
+    state = world.run()
+    assert world.admissions == ["vm-3"]
+    assert state.abort == ""
+    assert sorted(world.outcome.items()) == [("vm-0", "refused"), ("vm-1", "refused"), ("vm-2", "refused"), ("vm-3", "failed")]
+    # With a budget for two, the others follow one after the other.
+    world = World(vms, roll_settings.Settings(budget="2"), forks=4)
+    world.run()
+    assert sorted(world.outcome.items()) == [("vm-0", "done"), ("vm-1", "done"), ("vm-2", "done"), ("vm-3", "failed")]
+
+
+def test_a_fleet_that_lost_the_control_plane_is_rolled_like_any_other():
+    """Its certificate was replaced: everybody serves with what there is, and nobody is connected."""
+    for cover in (True, False):
+        vms = [Vm(f"vm-{index}", ["web"], cover=cover, begins="stale") for index in range(8)]
+        world = World(vms, roll_settings.Settings(), forks=8)
+        world.run()
+        assert set(world.outcome.values()) == {"done"}
+        assert len(world.admissions) == 8
 
 
 def test_a_failure_stops_the_roll_and_later_hosts_are_refused():

@@ -20,7 +20,10 @@ INGRESS = "zone ingress of default"
 
 @dataclasses.dataclass
 class Vm:
-    """A host of the inventory and what happens to it. ``end``: ok, failed (its proxy serves), dead (it does not), lost (dead, unseen)."""
+    """A host of the inventory and what happens to it. ``end``: ok, failed (its proxy serves), dead (it does not), lost (dead, unseen).
+
+    ``begins``: connected; or not connected, and then ``stale`` (it serves with what it has) or ``unserving`` (it serves nobody).
+    """
 
     name: str
     services: list
@@ -30,6 +33,7 @@ class Vm:
     before: float = 0.0
     absent: bool = False
     version: str = "2.14.3"
+    begins: str = "connected"
 
 
 @dataclasses.dataclass
@@ -52,7 +56,9 @@ class World:
         self.given, self.forks, self.faults = given, forks, faults or Faults()
         self.random = random.Random(seed)
         self.now = 1000.0
-        self.serving = {vm.name: True for vm in vms}
+        self.serving = {vm.name: vm.begins != "unserving" for vm in vms}
+        self.offline = {vm.name for vm in vms if vm.begins != "connected"}
+        self.dead_at_first = {vm.name for vm in vms if vm.begins == "unserving"}
         self.of = {vm.name: list(vm.services) for vm in vms}
         for service, number in self.faults.foreign.items():
             for index in range(number):
@@ -75,10 +81,13 @@ class World:
         for name, services in self.of.items():
             instance = found[name] = roll_view.Instance()
             instance.services = {service: admission.ZONE if service == INGRESS else admission.CALLED for service in services}
-            instance.online = True
+            instance.online = name not in self.offline
             instance.version = "2.14.3"
-            if self.serving[name] or name in self.unseen:
-                instance.serving = set(services)
+            # The control plane has the endpoints of one that is not connected as they were.
+            if self.serving[name] or name in self.unseen or (name in self.dead_at_first and name in self.offline):
+                instance.ready = set(services)
+            if instance.online:
+                instance.serving = instance.ready
         return found
 
     def view(self):
@@ -105,6 +114,7 @@ class World:
                         "possible": vm.cover,
                         "reasons": [] if vm.cover else ["no"],
                         "pending": ["x"] * (vm.name in self.pending),
+                        "serves": self.serving[vm.name] if vm.name in self.offline else None,
                     }
                 ],
             }
@@ -177,7 +187,7 @@ class World:
             self.now += TICK
             while self.flips and self.flips[0][0] <= self.now - 1000:
                 _at, name, up = self.flips.pop(0)
-                if name not in self.state.flying and name not in self.unseen and name not in self.fenced:
+                if name not in self.state.flying and name not in self.unseen and name not in self.fenced and name not in self.offline:
                     self.serving[name] = up
             assert self.now < 1000 + self.longest(), (
                 f"nobody moves: {slots}, {admission.decide(self.state, self.given, self.view(), self.now)}"
@@ -219,16 +229,20 @@ class World:
         self.judge(host, view)
         admission.admit(self.state, self.given, view, host, self.now)
         self.admissions.append(host)
-        if self.drained(host):
+        if self.drained(host) and not self.heals(host):
             self.fenced.add(host)
             self.serving[host] = False
 
+    def heals(self, host):
+        return self.plan_now.records[host]["heals"]
+
     def vm_ends(self, vm):
         if vm.end == "ok":
+            self.offline.discard(vm.name)
             self.pending.discard(vm.name)
             self.unseen.discard(vm.name)
             self.serving[vm.name] = vm.name not in self.fenced
-        elif vm.end in ("dead", "lost"):
+        elif vm.end in ("dead", "lost") or (vm.name in self.dead_at_first and vm.name in self.offline):
             self.serving[vm.name] = False
             if vm.end == "lost":
                 self.unseen.add(vm.name)
@@ -258,18 +272,24 @@ class World:
         group = record["group"]
         canary = state.proven.get(group, 0) < given.canaries
         flying = state.flying
-        if canary:
-            assert all(member.canary for member in flying.values()), "a canary beside others"
-            assert not any(member.group == group for member in flying.values()) or given.canaries > 1, "two of one kind at once"
+        others = [member for member in flying.values() if not member.heals]
+        if self.heals(host):
+            assert not self.serving[host], "a restart that takes something is no healing"
+        elif canary:
+            assert all(member.canary for member in others), "a canary beside others"
+            assert not any(member.group == group for member in others) or given.canaries > 1, "two of one kind at once"
         else:
-            assert not any(member.canary for member in flying.values()), "beside a canary"
+            assert not any(member.canary for member in others), "beside a canary"
             borders = [max(1, percent(stage, state.size)) for stage in given.stages] + [10**6]
             assert state.admitted < min(border for border in borders if border > state.finished), "before its stage"
         for service in self.vms[host].services:
             instances = self.members(service)
             total = len(instances)
             most = 1 if service == INGRESS else max(1, percent(given.limit, total))
-            assert sum(service in self.vms[other].services for other in flying) < most, "more hosts in flight than the limit"
+            if self.heals(host):
+                continue
+            rolled = [other for other in flying if not flying[other].heals]
+            assert sum(service in self.vms[other].services for other in rolled) < most, "more hosts in flight than the limit"
             allowed = min(max(1, percent(given.budget, total)), total - 1) if total > 1 else 0
             others = {name for name in instances if not self.serving[name] and name != host}
             if not self.serving[host]:
@@ -279,11 +299,12 @@ class World:
                 others &= view.services[service].down
             if self.drained(host):
                 assert len(others) + 1 <= allowed or (given.allow_singleton and not others), (host, service, others)
-            elif others:
-                assert len(others) < max(1, allowed), (host, service, others)
+            elif others - self.dead_at_first:
+                assert len(others - self.dead_at_first) < max(1, allowed), (host, service, others)
 
     def check(self):
         assert len(self.state.flying) <= self.given.max_in_flight
         assert len(self.state.flying) == self.state.admitted - self.state.finished
         if self.given.canaries:
-            assert len(self.state.flying) <= 1 or self.state.succeeded > 0, "more than one before any success"
+            rolled = [member for member in self.state.flying.values() if not member.heals]
+            assert len(rolled) <= 1 or self.state.succeeded > 0, "more than one before any success"

@@ -10,6 +10,7 @@ import calendar
 import http.server
 import json
 import os
+import re
 import socketserver
 import threading
 
@@ -55,6 +56,15 @@ def test_work_leaves_out_the_listeners_of_the_proxy_itself():
 @pytest.mark.parametrize("line", [line for line in STATISTICS.split("\n") if "web.downstream_rq" in line or "8080.downstream" in line])
 def test_trap_54_every_kind_of_work_keeps_a_proxy_from_being_idle(line):
     assert not envoy.work(line, ()).idle
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"), [("", None), ("control_plane.connected_state: 0\n", False), ("control_plane.connected_state: 1\n", True)]
+)
+def test_envoy_tells_whether_its_stream_is_open(said, expected):
+    assert envoy.connected(STATISTICS + said) is expected
+    # What is asked for has to have it.
+    assert re.search(envoy.WORK_FILTER, said or "control_plane.connected_state: 0")
 
 
 def test_a_proxy_without_work_is_idle_whatever_its_own_listeners_do():
