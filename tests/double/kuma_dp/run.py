@@ -83,6 +83,7 @@ class Run:
             "workDir": work_dir,
             "adminPort": answer["adminPort"],
             "adminSocket": admin.pipe,
+            "tokenPath": config["node"]["metadata"].get("token", {}).get("filename", ""),
             "readiness": {"path": socket_path} if socket_path else {"port": settings["readiness_port"]},
         }
         self.stream = Stream(settings, context, hello, admin, alive=self.envoy.alive)
