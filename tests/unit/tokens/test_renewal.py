@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before
 
 NOW = 1_795_400_000
 GOOD = {"Name": "web-1", "Mesh": "default", "Tags": {}, "Workload": "", "exp": NOW + 1000}
@@ -17,8 +18,8 @@ WANTED = {"name": "web-1", "mesh": "default"}
 
 
 def test_a_good_token_is_kept():
-    assert renewal.needs_renewal(GOOD, WANTED, NOW, 999) is None
-    assert renewal.needs_renewal(dict(GOOD, Tags=None, Workload=None), dict(WANTED, tags={}, workload=""), NOW, 0) is None
+    assert renewal.needs_renewal(GOOD, WANTED, NOW, Before(999)) is None
+    assert renewal.needs_renewal(dict(GOOD, Tags=None, Workload=None), dict(WANTED, tags={}, workload=""), NOW, Before()) is None
 
 
 @pytest.mark.parametrize(
@@ -41,13 +42,13 @@ def test_a_good_token_is_kept():
 )
 def test_why_a_token_is_replaced(claims, wanted, reason):
     current = None if claims is None else {**GOOD, **claims}
-    assert reason in renewal.needs_renewal(current, {**WANTED, **wanted}, NOW, 100)
+    assert reason in renewal.needs_renewal(current, {**WANTED, **wanted}, NOW, Before(100))
 
 
 @given(st.permutations(["a", "b", "c"]))
 def test_the_order_of_tag_values_does_not_matter(values):
     claims = dict(GOOD, Tags={"team": values})
-    assert renewal.needs_renewal(claims, dict(WANTED, tags={"team": ["a", "b", "c"]}), NOW, 0) is None
+    assert renewal.needs_renewal(claims, dict(WANTED, tags={"team": ["a", "b", "c"]}), NOW, Before()) is None
 
 
 @given(
@@ -55,5 +56,5 @@ def test_the_order_of_tag_values_does_not_matter(values):
     st.floats(0, 1e12),
 )
 def test_strange_claims_are_a_reason_and_no_crash(claims, before):
-    reason = renewal.needs_renewal(claims, WANTED, NOW, before)
+    reason = renewal.needs_renewal(claims, WANTED, NOW, Before(before))
     assert reason is None or reason
