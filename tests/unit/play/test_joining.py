@@ -15,6 +15,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet as join_fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import joining
 
 numbers = itertools.count(1)
@@ -65,6 +66,7 @@ def join(client, hosts, check=False, **wanted):
         role="kuma_dp",
         wanting=False,
         check=check,
+        issuer=issue.Issuer(client),
     )
     return made.join(register=True), made.tokens
 
@@ -84,7 +86,8 @@ def test_a_join_registers_what_differs_and_hands_each_host_its_own_token(client,
 def test_a_second_join_writes_nothing_and_lists_the_mesh_once(client, hosts):
     name = hosts.add()
     _result, tokens = join(client, hosts)
-    claims = {"Name": name, "Mesh": "default", "Workload": "web", "exp": 4102444800}
+    tags = {"kuma.io/service": ["web"], "kuma.io/protocol": ["http"]}
+    claims = {"Name": name, "Mesh": "default", "Workload": "web", "Tags": tags, "exp": 4102444800}
     hosts.own[0]["observed"]["proxies"] = {name: {"token": {"present": True, "claims": claims}}}
     before = client.requests
     result, tokens = join(client, hosts)
@@ -175,6 +178,8 @@ def test_why_a_host_does_not_go_on(change, token, refused):
 
 def test_an_archive_that_cannot_be_fetched_stops_all_before_anything_is_written(client, tmp_path, monkeypatch):
     planned = {"fetch": [{"url": "http://127.0.0.1:1/a", "path": str(tmp_path / "a"), "checksum": "sha256:" + "0" * 64}]}
-    made = joining.Joining(client=client, plan=lambda: planned, options=WANTED, role="kuma_dp", wanting=True, check=False)
+    made = joining.Joining(
+        client=client, plan=lambda: planned, options=WANTED, role="kuma_dp", wanting=True, check=False, issuer=issue.Issuer(client)
+    )
     with pytest.raises(ItemsFailed, match="could not be fetched"):
         made.join(register=True)
