@@ -135,8 +135,3 @@ def parse(line: bytes) -> t.Optional[Entry]:
 def _seconds(value: t.Any) -> int:
     seconds = number(value)
     return int(seconds) if seconds is not None and abs(seconds) < 1e15 else 0
-
-
-def latest(entries: t.Iterable[Entry]) -> t.Dict[t.Tuple[str, str, str], Entry]:
-    """The last entry of each proxy, by ``(sort, mesh, name)``."""
-    return {(one.sort, one.mesh, one.name): one for one in entries}
