@@ -150,7 +150,8 @@ def revoked(
 
 def settled(holders: t.Sequence[held.Holder], ids: t.Sequence[str], left: held.Left, check: bool) -> t.Tuple[t.List[str], t.List[str]]:
     """``(lines, problems)`` after a rotation: what was revoked, and how long the fleet has left."""
-    lines = [f"{'would be revoked' if check else 'revoked'}: {len(ids)} token{'' if len(ids) == 1 else 's'} that were replaced"]
+    what = "token that was" if len(ids) == 1 else "tokens that were"
+    lines = [f"{'would be revoked' if check else 'revoked'}: {len(ids)} {what} replaced"]
     waiting = sorted(held.label(holder) for holder in holders if holder.seen and not holder.settled)
     problems = list(left.problems)
     if waiting and not check:
