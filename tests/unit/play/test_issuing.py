@@ -41,8 +41,9 @@ def test_a_key_may_be_text_or_a_file_and_the_ledger_is_where_it_is_named(tmp_pat
     assert by_text.issuer(None).ledger.path == str(ledger)
 
 
-def test_tokens_of_zone_proxies_have_a_key_of_their_own():
-    found = made(kuma_zone_proxy_token_signing_key=PEM, kuma_zone_proxy_token_signing_kid="z")
+def test_tokens_of_zone_proxies_have_a_key_of_their_own(tmp_path):
+    (tmp_path / "zone.pem").write_text(PEM)
+    found = made(tmp_path, kuma_zone_proxy_token_signing_key_file="zone.pem", kuma_zone_proxy_token_signing_kid="z")
     assert found.kids == {zone.PATH: "z"}
     assert set(found.offline("default")) == {"zone"}
 

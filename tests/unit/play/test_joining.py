@@ -189,7 +189,7 @@ def services(*names):
     return [{"name": each, "port": 8080 + number, "service_port": 18080} for number, each in enumerate(names)]
 
 
-def test_tags_that_change_are_registered_when_the_vm_has_the_token_that_fits(client, hosts):
+def test_trap_62_tags_that_change_are_registered_when_the_vm_has_the_token_that_fits(client, hosts):
     changed, kept = hosts.add(), hosts.add()
     _result, tokens = join(client, hosts)
     for name in (changed, kept):

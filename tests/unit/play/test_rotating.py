@@ -124,6 +124,24 @@ def test_what_cannot_be_meant(told, message):
 
 
 @pytest.mark.parametrize(
+    ("told", "expected"), [({}, "168h"), ({"before": ""}, "168h"), ({"before": "all"}, "all"), ({"before": "50%"}, "50%")]
+)
+def test_what_a_join_renews(told, expected):
+    assert rotating.due(told, "168h") == expected
+
+
+@pytest.mark.parametrize(("told", "variable"), [({}, "kuma_dp_token_renew_before"), ({"before": "half"}, "kuma_rotate_before")])
+def test_what_is_no_time_is_told_by_its_variable(told, variable):
+    with pytest.raises(ItemsFailed, match=rf"^{variable}: found "):
+        rotating.due(told, "whenever")
+
+
+def test_which_list_counts():
+    assert rotating.lists("shop", False) == ["dataplane-token-revocations-shop"]
+    assert rotating.lists("shop", True) == ["zone-token-revocations"]
+
+
+@pytest.mark.parametrize(
     ("least", "renew_before", "expected"),
     [("", "168h", Before(168 * 3600.0)), ("2d", "all", Before(48 * 3600.0)), ("", "25%", Before(share=0.25))],
 )
