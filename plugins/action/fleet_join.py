@@ -41,9 +41,12 @@ class ActionModule(action.FleetAction):
         )
         issued = issuing.Issuing(self.read(options.ISSUING), self.search_dirs())
         rotation = rotating.of(self.variables)
-        if rotation == rotating.TOKENS:
-            wanted["token_renew_before"] = self.read_playbook(options.ROTATE)["before"] or wanted["token_renew_before"]
+        told = self.read_playbook(options.ROTATE) if rotation == rotating.TOKENS else {}
+        wanted["token_renew_before"] = rotating.due(told, wanted["token_renew_before"])
         with closing(self.client()) as client:
+            if told.get("revoke"):
+                lists = rotating.lists(wanted["mesh"], self.role == "kuma_zone_proxy" and client.capabilities().model != "v3")
+                rotating.may_revoke(client, lists, "Rotate without that with -e kuma_rotate_revoke=false.")
             join = joining.Joining(
                 client=client,
                 plan=lambda: self._plan(client, hosts, wanted, issued),

@@ -159,13 +159,29 @@ def settled(holders: t.Sequence[held.Holder], ids: t.Sequence[str], left: held.L
     return [*lines, left.line], problems
 
 
+def due(told: Json, renew_before: str) -> str:
+    """Which tokens a join renews: ``told`` are the values of ``options.ROTATE``, empty outside of a rotation. Raises ItemsFailed."""
+    variable, text = ("kuma_rotate_before", told["before"]) if told.get("before") else ("kuma_dp_token_renew_before", renew_before)
+    _before(variable, text)
+    return text
+
+
+def lists(mesh: str, zone: bool) -> t.List[str]:
+    """The list of revocations that counts for proxies of the mesh, or for ``zone`` proxies."""
+    return [revocations.ZONE if zone else revocations.secret_of(mesh)]
+
+
+def _before(variable: str, text: str) -> renewal.Before:
+    try:
+        return renewal.parse_before(text)
+    except ValueError as error:
+        raise ItemsFailed(f"{variable}: {error}") from error
+
+
 def before_of(told: Json, renew_before: str) -> renewal.Before:
     """For how long all tokens have to be valid after a rotation. Raises ItemsFailed."""
     variable, text = ("kuma_rotate_least", told["least"]) if told["least"] else ("kuma_dp_token_renew_before", renew_before)
-    try:
-        before = renewal.parse_before(str(text))
-    except ValueError as error:
-        raise ItemsFailed(f"{variable}: {error}") from error
+    before = _before(variable, text)
     if before.always:
         raise ItemsFailed(f"{variable} is all, expected a duration such as 168h, or a share of the lifetime such as 25%")
     return before
