@@ -16,7 +16,7 @@ description:
     and nothing is written.
   - Fetches archives that are not on the controller, registers the Dataplanes that differ, and has the tokens issued that are missing or about to
     expire.
-  - A Dataplane that changes together with the token of its proxy, which runs, waits until the token is on the VM. O(step=register) writes it then.
+  - A Dataplane that changes together with the token on its VM waits until the token is on the VM. O(step=register) writes it then.
   - Tokens are in no result. Each waits for its host in a private file of the controller that goes with the run.
   - It is a step of the roles P(meshfleet.kuma.kuma_dp#role) and P(meshfleet.kuma.kuma_zone_proxy#role), whose options it reads by itself.
     It is not meant to be called by hand.

@@ -281,7 +281,6 @@ class Fleet:
             "workload": proxy["workload"],
             "token": token,
             "registered": live is not None,
-            "running": bool((observed.get("unit") or {}).get("active")),
             "differs": live is None or bool(resource.difference(desired, live, self.release, self.labels)),
             "ready": ready,
             "not_ready_reasons": reasons,

@@ -56,7 +56,7 @@ class Joining:
         """
         plan = self._planned()
         wishes = self._wishes(plan)
-        held = held_back(plan, {wish.name for wish in wishes if wish.reason}) if register else set()
+        held = held_back(plan, {wish.name for wish in wishes if wish.reason and wish.current}) if register else set()
         changes = {change.name: change for change in (self._registered(plan, held) if register else [])}
         not_registered = {name for name, change in changes.items() if change.action in _NOT_REGISTERED}
         results, tokens, diff = self._issued([wish for wish in wishes if wish.name not in not_registered])
@@ -162,16 +162,18 @@ class Registration:
         }
 
 
-def held_back(plan: Json, renewed: t.Container[str]) -> t.Set[str]:
-    """The Dataplanes that are written after the VM has the new token: those that are there, differ, and change together with their token.
+def held_back(plan: Json, replaced: t.Container[str]) -> t.Set[str]:
+    """The Dataplanes that are written after the VM has the new token: those that are there, differ, and change together with a token that the
+    VM holds. ``replaced`` are the proxies whose token is.
 
-    Where the proxy does not run the Dataplane comes first, for it is about to be started with the new token.
+    A proxy that starts meanwhile with the new one is refused until its Dataplane is written, and tries again by itself. One that started
+    with the old one would have to be restarted.
     """
     return {
         proxy["name"]
         for own in plan["plan"].values()
         for proxy in own["proxies"]
-        if proxy["registered"] and proxy["running"] and proxy["name"] in plan["differing"] and proxy["name"] in renewed
+        if proxy["registered"] and proxy["name"] in plan["differing"] and proxy["name"] in replaced
     }
 
 

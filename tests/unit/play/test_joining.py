@@ -181,7 +181,7 @@ def running(hosts, name, tokens, **claims):
     """What is on the VM of a host once it has joined."""
     host = next(host for host in hosts.own if host["host"] == name)
     token = {"present": True, "claims": {**decode_claims(tokens[name][name]), **claims}, "kid": key_id(tokens[name][name])}
-    host["observed"]["proxies"] = {name: {"token": token, "unit": {"active": True}}}
+    host["observed"]["proxies"] = {name: {"token": token}}
     return host
 
 
@@ -218,10 +218,10 @@ def test_what_changes_without_its_token_is_registered_at_once(client, hosts):
     assert (result["plan"][name]["held"], result["plan"][name]["registered"], tokens) == ([], [name], {})
 
 
-def test_a_proxy_that_does_not_run_is_registered_before_it_is_started(client, hosts):
+def test_a_proxy_whose_vm_has_no_token_yet_is_registered_before_it_is_started(client, hosts):
     name = hosts.add()
     _result, tokens = join(client, hosts)
-    running(hosts, name, tokens)["observed"]["proxies"][name]["unit"]["active"] = False
+    running(hosts, name, tokens)["observed"]["proxies"][name]["token"]["claims"] = None
     hosts.own[0]["variables"]["services"] = services("other")
     result, tokens = join(client, hosts)
     assert (result["plan"][name]["held"], result["plan"][name]["registered"], set(tokens)) == ([], [name], {name})
