@@ -61,11 +61,11 @@ class ActionModule(action.FleetAction):
         """After the Dataplanes: a proxy that nobody can stop loses its place in the mesh first."""
         ledger = issuing.ledger(self.read(options.ISSUING))
         try:
-            entries = ledger.read() if ledger is not None else []
+            book = held.Book(ledger.read() if ledger is not None else [])
         except LedgerFailed as error:
             raise ItemsFailed(str(error)) from error
-        ids = rotating.Revoking(client, entries, time.time(), self.check).all_of(holders)
-        unknown = [holder.name for holder in holders if holder.name in result["deleted"] and not held.all_of(holder, entries)]
+        ids = rotating.Revoking(client, book, time.time(), self.check).all_of(holders)
+        unknown = [holder.name for holder in holders if holder.name in result["deleted"] and not held.all_of(holder, book)]
         self.warnings.extend(leaving.unrevoked(unknown))
         return {**result, "changed": result["changed"] or bool(ids), "revoked": ids}
 

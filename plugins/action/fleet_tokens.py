@@ -15,7 +15,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common import nami
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import check_names
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import held, issue, revocations, sign
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import Entry, LedgerFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import LedgerFailed
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, fleet, issuing, layout, options, rotating, signing_key
 
 Json = t.Dict[str, t.Any]
@@ -57,10 +57,10 @@ class ActionModule(action.FleetAction):
         check_names({"mesh": mesh}, {"mesh": naming.LOOSE})
         return mesh
 
-    def ledger(self) -> t.List[Entry]:
+    def book(self) -> held.Book:
         ledger = issuing.ledger(self.read(options.ISSUING))
         try:
-            return ledger.read() if ledger is not None else []
+            return held.Book(ledger.read() if ledger is not None else [])
         except LedgerFailed as error:
             raise ItemsFailed(str(error)) from error
 
@@ -85,7 +85,7 @@ class ActionModule(action.FleetAction):
     def _settle(self) -> Json:
         told = self.read_playbook(options.ROTATE)
         least = rotating.before_of(told, str(self.value("kuma_dp_token_renew_before")))
-        hosts, mesh, entries, now = self.hosts(), self.mesh(), self.ledger(), time.time()
+        hosts, mesh, book, now = self.hosts(), self.mesh(), self.book(), time.time()
         ids: t.List[str] = []
         lost: t.List[str] = []
         with closing(self.client()) as client:
@@ -93,12 +93,12 @@ class ActionModule(action.FleetAction):
                 overviews = rotating.overviews(client, mesh, bool(hosts.zone))
                 holders = hosts.holders(mesh, overviews, client.capabilities().model)
                 if told["revoke"]:
-                    ids = rotating.Revoking(client, entries, now, self.check).replaced(holders)
+                    ids = rotating.Revoking(client, book, now, self.check).replaced(holders)
             except ApiError as error:
                 # How long the fleet has left is known nevertheless.
                 holders, lost = hosts.holders(mesh, [], "v2"), [str(error)]
             self.warnings.extend(client.warnings)
-        lines, problems = rotating.settled(holders, ids, held.left(holders, entries, least, now), self.check)
+        lines, problems = rotating.settled(holders, ids, held.left(holders, book, least, now), self.check)
         result: Json = {"changed": bool(ids), "revoked": ids, "_ansible_verbose_always": True}
         if problems or lost:
             return {**result, "failed": True, "msg": "\n".join([lines[-1], *(lost or problems)])}
@@ -106,7 +106,7 @@ class ActionModule(action.FleetAction):
 
     def _revoke(self) -> Json:
         told = self.read_playbook(options.REVOKE)
-        hosts, mesh, entries = self.hosts(), self.mesh(), self.ledger()
+        hosts, mesh, book = self.hosts(), self.mesh(), self.book()
         holders: t.List[held.Holder] = []
         named = [held.Holder(name, "", mesh) for name in told["names"]]
         with closing(self.client()) as client:
@@ -114,11 +114,11 @@ class ActionModule(action.FleetAction):
                 # Proxies of the inventory are asked for by that alone.
                 overviews = rotating.overviews(client, mesh, bool(hosts.zone))
                 holders = hosts.holders(mesh, overviews, client.capabilities().model)
-            revoking = rotating.Revoking(client, entries, time.time(), self.check)
+            revoking = rotating.Revoking(client, book, time.time(), self.check)
             ids = revoking.replaced(holders) if told["what"] == rotating.REPLACED else revoking.all_of(holders)
             ids += [*revoking.all_of(named), *revoking.given(told["ids"], mesh)]
             self.warnings.extend(client.warnings)
-        lines = rotating.revoked(ids, holders, named, told["what"], entries, self.check)
+        lines = rotating.revoked(ids, holders, named, told["what"], book, self.check)
         return {"changed": bool(ids), "revoked": ids, "msg": lines, "_ansible_verbose_always": True}
 
     def _add_key(self) -> Json:
@@ -138,12 +138,12 @@ class ActionModule(action.FleetAction):
         told = self.read_playbook(options.SIGNING_KEY)
         if signing_key.step(told) not in (signing_key.ALL, signing_key.REMOVE):
             return {"changed": False}
-        hosts, mesh, entries = self.hosts(), self.mesh(), self.ledger()
+        hosts, mesh, book = self.hosts(), self.mesh(), self.book()
 
         def remove(rotation: signing_key.Rotation) -> t.Tuple[bool, str]:
             overviews = rotating.overviews(rotation.client, mesh, False)
             holders = hosts.holders(mesh, overviews, rotation.client.capabilities().model)
-            return rotation.remove([str(item["name"]) for item in overviews], holders, entries, told["force"])
+            return rotation.remove([str(item["name"]) for item in overviews], holders, book, told["force"])
 
         changed, line = self._on_keys(remove)
         return {"changed": changed, "msg": line, "_ansible_verbose_always": True}

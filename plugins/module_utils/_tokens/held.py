@@ -62,27 +62,46 @@ class Holder(t.NamedTuple):
         return self.seen and self.running and self.connected and bool(self.claims.get("jti"))
 
 
+class Book:
+    """What is in a ledger, by proxy: a fleet is large, and so gets its ledger."""
+
+    def __init__(self, entries: t.Iterable[Entry]) -> None:
+        self.entries = list(entries)
+        self._by_key: t.Dict[Key, t.List[Entry]] = {}
+        self._names: t.Dict[str, t.Set[str]] = {}
+        for one in self.entries:
+            self._by_key.setdefault((one.sort, one.mesh, one.name), []).append(one)
+            self._names.setdefault(one.jti, set()).add(one.name)
+
+    def of(self, key: Key) -> t.List[Entry]:
+        """The tokens of one proxy, in the order in which they were issued."""
+        return self._by_key.get(key, [])
+
+    def is_of_another(self, jti: str, name: str) -> bool:
+        return bool(self._names.get(jti, set()) - {name})
+
+
 def sort_of(claims: Claims) -> str:
     """Of which sort a token is; one of 3.0's zone proxies is that of a Dataplane."""
     return ZONE if "Scope" in claims else DATAPLANE
 
 
-def own_id(claims: Claims, name: str, entries: t.Iterable[Entry]) -> str:
+def own_id(claims: Claims, name: str, book: Book) -> str:
     """The ID of a token that a VM holds, if it is one of this proxy; empty otherwise.
 
     The user of the service may write what he likes there. So it has to be bound to the name of the proxy, as far as tokens of its sort are,
     and the ledger must not know it as another one's: else one VM could have the tokens of others revoked.
     """
     jti = claims.get("jti")
-    if not revocations.is_id(jti) or claims.get("Name", name) != name:
+    if not revocations.is_id(jti) or claims.get("Name", name) != name or book.is_of_another(str(jti), name):
         return ""
-    return "" if any(one.jti == jti and one.name != name for one in entries) else str(jti)
+    return str(jti)
 
 
-def replaced(holder: Holder, entries: t.Sequence[Entry]) -> t.List[str]:
+def replaced(holder: Holder, book: Book) -> t.List[str]:
     """The IDs of the tokens that this proxy had before the one that its VM holds, whether or not they are still valid."""
     current = str(holder.claims.get("jti") or "")
-    mine = [one for one in entries if one_key(one) == holder.key]
+    mine = book.of(holder.key)
     places = [index for index, one in enumerate(mine) if one.jti == current]
     if places:
         earlier = mine[: places[-1]]
@@ -91,26 +110,21 @@ def replaced(holder: Holder, entries: t.Sequence[Entry]) -> t.List[str]:
         begin = number(holder.claims.get("iat")) or 0.0
         earlier = [one for one in mine if one.time <= begin]
     found = [one.jti for one in earlier]
-    before = own_id(holder.before, holder.name, entries)
+    before = own_id(holder.before, holder.name, book)
     return [jti for jti in dict.fromkeys([*found, before]) if jti and jti != current]
 
 
-def all_of(holder: Holder, entries: t.Sequence[Entry]) -> t.List[str]:
+def all_of(holder: Holder, book: Book) -> t.List[str]:
     """The IDs of all tokens of a proxy, as far as they are known: those of the ledger, also of its covers, and those on its VM."""
     sort, mesh, name = holder.key
-    keys = (holder.key, (sort, mesh, naming.cover_name(name)))
-    found = [one.jti for one in entries if one_key(one) in keys]
-    on_vm = [own_id(claims, name, entries) for claims in (holder.claims, holder.before) if claims and sort_of(claims) == sort]
+    found = [one.jti for one in [*book.of(holder.key), *book.of((sort, mesh, naming.cover_name(name)))]]
+    on_vm = [own_id(claims, name, book) for claims in (holder.claims, holder.before) if claims and sort_of(claims) == sort]
     return list(dict.fromkeys([*found, *(jti for jti in on_vm if jti)]))
 
 
-def one_key(entry: Entry) -> Key:
-    return entry.sort, entry.mesh, entry.name
-
-
-def ends(holders: t.Iterable[Holder], entries: t.Iterable[Entry]) -> t.Dict[str, float]:
+def ends(holders: t.Iterable[Holder], book: Book) -> t.Dict[str, float]:
     """When tokens end, by their IDs, as far as that is known."""
-    found = {one.jti: float(one.end) for one in entries}
+    found = {one.jti: float(one.end) for one in book.entries}
     for holder in holders:
         for claims in (holder.claims, holder.before):
             end = number(claims.get("exp"))
@@ -126,15 +140,15 @@ class Left(t.NamedTuple):
     problems: t.List[str]
 
 
-def left(holders: t.Sequence[Holder], entries: t.Sequence[Entry], before: Before, now: float) -> Left:
+def left(holders: t.Sequence[Holder], book: Book, before: Before, now: float) -> Left:
     """How long the tokens of these proxies are valid. One is a problem that is due by ``before``, and one of which nothing is known.
 
     Of a VM that nobody has looked at the ledger knows the last token, which may not have got there.
     """
-    latest = {one_key(one): {"exp": one.end, "iat": one.time} for one in entries if one.end}
     known, unknown, due = [], [], []
     for holder in holders:
-        claims = holder.claims if holder.seen else latest.get(holder.key, {})
+        last = [{"exp": one.end, "iat": one.time} for one in book.of(holder.key) if one.end][-1:]
+        claims = holder.claims if holder.seen else last[0] if last else NONE
         end = number(claims.get("exp"))
         if end is None:
             unknown.append(label(holder))

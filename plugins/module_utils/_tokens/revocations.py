@@ -80,12 +80,13 @@ def revoke(client: Client, secret: str, wanted: t.Sequence[str], ends: Ends, now
     pruned: t.Set[str] = set()
     for _attempt in range(ATTEMPTS):
         held, labels = _read(client, secret)
-        missing = [jti for jti in live if jti not in held]
+        known = set(held)
+        missing = [jti for jti in live if jti not in known]
         if not missing:
             break
         merged = merge(held, live, ends, now)
         added.update(missing)
-        pruned.update(set(held) - set(merged))
+        pruned.update(known - set(merged))
         if check:
             break
         _write(client, secret, merged, labels)

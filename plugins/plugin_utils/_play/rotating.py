@@ -15,7 +15,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures im
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import held, issue, keys, renewal, revocations
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import ZONE, Entry
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import ZONE
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api as zone_api
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import fleet
@@ -97,24 +97,24 @@ def may_revoke(client: Client, lists: t.Iterable[str], instead: str) -> None:
 
 
 class Revoking:
-    """Revokes tokens by their IDs. ``ledger`` are the entries of the ledger."""
+    """Revokes tokens by their IDs. ``book`` is what the ledger knows."""
 
-    def __init__(self, client: Client, ledger: t.Sequence[Entry], now: float, check: bool) -> None:
-        self.client, self.ledger, self.now, self.check = client, ledger, now, check
+    def __init__(self, client: Client, book: held.Book, now: float, check: bool) -> None:
+        self.client, self.book, self.now, self.check = client, book, now, check
 
     def replaced(self, holders: t.Sequence[held.Holder]) -> t.List[str]:
         """Revoke what settled proxies had before; the IDs that are new in a list. Raises ApiError."""
-        return self._revoke([(holder, held.replaced(holder, self.ledger)) for holder in holders if holder.settled])
+        return self._revoke([(holder, held.replaced(holder, self.book)) for holder in holders if holder.settled])
 
     def all_of(self, holders: t.Sequence[held.Holder]) -> t.List[str]:
         """Revoke whatever these proxies have or had; the IDs that are new in a list. Raises ApiError."""
-        return self._revoke([(holder, held.all_of(holder, self.ledger)) for holder in holders])
+        return self._revoke([(holder, held.all_of(holder, self.book)) for holder in holders])
 
     def _revoke(self, wanted: t.Sequence[t.Tuple[held.Holder, t.Sequence[str]]]) -> t.List[str]:
         lists: t.Dict[str, t.List[str]] = {}
         for holder, ids in wanted:
             lists.setdefault(holder.list, []).extend(ids)
-        ends = held.ends([holder for holder, _ids in wanted], self.ledger)
+        ends = held.ends([holder for holder, _ids in wanted], self.book)
         return [jti for name, ids in sorted(lists.items()) for jti in self.ids(name, ids, ends)]
 
     def ids(self, name: str, ids: t.Sequence[str], ends: t.Mapping[str, float]) -> t.List[str]:
@@ -123,8 +123,8 @@ class Revoking:
 
     def given(self, ids: t.Sequence[str], mesh: str) -> t.List[str]:
         """Revoke tokens of the mesh, or of zone proxies where the ledger knows them as such; the IDs that are new in a list. Raises ApiError."""
-        zone = {one.jti for one in self.ledger if one.sort == ZONE}
-        ends = held.ends([], self.ledger)
+        zone = {one.jti for one in self.book.entries if one.sort == ZONE}
+        ends = held.ends([], self.book)
         found = self.ids(revocations.secret_of(mesh), [jti for jti in ids if jti not in zone], ends)
         return [*found, *self.ids(revocations.ZONE, [jti for jti in ids if jti in zone], ends)]
 
@@ -134,12 +134,12 @@ def revoked(
     holders: t.Sequence[held.Holder],
     named: t.Sequence[held.Holder],
     what: str,
-    entries: t.Sequence[Entry],
+    book: held.Book,
     check: bool,
 ) -> t.List[str]:
     """The lines after a revocation."""
     lines = [f"{'would be revoked' if check else 'revoked'}: {len(ids)} token{'' if len(ids) == 1 else 's'}"]
-    unknown = sorted(held.label(one) for one in [*holders, *named] if not held.all_of(one, entries))
+    unknown = sorted(held.label(one) for one in [*holders, *named] if not held.all_of(one, book))
     if unknown:
         lines.append(f"no token is known of these, neither by the ledger nor by their VMs: {some(unknown)}")
     connected = sorted(held.label(holder) for holder in holders if holder.connected) if what == ALL else []

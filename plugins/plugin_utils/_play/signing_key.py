@@ -18,7 +18,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities i
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import held, keys, sign
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import DATAPLANE, Entry
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import DATAPLANE
 
 Json = t.Dict[str, t.Any]
 
@@ -69,9 +69,7 @@ class Rotation:
             self._keys.add(kid, pem)
         return True, f"key {kid} {'would be' if self.check else 'was'} added, which the control plane issues tokens with from then on"
 
-    def remove(
-        self, registered: t.Iterable[str], holders: t.Sequence[held.Holder], entries: t.Sequence[Entry], force: bool
-    ) -> t.Tuple[bool, str]:
+    def remove(self, registered: t.Iterable[str], holders: t.Sequence[held.Holder], book: held.Book, force: bool) -> t.Tuple[bool, str]:
         """``(changed, line)``: delete the keys that no proxy uses any more. ``registered`` are all Dataplanes of the mesh.
 
         Raises ItemsFailed with every proxy that may still use one, unless ``force``, and ApiError.
@@ -81,7 +79,7 @@ class Rotation:
         doomed = kids[:-1]
         if self.signer is None and not doomed:
             return False, f"nothing to remove: key {kid} is the only one" if kid else f"mesh {self.mesh} has no signing key"
-        found = users(registered, holders, entries, kid)
+        found = users(self.mesh, registered, holders, book, kid)
         if found and not force:
             raise ItemsFailed(_refusal(self.mesh, found, kid, doomed))
         if self.signer is not None:
@@ -92,15 +90,15 @@ class Rotation:
         return True, f"removed{' in a check' if self.check else ''}: key {', '.join(doomed)}; tokens of key {kid} alone are accepted"
 
 
-def users(registered: t.Iterable[str], holders: t.Sequence[held.Holder], entries: t.Sequence[Entry], kid: str) -> t.Dict[str, str]:
-    """Why a proxy may still need another key than ``kid``, by name. One that nobody has looked at may, whatever the ledger says."""
-    mesh = {holder.name: holder for holder in holders if not holder.zone}
-    latest = {one.name: one for one in entries if one.sort == DATAPLANE}
+def users(mesh: str, registered: t.Iterable[str], holders: t.Sequence[held.Holder], book: held.Book, kid: str) -> t.Dict[str, str]:
+    """Why a proxy of ``mesh`` may still need another key than ``kid``, by name. One that nobody has looked at may, whatever the ledger says."""
+    known = {holder.name: holder for holder in holders if not holder.zone}
     found = {}
-    for name in sorted({*registered, *mesh}):
-        why = _why(mesh.get(name), kid)
-        if why and not (name in mesh and mesh[name].seen) and name in latest:
-            why += f"; its last token in the ledger is of key {latest[name].kid or 'of an unknown ID'}"
+    for name in sorted({*registered, *known}):
+        why = _why(known.get(name), kid)
+        last = book.of((DATAPLANE, mesh, name))[-1:]
+        if why and last and not (name in known and known[name].seen):
+            why += f"; its last token in the ledger is of key {last[0].kid or 'of an unknown ID'}"
         if why:
             found[name] = why
     return found

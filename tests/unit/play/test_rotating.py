@@ -88,12 +88,12 @@ def test_what_is_said_after_a_rotation():
 
 def test_what_is_said_after_a_revocation():
     gone = holder("web-9", claims={})
-    assert rotating.revoked(["a", "b"], [holder()], [gone], "all", [], False) == [
+    assert rotating.revoked(["a", "b"], [holder()], [gone], "all", held.Book([]), False) == [
         "revoked: 2 tokens",
         "no token is known of these, neither by the ledger nor by their VMs: web-9",
         "still connected, for a revocation counts when a proxy connects again: web-1",
     ]
-    assert rotating.revoked(["a"], [holder()], [], "replaced", [], True) == ["would be revoked: 1 token"]
+    assert rotating.revoked(["a"], [holder()], [], "replaced", held.Book([]), True) == ["would be revoked: 1 token"]
 
 
 @pytest.mark.parametrize(

@@ -50,12 +50,12 @@ def holder(jti="now", name="web-1", **more):
     ],
 )
 def test_what_was_replaced(entries, before, expected):
-    assert held.replaced(holder(before=before), entries) == expected
+    assert held.replaced(holder(before=before), held.Book(entries)) == expected
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "now"]), max_size=8), st.sampled_from(["web-1", "web-2"]))
 def test_what_a_vm_holds_is_never_among_what_was_replaced(ids, name):
-    found = held.replaced(holder(), [entry(jti, name) for jti in ids])
+    found = held.replaced(holder(), held.Book(entry(jti, name) for jti in ids))
     assert "now" not in found
     assert len(found) == len(set(found))
     assert name == "web-1" or found == []
@@ -78,16 +78,16 @@ def test_what_a_vm_holds_is_never_among_what_was_replaced(ids, name):
     ],
 )
 def test_a_vm_can_have_its_own_token_revoked_and_no_other(given, expected):
-    assert held.own_id(given, "web-1", [entry("theirs", "web-2"), entry("mine")]) == expected
+    assert held.own_id(given, "web-1", held.Book([entry("theirs", "web-2"), entry("mine")])) == expected
 
 
 def test_all_tokens_of_a_proxy_are_those_of_the_ledger_of_its_covers_and_on_its_vm():
-    entries = [entry("a"), entry("cover", "web-1-cover"), entry("x", "web-2"), entry("z", sort=ZONE, mesh="")]
+    entries = held.Book([entry("a"), entry("cover", "web-1-cover"), entry("x", "web-2"), entry("z", sort=ZONE, mesh="")])
     assert held.all_of(holder("vm", before=claims("old")), entries) == ["a", "cover", "vm", "old"]
     assert held.all_of(holder(claims={}), entries) == ["a", "cover"]
-    assert held.all_of(holder(claims={}, name="nobody"), []) == []
+    assert held.all_of(holder(claims={}, name="nobody"), held.Book([])) == []
     gate = held.Holder("gate", "vm9", "default", zone=True, claims={"jti": "g", "Scope": ["ingress"]})
-    assert held.all_of(gate, [entry("e", "gate", sort=ZONE, mesh=""), entry("d", "gate")]) == ["e", "g"]
+    assert held.all_of(gate, held.Book([entry("e", "gate", sort=ZONE, mesh=""), entry("d", "gate")])) == ["e", "g"]
     assert (gate.list, holder().list) == ("zone-token-revocations", "dataplane-token-revocations-default")
 
 
@@ -98,12 +98,12 @@ def test_who_is_settled():
 
 
 def test_ends_are_known_from_the_ledger_and_from_vms():
-    found = held.ends([holder("b", claims=claims("b", end=7.0), before=claims("a", end=9.0))], [entry("a", end=5)])
+    found = held.ends([holder("b", claims=claims("b", end=7.0), before=claims("a", end=9.0))], held.Book([entry("a", end=5)]))
     assert found == {"a": 5.0, "b": 7.0}
 
 
 def left(*holders, entries=(), before="2d"):
-    return held.left(holders, entries, Before(2 * DAY) if before == "2d" else before, NOW)
+    return held.left(holders, held.Book(entries), Before(2 * DAY) if before == "2d" else before, NOW)
 
 
 def test_one_line_says_how_long_the_fleet_has_left():
