@@ -97,6 +97,11 @@ class Issuer:
             return self.client.post_text(sort.path, wish.body)
         return signer.token(sort.signed(wish.body), str(wish.body["validFor"]))
 
+    def prepare(self, wishes: t.Iterable[Wish]) -> None:
+        """Before anything is written anywhere: whether what is about to be issued can be written down. Raises LedgerFailed."""
+        if self.ledger is not None and any(wish.reason for wish in wishes):
+            self.ledger.prepare()
+
     def enter(self, issued: t.Iterable[t.Tuple[Wish, str]]) -> None:
         """Write these tokens into the ledger. Raises LedgerFailed."""
         if self.ledger is None:

@@ -64,6 +64,11 @@ class Ledger:
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(os.path.expanduser(path))
 
+    def prepare(self) -> None:
+        """Have the file, as far as it is not there. Raises LedgerFailed where nothing could be written to it."""
+        with self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT):
+            pass
+
     def append(self, entries: t.Sequence[Entry]) -> None:
         """Write all of these, or none, onto the disk. Raises LedgerFailed."""
         if not entries:

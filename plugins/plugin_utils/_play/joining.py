@@ -21,7 +21,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import preflight
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue, zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue, ledger, zone
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import controller
 
 Json = t.Dict[str, t.Any]
@@ -56,6 +56,7 @@ class Joining:
         """
         plan = self._planned()
         wishes = self._wishes(plan)
+        self._prepare(wishes)
         held = held_back(plan, {wish.name for wish in wishes if wish.reason and wish.current}) if register else set()
         changes = {change.name: change for change in (self._registered(plan, held) if register else [])}
         not_registered = {name for name, change in changes.items() if change.action in _NOT_REGISTERED}
@@ -76,6 +77,13 @@ class Joining:
             "changed": sync.changed(changes.values()) or any(result["action"] == "issued" for result in results),
             "diff": [*self._diff(list(changes.values())), diff],
         }
+
+    def _prepare(self, wishes: t.Sequence[issue.Wish]) -> None:
+        try:
+            if not self.check:
+                self.issuer.prepare(wishes)
+        except ledger.LedgerFailed as error:
+            raise ItemsFailed(preflight.message([str(error)])) from error
 
     def _planned(self) -> Json:
         plan = self.plan()

@@ -17,6 +17,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet as join_fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import Ledger
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import joining
 
 numbers = itertools.count(1)
@@ -256,6 +257,23 @@ def test_a_dataplane_that_is_refused_in_the_end_is_told_to_its_host(client, host
     monkeypatch.setattr(sync.Dataplanes, "_update", refuse)
     written = joining.Registration(client, WANTED, False).held(result["plan"], [name])
     assert (written["changed"], written["refused"]) == (False, {name: ["the Dataplane was not registered: no"]})
+
+
+def test_a_ledger_that_cannot_be_written_is_found_before_anything_else_is(client, hosts, tmp_path):
+    name = hosts.add()
+
+    def made(check):
+        plan = join_fleet.plan(client, [dict(host) for host in hosts.own], "default", "NotReady", lambda _text: None)
+        issuer = issue.Issuer(client, ledger=Ledger(str(tmp_path)))
+        return joining.Joining(
+            client=client, plan=lambda: plan, options=WANTED, role="kuma_dp", wanting=False, check=check, issuer=issuer
+        ).join(register=True)
+
+    with pytest.raises(ItemsFailed, match=r"nothing was written\. 1 problem was found:\n  1\. kuma_dp_token_ledger \(ledger\) is "):
+        made(check=False)
+    with pytest.raises(NotFound):
+        client.get(f"/meshes/default/dataplanes/{name}")
+    assert made(check=True)["changed"]
 
 
 def test_a_check_holds_back_what_a_join_would_and_shows_it_where_that_would_be_written(client, hosts):

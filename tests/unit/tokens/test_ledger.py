@@ -67,6 +67,16 @@ def test_nobody_else_may_read_it_also_where_it_was_there_before(book):
     assert len(book.read()) == 2
 
 
+def test_it_is_made_before_it_is_needed_so_that_what_is_wrong_shows_early(book, tmp_path):
+    book.prepare()
+    assert (book.read(), stat.S_IMODE(os.stat(book.path).st_mode)) == ([], 0o600)
+    book.append([ENTRY])
+    book.prepare()
+    assert book.read() == [ENTRY]
+    with pytest.raises(ledger.LedgerFailed):
+        ledger.Ledger(str(tmp_path)).prepare()
+
+
 def test_where_there_is_none_nothing_was_issued_and_nothing_is_made(book):
     assert book.read() == []
     book.append([])
