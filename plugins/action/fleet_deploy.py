@@ -113,7 +113,7 @@ class ActionModule(action.FleetAction):
 
     def _state(self, outcome: done.Done, joined: Json) -> Json:
         zone_proxies = (self.variables.get("kuma_zone_proxy_deployed") or {}).get("state", {}).get("names", ())
-        pending = outcome.pending(bool(joined["control_plane"].get("reloadable_tokens")))
+        pending = outcome.pending()
         names = [proxy["name"] for proxy in outcome.planned]
         restartable = outcome.restartable()
         drained = self.role == "kuma_dp" and self.value("kuma_dp_restart") == "drained"

@@ -6,13 +6,19 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from contextlib import closing
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, leaving, options
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import held
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import LedgerFailed
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, issuing, leaving, options, rotating
 
 Json = t.Dict[str, t.Any]
+
+_WITHOUT = "Leave without that with kuma_dp_leave_revoke: false; their tokens stay valid until they end."
 
 
 class ActionModule(action.FleetAction):
@@ -24,8 +30,13 @@ class ActionModule(action.FleetAction):
     def step(self) -> Json:
         withdraw = self.params["step"] == "withdraw"
         with closing(self.client()) as client:
+            holders = self._holders(client) if self.read(options.LEAVE)["revoke"] else []
+            if withdraw and holders:
+                rotating.may_revoke(client, [holder.list for holder in holders], _WITHOUT)
             leave = self._mesh if self.role == "kuma_dp" else self._zone
             result = leave(client, withdraw)
+            if holders and not withdraw:
+                result = self._with_revoked(client, holders, result)
             self.warnings.extend(client.warnings)
             return result
 
@@ -34,6 +45,29 @@ class ActionModule(action.FleetAction):
 
     def _names(self) -> t.List[str]:
         return sorted(name for host in self.in_play for name in self.leaving(host))
+
+    def _holders(self, client: Client) -> t.List[held.Holder]:
+        """Whose tokens are revoked, with what their VMs hold."""
+        zone = self.role != "kuma_dp" and client.capabilities().model != "v3"
+        mesh, found = str(self.value("kuma_dp_mesh")), []
+        for host in self.in_play:
+            proxies = (self.fact(host, "look") or {}).get("host", {}).get("proxies", {})
+            for name in self.leaving(host):
+                claims = ((proxies.get(name) or {}).get("token") or {}).get("claims") or {}
+                found.append(held.Holder(name, host, mesh, zone, name in proxies, claims))
+        return found
+
+    def _with_revoked(self, client: Client, holders: t.Sequence[held.Holder], result: Json) -> Json:
+        """After the Dataplanes: a proxy that nobody can stop loses its place in the mesh first."""
+        ledger = issuing.ledger(self.read(options.ISSUING))
+        try:
+            book = held.Book(ledger.read() if ledger is not None else [])
+        except LedgerFailed as error:
+            raise ItemsFailed(str(error)) from error
+        ids = rotating.Revoking(client, book, time.time(), self.check).all_of(holders)
+        unknown = [holder.name for holder in holders if holder.name in result["deleted"] and not held.all_of(holder, book)]
+        self.warnings.extend(leaving.unrevoked(unknown))
+        return {**result, "changed": result["changed"] or bool(ids), "revoked": ids}
 
     def _mesh(self, client: Client, withdraw: bool) -> Json:
         leave = leaving.MeshLeave(client, str(self.value("kuma_dp_mesh")), self._names(), self.check)

@@ -23,7 +23,7 @@ class ActionModule(action.FleetAction):
     _requires_connection = False
 
     def step(self) -> Json:
-        wish = maintaining.wish(options.read_elsewhere(options.MAINTENANCE, self.seen(self.host)))
+        wish = maintaining.wish(self.read_playbook(options.MAINTENANCE))
         hosts = {host: self.seen(host) for host in self.in_play}
         mesh = fleet.one_mesh(hosts.values())
         names = {host: fleet.mesh_names(host, seen) for host, seen in hosts.items()}

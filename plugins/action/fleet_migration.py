@@ -24,7 +24,7 @@ class ActionModule(action.FleetAction):
     ARGUMENTS: t.ClassVar[t.Dict[str, t.Any]] = {"step": {"type": "str", "choices": ["examine", "judge"], "required": True}}
 
     def step(self) -> Json:
-        wish = options.read_elsewhere(options.MIGRATION, self.seen(self.host))
+        wish = self.read_playbook(options.MIGRATION)
         if wish["fail_on"] not in report.FAIL_ON:
             raise ItemsFailed(f"kuma_migration_fail_on is {wish['fail_on']}, expected none, silent (what breaks without an error) or any.")
         return self._examine(wish) if self.params["step"] == "examine" else self._judge(wish["fail_on"])

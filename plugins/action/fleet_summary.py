@@ -14,7 +14,7 @@ Json = t.Dict[str, t.Any]
 
 # What the tasks of the roles register, in their order; a host failed because of the last of them that did.
 _RESULTS = (
-    "kuma_dp_look", "kuma_dp_plan", "kuma_dp_deployed", "kuma_dp_redirected",
+    "kuma_dp_look", "kuma_dp_plan", "kuma_dp_deployed", "kuma_dp_registered", "kuma_dp_redirected",
     "kuma_dp_verdict", "kuma_dp_withdrawn", "kuma_dp_stopped", "kuma_dp_deleted", "kuma_dp_removed",
 )  # fmt: skip
 _ZONE_RESULTS = (
@@ -32,7 +32,8 @@ class ActionModule(action.FleetAction):
     def step(self) -> Json:
         outcomes = [self._outcome(host) for host in sorted(self.in_play_at_first)]
         if self.params["purpose"] == "leave":
-            lines = summary.left(outcomes, self.check)
+            revoked = (self.variables.get(f"{self.role}_deleted") or {}).get("revoked") or []
+            lines = summary.left(outcomes, self.check, len(revoked))
         else:
             plan = self.variables.get(f"{self.role}_plan") or {}
             what = "zone proxies" if self.role == "kuma_zone_proxy" else ""

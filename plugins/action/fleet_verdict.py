@@ -18,9 +18,13 @@ _LINES = 8
 
 
 class ActionModule(action.FleetAction):
-    """Fails a host whose restart failed, or whose proxies did not come into traffic. Only such a host is visited, for its journals."""
+    """Fails a host whose Dataplane was refused in the end, whose restart failed, or whose proxies did not come into traffic. Only the last is
+    visited, for its journals."""
 
     def step(self) -> Json:
+        refused = (self.variables.get(f"{self.role}_registered") or {}).get("refused", {}).get(self.host)
+        if refused:
+            raise ItemsFailed(f"{self.host}: {'; '.join(refused)}")
         self._judge_restart()
         late = (self.variables.get(f"{self.role}_seen") or {}).get("late", {})
         mine = sorted(name for name in self.own("deployed")["state"]["wait_for"] if name in late)

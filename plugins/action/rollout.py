@@ -18,8 +18,11 @@ from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR, ApiError, Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import api_argument_spec, check_names, new_client
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, options, rolling
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import Ledger
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, issuing, options, rolling
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, lock, restarting, run, settings, start
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as roll_host
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
@@ -43,6 +46,7 @@ ARGUMENTS: t.Dict[str, t.Dict[str, t.Any]] = {
     "restart": {"type": "dict", "default": {}},
     "result": {"type": "dict"},
     "reason": {"type": "str", "default": "asked for"},
+    "ledger": {"type": "path"},
 }
 REQUIRED = [("state", "status", ["run"]), ("state", "abort", ["run"])]
 NAMES = {
@@ -80,7 +84,16 @@ class ActionModule(action.RoleAction):
             result.update(self._do(params))
         except ApiError as error:
             result.update(failed=True, msg=str(error), failure=error.as_failure())
-        except (start.Refused, lock.Taken, roll_journal.NoRun, run.Stopped, controller.Missing, action.Unset, ValueError) as error:
+        except (
+            start.Refused,
+            lock.Taken,
+            roll_journal.NoRun,
+            run.Stopped,
+            controller.Missing,
+            action.Unset,
+            ItemsFailed,
+            ValueError,
+        ) as error:
             result.update(failed=True, msg=str(error))
         return result
 
@@ -157,6 +170,7 @@ class ActionModule(action.RoleAction):
             resume=params["resume"] == "auto",
             check=self.check,
             pid=os.getppid(),
+            offline=issue.PATH in self._issuer(client, params).signers,
         )
         starter = start.Starter(client, wish)
         result = starter.start()
@@ -270,7 +284,13 @@ class ActionModule(action.RoleAction):
         return {"changed": finish.abort(journal, params["reason"]), "run": journal.run}
 
     def _host(self, client: Client, params: Result) -> roll_host.Host:
-        return roll_host.Host(run.open_run(self.directory, params["run"], client), self.host)
+        return roll_host.Host(run.open_run(self.directory, params["run"], client, self._issuer(client, params)), self.host)
+
+    def _issuer(self, client: Client, params: Result) -> issue.Issuer:
+        """Who makes the tokens of covers; the key that the controller may have for that is one of the role alone."""
+        if self.by_role:
+            return issuing.Issuing(self.read(options.ISSUING), self.search_dirs()).issuer(client)
+        return issue.Issuer(client, ledger=Ledger(params["ledger"]) if params["ledger"] else None)
 
     def _say(self, params: Result) -> None:
         """One line about the host. The journal of one host is enough for it, and the same in a fleet of any size."""

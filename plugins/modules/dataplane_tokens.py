@@ -66,9 +66,18 @@ options:
     type: str
     default: 720h
   renew_before:
-    description: For how long a token must still be valid to be kept.
+    description:
+      - For how long a token must still be valid to be kept, such as V(7d), or which share of its lifetime has to be left, such as V(25%).
+      - With V(all) no token is kept.
     type: str
     default: 168h
+  ledger:
+    description:
+      - File on the machine that this runs on, normally the controller, into which a line is written for each new token before it is returned -
+        its ID (C(jti)), the proxy, the mesh, its end and the time, never the token. It is made when it does not exist.
+      - When it cannot be written no token is returned.
+    type: path
+    version_added: 0.2.0
 seealso:
   - module: meshfleet.kuma.proxy_info
   - module: meshfleet.kuma.dataplanes
@@ -190,6 +199,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Spec, run
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import Ledger
 
 
 def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
@@ -201,7 +211,8 @@ def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
         time.time(),
         lambda: client.capabilities().workload_tokens,
     )
-    return issue.carry_out(client, wishes, call.check_mode)
+    ledger = Ledger(params["ledger"]) if params["ledger"] else None
+    return issue.carry_out(issue.Issuer(client, ledger=ledger), wishes, call.check_mode)
 
 
 SPEC = Spec(
@@ -223,6 +234,7 @@ SPEC = Spec(
         },
         "valid_for": {"type": "str", "default": "720h"},
         "renew_before": {"type": "str", "default": "168h"},
+        "ledger": {"type": "path"},
     },
     names={"tokens[].name": naming.NAME, "tokens[].mesh": naming.LOOSE},
 )

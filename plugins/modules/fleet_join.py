@@ -16,6 +16,7 @@ description:
     and nothing is written.
   - Fetches archives that are not on the controller, registers the Dataplanes that differ, and has the tokens issued that are missing or about to
     expire.
+  - A Dataplane that changes together with the token on its VM waits until the token is on the VM. O(step=register) writes it then.
   - Tokens are in no result. Each waits for its host in a private file of the controller that goes with the run.
   - It is a step of the roles P(meshfleet.kuma.kuma_dp#role) and P(meshfleet.kuma.kuma_zone_proxy#role), whose options it reads by itself.
     It is not meant to be called by hand.
@@ -23,6 +24,12 @@ extends_documentation_fragment:
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.writes
   - meshfleet.kuma.step
+options:
+  step:
+    description: Which part of the join, V(register) after the VMs have what is new.
+    type: str
+    choices: [plan, register]
+    default: plan
 author:
   - The meshfleet.kuma maintainers (@meshfleet)
 """
@@ -48,9 +55,9 @@ EXAMPLES = r"""
 RETURN = r"""
 plan:
   description:
-    - For each host the plan of its proxies as M(meshfleet.kuma.fleet_plan) returns it, C(refused) with reasons why the host does not go on, and
-      C(registered) with the Dataplanes that were written.
-  returned: success
+    - For each host the plan of its proxies as M(meshfleet.kuma.fleet_plan) returns it, C(refused) with reasons why the host does not go on,
+      C(registered) with the Dataplanes that were written, and C(held) with those that O(step=register) will write.
+  returned: with O(step=plan)
   type: dict
 results:
   description: What was done to each Dataplane that differed, as M(meshfleet.kuma.dataplanes) returns it.
@@ -59,17 +66,21 @@ results:
   elements: dict
 labels_lost:
   description: Dataplanes whose labels the control plane had lost.
-  returned: success
+  returned: with O(step=plan)
   type: list
   elements: str
 not_ready:
   description: Proxies that are not in traffic although nobody fenced them.
-  returned: success
+  returned: with O(step=plan)
   type: list
   elements: str
 control_plane:
   description: What is known of the control plane.
-  returned: success
+  returned: with O(step=plan)
+  type: dict
+refused:
+  description: For each host whose Dataplanes were not registered the reasons.
+  returned: with O(step=register)
   type: dict
 requests:
   description: How many HTTP requests were made, retries included.

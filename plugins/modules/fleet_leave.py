@@ -12,7 +12,8 @@ module: fleet_leave
 short_description: Take the proxies of a fleet out of traffic, or delete what the control plane knows of them
 version_added: 0.2.0
 description:
-  - Once for all hosts. Before the proxies stop, their callers stop choosing them; after it their Dataplanes are deleted.
+  - Once for all hosts. Before the proxies stop, their callers stop choosing them; after it their Dataplanes are deleted
+    and their tokens revoked, unless C(kuma_dp_leave_revoke) says otherwise.
   - Of zone proxies the last ones of a zone are refused, unless C(kuma_zone_proxy_leave_last) allows it.
   - It is a step of the roles P(meshfleet.kuma.kuma_dp#role) and P(meshfleet.kuma.kuma_zone_proxy#role), whose options it reads by itself.
     It is not meant to be called by hand.
@@ -48,6 +49,11 @@ RETURN = r"""
 deleted:
   description: The names of what was deleted.
   returned: with O(step=delete)
+  type: list
+  elements: str
+revoked:
+  description: The IDs (C(jti)) of tokens that were revoked.
+  returned: with O(step=delete), when tokens are revoked
   type: list
   elements: str
 visits:

@@ -58,9 +58,9 @@ options:
   purpose:
     description:
       - What the hosts are looked at for, which decides what has to be set.
-      - Without it nothing has to be, as with V(maintenance) and V(migration), which say themselves what they miss.
+      - Without it nothing has to be, as with V(maintenance), V(migration), V(revoke) and V(signing_key), which say themselves what they miss.
     type: str
-    choices: [join, leave, maintenance, migration, control_plane]
+    choices: [join, leave, maintenance, migration, revoke, signing_key, control_plane]
   requests:
     description: Whether the Python that runs Ansible has to have the library requests, which tasks with a control plane need.
     type: bool

@@ -132,7 +132,8 @@ host:
     proxies:
       description:
         - "The proxies by name, each with C(unit) (C(active), C(state), C(result), C(enabled), C(failed), C(restarts), C(pid), C(started)),
-          C(environment), C(token) (C(present), C(claims), C(mode), C(owner), C(problem)), C(files), C(version) of the running process,
+          C(environment), C(token) (C(present), C(claims), C(kid) of the key that signed it, C(mode), C(owner), C(problem), and C(reloaded), whether the
+          running process takes a new one without a restart), C(files), C(version) of the running process,
           C(lifecycle) (V(direct) or V(indirect), as the running process was started; none when it does not run),
           C(restart_pending) with C(restart_reasons), and C(journal) when O(diagnose) is set."
         - "C(cover) tells whether the running proxy can be restarted under cover: C(possible), C(reasons) why not, and C(notes) about the VM.

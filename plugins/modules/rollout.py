@@ -214,6 +214,13 @@ options:
     description: Why, for O(state=abort).
     type: str
     default: asked for
+  ledger:
+    description:
+      - File on the controller into which a line is written for the token of each cover before its VM gets it, as by
+        M(meshfleet.kuma.dataplane_tokens).
+      - Tasks of the role take the option C(kuma_dp_token_ledger).
+    type: path
+    version_added: 0.2.0
 author:
   - The meshfleet.kuma maintainers (@meshfleet)
 notes:

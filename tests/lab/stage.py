@@ -45,6 +45,7 @@ class Stage:
             "kuma_dp_version": self.archive.version,
             "kuma_dp_archive": str(self.archive.path),
             "kuma_dp_archive_checksum": {self.archive.architecture: f"sha256:{self.archive.sha256}"},
+            "kuma_dp_token_ledger": str(self.directory / "tokens.jsonl"),
             "kuma_dp_application_units": ["kuma-lab-app.service"],
         }
 

@@ -8,9 +8,53 @@
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Release
+
+Places = t.Mapping[str, t.Sequence[str]]
+
+_STATIC = ("access", "static")
+_AUTHN = ("dpServer", "authn")
+# What is of interest in GET /config, under names of ours. ``..._users`` and ``..._groups`` are who may issue tokens.
+CONFIGURATION: Places = {
+    "mode": ("mode",),
+    "store": ("store", "type"),
+    "hds_enabled": ("dpServer", "hds", "enabled"),
+    "envoy_admin_unix_socket": ("bootstrapServer", "params", "envoyAdminUnixSocket"),
+    "reloadable_tokens": (*_AUTHN, "enableReloadableTokens"),
+    "inbound_tags_disabled": ("experimental", "inboundTagsDisabled"),
+    "zone": ("multizone", "zone", "name"),
+    "zone_token_users": (*_STATIC, "generateZoneToken", "users"),
+    "zone_token_groups": (*_STATIC, "generateZoneToken", "groups"),
+    "dp_token_users": (*_STATIC, "generateDpToken", "users"),
+    "dp_token_groups": (*_STATIC, "generateDpToken", "groups"),
+}
+# Where tokens may come from: whether it issues any, ``public_keys`` (``[{kid, mesh, key}]``) of those that were signed elsewhere, and whether
+# keys in Secrets count beside these.
+DP_TOKENS: Places = {
+    "issuer": (*_AUTHN, "dpProxy", "dpToken", "enableIssuer"),
+    "public_keys": (*_AUTHN, "dpProxy", "dpToken", "validator", "publicKeys"),
+    "use_secrets": (*_AUTHN, "dpProxy", "dpToken", "validator", "useSecrets"),
+}
+ZONE_TOKENS: Places = {
+    "issuer": (*_AUTHN, "zoneProxy", "zoneToken", "enableIssuer"),
+    "public_keys": (*_AUTHN, "zoneProxy", "zoneToken", "validator", "publicKeys"),
+    "use_secrets": (*_AUTHN, "zoneProxy", "zoneToken", "validator", "useSecrets"),
+}
+
+
+def dig(value: t.Any, places: Places) -> t.Dict[str, t.Any]:
+    """What a configuration says of these; what it does not name is left out."""
+    found = {}
+    for name, place in places.items():
+        inner = value
+        for key in place:
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        if inner is not None:
+            found[name] = inner
+    return found
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import traceback
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import CONFIGURATION, Capabilities, Places, dig
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import (
     AccessDenied,
     ApiError,
@@ -128,7 +128,7 @@ class Client:
         self._requests = 0
         self._warnings: t.List[str] = []
         self._capabilities: t.Optional[Capabilities] = None
-        self._control_plane: t.Optional[t.Dict[str, t.Any]] = None
+        self._configuration: t.Any = None
         self._verify: t.Union[bool, str] = validate_certs
         secure = self.url.startswith("https:")
         if secure and validate_certs and self._ca_path:
@@ -255,34 +255,15 @@ class Client:
             )
         return self._capabilities
 
-    def control_plane(self) -> t.Dict[str, t.Any]:
-        """``mode``, ``store``, ``hds_enabled``, ``envoy_admin_unix_socket``, ``reloadable_tokens``, ``inbound_tags_disabled``, ``dp_token_users``
-        and ``dp_token_groups`` (who may issue dataplane tokens), ``zone_token_users`` and ``zone_token_groups``, and ``zone`` (its name) from
-        ``GET /config``, asked for once. A value the control
-        plane does not name is left out; empty when the token may not read them."""
-        if self._control_plane is None:
+    def control_plane(self, places: Places = CONFIGURATION) -> t.Dict[str, t.Any]:
+        """What ``GET /config`` says of ``places``, asked for once. Empty when the token may not read them."""
+        if self._configuration is None:
             try:
                 body = self.get("/config").body
             except (AccessDenied, NotFound):
                 body = None
-            if isinstance(body, str):
-                body = first_json(body)
-            places = {
-                "mode": ("mode",),
-                "store": ("store", "type"),
-                "hds_enabled": ("dpServer", "hds", "enabled"),
-                "envoy_admin_unix_socket": ("bootstrapServer", "params", "envoyAdminUnixSocket"),
-                "reloadable_tokens": ("dpServer", "authn", "enableReloadableTokens"),
-                "inbound_tags_disabled": ("experimental", "inboundTagsDisabled"),
-                "zone": ("multizone", "zone", "name"),
-                "zone_token_users": ("access", "static", "generateZoneToken", "users"),
-                "zone_token_groups": ("access", "static", "generateZoneToken", "groups"),
-                "dp_token_users": ("access", "static", "generateDpToken", "users"),
-                "dp_token_groups": ("access", "static", "generateDpToken", "groups"),
-            }
-            values = {name: _dig(body, place) for name, place in places.items()}
-            self._control_plane = {name: value for name, value in values.items() if value is not None}
-        return dict(self._control_plane)
+            self._configuration = (first_json(body) if isinstance(body, str) else body) or {}
+        return dig(self._configuration, places)
 
     def _request(self, method: str, path: str, params: Params = None, body: t.Any = None, secret: bool = False) -> Response:
         check_path(method, self.url, path)
@@ -373,12 +354,6 @@ class Client:
         if isinstance(value, dict):
             return {key: self._redacted(entry) for key, entry in value.items()}
         return value
-
-
-def _dig(value: t.Any, place: t.Sequence[str]) -> t.Any:
-    for key in place:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _strings(value: t.Any) -> t.List[str]:

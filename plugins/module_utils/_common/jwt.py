@@ -18,15 +18,25 @@ Claims = t.Dict[str, t.Any]
 
 def decode_claims(jwt: str) -> Claims:
     """The claims of a token, without checking its signature. Raises ValueError (never quoting the token) when it is not a JWT."""
+    return _object(jwt, 1, "second", "claims")
+
+
+def key_id(jwt: str) -> str:
+    """The ID of the key that signed a token, as its header says; empty when it names none. Raises ValueError (never quoting the token)."""
+    kid = _object(jwt, 0, "first", "header").get("kid")
+    return kid if isinstance(kid, str) else ""
+
+
+def _object(jwt: str, index: int, which: str, what: str) -> Claims:
     parts = jwt.strip().split(".")
     if len(parts) != 3:
         raise ValueError(f"not a JWT: found {len(parts)} parts divided by dots, expected 3")
-    payload = parts[1]
+    part = parts[index]
     try:
-        claims = json.loads(base64.b64decode(payload + "=" * (-len(payload) % 4), altchars=b"-_", validate=True))
+        found = json.loads(base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, UnicodeError, ValueError, RecursionError):
         # `from None`: the causes hold a part of the token.
-        raise ValueError("not a JWT: its second part is not base64url-encoded JSON") from None
-    if not isinstance(claims, dict):
-        raise ValueError("not a JWT: its claims are not an object")
-    return claims
+        raise ValueError(f"not a JWT: its {which} part is not base64url-encoded JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"not a JWT: its {what} {'are' if what == 'claims' else 'is'} not an object")
+    return found

@@ -22,12 +22,17 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import F
 
 
 def plan(
-    client: Client, hosts: t.Sequence[t.Dict[str, t.Any]], mesh: str, initial_state: str, warn: t.Callable[[str], None]
+    client: Client,
+    hosts: t.Sequence[t.Dict[str, t.Any]],
+    mesh: str,
+    initial_state: str,
+    warn: t.Callable[[str], None],
+    offline: t.Optional[preflight.Offline] = None,
 ) -> t.Dict[str, t.Any]:
     """What module fleet_plan returns for ``hosts`` (``[{host, in_play, dropped_out, variables, observed}]``), and the Dataplanes that the
     mesh holds by name as ``live``.
 
-    ``warn`` is told what does not speak against the join. Raises ItemsFailed with every problem.
+    ``warn`` is told what does not speak against the join; ``offline`` says what speaks against tokens that the controller signs. Raises ItemsFailed with every problem.
     """
     archives, problems = archive.plan(hosts)
     wish, faults = generation.asked(hosts)
@@ -36,7 +41,7 @@ def plan(
     overviews: t.List[t.Dict[str, t.Any]] = []
     control_plane: t.Dict[str, t.Any] = {}
     try:
-        found = preflight.look(client, mesh, preflight.versions(hosts), initial_state)
+        found = preflight.look(client, mesh, preflight.versions(hosts), initial_state, offline)
         capabilities = found.capabilities
         release, labels = capabilities.release, capabilities.labels_survive
         tags_disabled = found.control_plane.get("inbound_tags_disabled") is True

@@ -14,6 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import details, gates, lifecycle
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.reader import Reader
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
@@ -34,7 +35,7 @@ def read(host: str, variables: t.Mapping[str, t.Any], model: str) -> t.Tuple[t.L
 
     ``variables`` are the role's, without their prefix; ``redirected`` stands for ``transparent_proxy`` where no more is known. With an
     empty ``proxies`` there is one, described by the flat variables. A proxy is ``{host, name, mesh, address, services, gateway,
-    upstreams, labels, workload, pins, port_pins, reserved_ports, lifecycle, template, vars, search_dirs}``.
+    upstreams, labels, workload, token_bind, pins, port_pins, reserved_ports, lifecycle, template, vars, search_dirs}``.
     """
     reader = Reader(host, model)
     explicit = variables.get("proxies")
@@ -109,6 +110,7 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
         "upstreams": [upstream for upstream in upstreams if upstream],
         "labels": reader.labels(reader.merged(prefix + "labels", host.get("labels"), own.get("labels")), prefix + "labels"),
         "workload": workload if checks.is_rfc1035(workload) else "",
+        "token_bind": _bindings(reader, host.get("token_bind")),
         "pins": _pins(
             reader,
             reader.merged(prefix + "outbound_pins", host.get("outbound_pins"), own.get("outbound_pins")),
@@ -120,6 +122,15 @@ def _proxy(reader: Reader, own: t.Mapping[str, t.Any], host: t.Mapping[str, t.An
         "field": prefix,
         **lifecycle.read(reader, own, host, prefix),
     }
+
+
+def _bindings(reader: Reader, value: t.Any) -> t.List[str]:
+    """To what the token of a proxy is bound; to all of it where nothing is said."""
+    found = [str(item) for item in (claims.BINDINGS if value is None else reader.items(value, "kuma_dp_token_bind"))]
+    for item in found:
+        if item not in claims.BINDINGS:
+            reader.fault("kuma_dp_token_bind", item, "a list of " + " and ".join(claims.BINDINGS))
+    return found
 
 
 def _service(reader: Reader, value: t.Any, field: str) -> t.Optional[t.Dict[str, t.Any]]:

@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import claims as token_claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation, resource, status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import (
     claims,
@@ -263,13 +264,15 @@ class Fleet:
             self._check_live(proxy, desired, live)
         ready, reasons = status.ready(overview) if overview else (False, ["not registered"])
         observed = ((host.get("observed") or {}).get("proxies") or {}).get(proxy["name"]) or {}
+        held = observed.get("token") or {}
         token = {
             "name": proxy["name"],
             "mesh": proxy["mesh"],
-            "current": (observed.get("token") or {}).get("claims"),
+            "host": proxy["host"],
+            "current": held.get("claims"),
+            "current_kid": held.get("kid"),
+            **token_claims.of_dataplane(desired, self.release, proxy["token_bind"]),
         }
-        if proxy["workload"] and self.release.workload_tokens:
-            token["workload"] = proxy["workload"]
         connected = health.connected(overview, observed)
         refused = health.refused_token(connected, observed)
         if refused:

@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import DP_TOKENS, ZONE_TOKENS
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Capabilities, Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import AccessDenied, ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import OLDEST, Release
+
+DP, ZONE = "dp", "zone"
+# What speaks against tokens that the controller signs itself, by their sort (``DP``, ``ZONE``). Sorts that the control plane issues are missing.
+Offline = t.Mapping[str, t.Callable[[Client], t.List[str]]]
 
 
 class Preflight(t.NamedTuple):
@@ -26,15 +31,16 @@ class Preflight(t.NamedTuple):
     mesh: t.Mapping[str, t.Any]
 
 
-def look(client: Client, mesh: str, wanted: t.Mapping[str, str], initial_state: str) -> Preflight:
+def look(client: Client, mesh: str, wanted: t.Mapping[str, str], initial_state: str, offline: t.Optional[Offline] = None) -> Preflight:
     """Four reads: the index, the user, the configuration and the mesh. Raises ApiError when there is no answer.
 
-    ``wanted`` maps the kuma-dp versions that are about to run to a host that wants them.
+    ``wanted`` maps the kuma-dp versions that are about to run to a host that wants them. Who signs ``offline`` need not be
+    allowed to issue tokens.
     """
     capabilities = client.capabilities()
     who = client.get("/who-am-i").body or {}
     config = client.control_plane()
-    problems, warnings = _rights(who, config)
+    problems, warnings = _issuing(client, who, DP, offline or {}), []
     problems.extend(_unfit(capabilities, config))
     if config.get("hds_enabled") is False and initial_state == "NotReady":
         problems.append(
@@ -81,24 +87,33 @@ def message(problems: t.Sequence[str]) -> str:
     )
 
 
-def _rights(who: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any], sort: str = "dp") -> t.Tuple[t.List[str], t.List[str]]:
-    groups = set(who.get("groups") or [])
+def _issuing(client: Client, who: t.Mapping[str, t.Any], sort: str, offline: Offline) -> t.List[str]:
+    """Why no tokens of this sort could be had that the control plane accepts."""
+    if sort in offline:
+        return offline[sort](client)
+    what = "dataplane" if sort == DP else sort
+    if client.control_plane(DP_TOKENS if sort == DP else ZONE_TOKENS).get("issuer") is False:
+        role = "kuma_dp" if sort == DP else "kuma_zone_proxy"
+        return [
+            "the control plane issues no %s tokens, for its enableIssuer is false: have them signed on the controller, "
+            "with %s_token_signing_key_file and %s_token_signing_kid" % (what, role, role)
+        ]
+    config = client.control_plane()
     allowed_users = set(config.get(sort + "_token_users") or [naming.ADMIN])
     allowed_groups = set(config.get(sort + "_token_groups") or [naming.ADMIN])
+    groups = set(who.get("groups") or [])
     if who.get("name") in allowed_users or groups & allowed_groups:
-        return [], []
+        return []
     found = "kuma_dp_api_token belongs to %s (%s)" % (who.get("name"), ", ".join(sorted(groups)) or "no group")
-    what = "dataplane" if sort == "dp" else sort
-    remedy = "which may not issue %s tokens: use a token of %s" % (what, ", ".join(sorted(allowed_users | allowed_groups)))
-    return ["%s, %s" % (found, remedy)], []
+    return ["%s, which may not issue %s tokens: use a token of %s" % (found, what, ", ".join(sorted(allowed_users | allowed_groups)))]
 
 
-def look_for_zone(client: Client, mesh: str, wanted: t.Mapping[str, str]) -> Preflight:
+def look_for_zone(client: Client, mesh: str, wanted: t.Mapping[str, str], offline: t.Optional[Offline] = None) -> Preflight:
     """The same for zone proxies, which up to 2.x have no mesh and no health checks. Raises ApiError when there is no answer."""
     capabilities = client.capabilities()
     who = client.get("/who-am-i").body or {}
     config = client.control_plane()
-    problems, warnings = _rights(who, config, "dp" if capabilities.model == "v3" else "zone")
+    problems, warnings = _issuing(client, who, DP if capabilities.model == "v3" else ZONE, offline or {}), []
     problems.extend(_unfit(capabilities, config))
     held: t.Mapping[str, t.Any] = {}
     if capabilities.model == "v3":

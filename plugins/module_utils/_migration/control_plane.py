@@ -43,7 +43,7 @@ _UNSEEN = (
         "token-claims",
         "what dataplane tokens claim",
         "the claim tags is matched against labels",
-        "tokens of the role claim name and workload; issue others anew",
+        "see token-tags for those of the role; issue others anew",
     ),
     ("zone-tokens", "zone tokens of proxies", "zone proxies need dataplane tokens", "issue dataplane tokens for zone proxies"),
     (

@@ -11,6 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.checks import is_rfc1035
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import claims
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.inventory import read
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.findings import CHANGES, INFO, LOUD, SILENT, Finding
 from ansible_collections.meshfleet.kuma.plugins.module_utils._migration.mesh import Mesh
@@ -27,8 +29,9 @@ _GONE_ENVIRONMENT = {
 }
 
 
-def of_host(host: str, variables: t.Mapping[str, t.Any], mesh: Mesh, in_fleet: t.AbstractSet[str]) -> t.Iterator[Finding]:
-    """Findings about what the inventory says of one host. ``in_fleet``: the services that hosts of the inventory offer."""
+def of_host(host: str, variables: t.Mapping[str, t.Any], mesh: Mesh, in_fleet: t.AbstractSet[str], release: Numbers) -> t.Iterator[Finding]:
+    """Findings about what the inventory says of one host. ``in_fleet``: the services that hosts of the inventory offer; ``release`` is that
+    of the control plane now."""
     proxies, _problems = read(host, variables, "v2")
 
     def finding(severity: str, code: str, name: str, field: str, found: str, then: str, remedy: str) -> Finding:
@@ -43,6 +46,11 @@ def of_host(host: str, variables: t.Mapping[str, t.Any], mesh: Mesh, in_fleet: t
             then = "nothing is known of its Dataplane: only its variables were checked"
             yield finding(INFO, "not-registered", name, prefix + "name", name, then, "run join_mesh.yml")
             yield from _service_faults(proxy, finding)
+        bound = claims.of_dataplane(mesh.live.get(name, {}), release, variables.get("token_bind") or []).get(claims.TAGS)
+        if bound and Release(*release).has_tags:
+            then = "the tags of tokens are matched against labels, so the proxy is refused when it connects again, and gets no updates"
+            remedy = "set kuma_dp_token_bind: [workload], then run rotate_tokens.yml, before the upgrade"
+            yield finding(SILENT, "token-tags", name, "kuma_dp_token_bind", ", ".join(sorted(bound)), then, remedy)
         for index, upstream in enumerate(proxy["upstreams"]):
             reference = upstream.get("backend_ref") or {}
             kind = reference.get("kind", "MeshService")

@@ -68,7 +68,7 @@ def examine(world: World, hosts: t.Sequence[t.Mapping[str, t.Any]], strangers: b
             findings.extend(of_dataplane(mesh, dataplane, world.release))
     for host in hosts:
         if host.get("in_play", True) and str((host.get("variables") or {}).get("mesh") or "default") == name:
-            findings.extend(of_host(host["host"], host.get("variables") or {}, mesh, offered))
+            findings.extend(of_host(host["host"], host.get("variables") or {}, mesh, offered, world.release))
     for type_name, reason in sorted(world.unread.items()):
         then = "nobody looked at them"
         findings.append(Finding(INFO, "unread", type_name, name, "", "", "", reason, then, "use a token that may read them"))

@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import (
     AccessDenied,
@@ -23,17 +24,22 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 )
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.concurrently import CONNECTIONS, concurrently
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims, key_id
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration, format_time, parse_duration
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import needs_renewal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import ledger as token_ledger
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import sign
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before, needs_renewal, parse_before
 
 PATH = "/tokens/dataplane"
 
 
 @dataclass
 class Wish:
-    """One token: ``body`` is the request for it; ``reason`` why it is needed, None to keep the current one; ``sort`` what it is for."""
+    """One token: ``body`` is the request for it; ``reason`` why it is needed, None to keep the current one; ``sort`` what it is for.
+
+    ``host`` is where it goes, as the ledger says it.
+    """
 
     name: str
     mesh: str
@@ -41,15 +47,18 @@ class Wish:
     current: t.Optional[t.Mapping[str, t.Any]]
     reason: t.Optional[str] = None
     sort: t.Optional[Sort] = None
+    host: str = ""
 
 
 class Sort(t.NamedTuple):
-    """A sort of tokens: where they are issued, the request for an entry, why a new one is needed, and the claims of one that is right."""
+    """A sort of tokens: where they are issued, the request for an entry, why a new one is needed, the claims of one that is right, and what
+    the control plane makes of a request, for those who sign themselves."""
 
     path: str
     body: t.Callable[[t.Mapping[str, t.Any]], t.Dict[str, t.Any]]
-    renewal: t.Callable[[t.Optional[t.Mapping[str, t.Any]], t.Mapping[str, t.Any], float, float], t.Optional[str]]
+    renewal: t.Callable[[t.Optional[t.Mapping[str, t.Any]], t.Mapping[str, t.Any], float, Before], t.Optional[str]]
     claims: t.Callable[[Wish], t.Dict[str, t.Any]]
+    signed: t.Callable[[t.Mapping[str, t.Any]], t.Dict[str, t.Any]]
 
 
 def _dataplane_body(entry: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
@@ -65,7 +74,42 @@ def _dataplane_body(entry: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     return body
 
 
-DATAPLANE = Sort(PATH, _dataplane_body, needs_renewal, lambda wish: {"Name": wish.name, "Mesh": wish.mesh})
+DATAPLANE = Sort(PATH, _dataplane_body, needs_renewal, lambda wish: {"Name": wish.name, "Mesh": wish.mesh}, sign.dataplane_claims)
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Who makes tokens: the control plane, or a key of the controller for those sorts that ``signers`` has one for, by their path.
+
+    What was made is in ``ledger`` before anybody gets it.
+    """
+
+    client: Client
+    signers: t.Mapping[str, sign.Signer] = field(default_factory=dict)
+    ledger: t.Optional[token_ledger.Ledger] = None
+    clock: t.Callable[[], float] = time.time
+
+    def token(self, wish: Wish) -> str:
+        """A new token. Raises ApiError."""
+        sort = wish.sort or DATAPLANE
+        signer = self.signers.get(sort.path)
+        if signer is None:
+            return self.client.post_text(sort.path, wish.body)
+        return signer.token(sort.signed(wish.body), str(wish.body["validFor"]))
+
+    def prepare(self, wishes: t.Iterable[Wish]) -> None:
+        """Before anything is written anywhere: whether what is about to be issued can be written down. Raises LedgerFailed."""
+        if self.ledger is not None and any(wish.reason for wish in wishes):
+            self.ledger.prepare()
+
+    def enter(self, issued: t.Iterable[t.Tuple[Wish, str]]) -> None:
+        """Write these tokens into the ledger. Raises LedgerFailed."""
+        if self.ledger is None:
+            return
+        now = self.clock()
+        self.ledger.append(
+            [token_ledger.entry(decode_claims(token), wish.name, wish.mesh, wish.host, now, key_id(token)) for wish, token in issued]
+        )
 
 
 def plan(
@@ -75,24 +119,18 @@ def plan(
     now: float,
     workload_tokens: t.Callable[[], bool],
     sort: Sort = DATAPLANE,
+    kid: str = "",
 ) -> t.List[Wish]:
-    """What is to be done for each of ``entries`` (``{name, mesh, workload, tags, valid_for, current, refused}``; the last one is why the control
-    plane refuses the current token, which its claims do not tell).
+    """What is to be done for each of ``entries`` (``{name, mesh, workload, tags, valid_for, current, current_kid, host, refused}``; the last one is why
+    the control plane refuses the current token, which its claims do not tell).
 
+    ``renew_before`` is as ``renewal.parse_before`` takes it. With ``kid`` tokens of another key are replaced.
     ``workload_tokens()`` says whether the control plane binds tokens to workloads; it is only asked when that matters.
     Raises Invalid with everything that is wrong with the entries.
     """
     problems: t.List[t.Dict[str, str]] = []
-
-    def seconds(text: str, field: str) -> float:
-        try:
-            return parse_duration(text)
-        except ValueError as exc:
-            problems.append({"field": field, "reason": str(exc)})
-            return 0.0
-
-    before = seconds(renew_before, "renew_before")
-    default = seconds(valid_for, "valid_for")
+    before = _read(parse_before, renew_before, "renew_before", Before(), problems)
+    default = _read(parse_duration, valid_for, "valid_for", 0.0, problems)
     wishes: t.List[Wish] = []
     seen: t.Dict[str, int] = {}
     for index, entry in enumerate(entries):
@@ -101,8 +139,8 @@ def plan(
             problems.append({"field": f"{place}.name", "reason": f"{name} is also the name of tokens[{seen[name]}]"})
         seen.setdefault(name, index)
         own = entry.get("valid_for")
-        validity = seconds(own, f"{place}.valid_for") if own else default
-        if validity <= before and not problems:
+        validity = _read(parse_duration, own, f"{place}.valid_for", 0.0, problems) if own else default
+        if before.of_new(validity) and not problems:
             problems.append(
                 {
                     "field": f"{place}.valid_for" if own else "valid_for",
@@ -111,32 +149,51 @@ def plan(
                 }
             )
         body = dict(sort.body(entry), validFor=format_duration(validity))
-        wish = Wish(name, str(body.get("mesh") or ""), body, entry.get("current") or None, sort=sort)
+        host = str(entry.get("host") or "")
+        wish = Wish(name, str(body.get("mesh") or ""), body, entry.get("current") or None, sort=sort, host=host)
         wish.reason = sort.renewal(wish.current, body, now, before)
         wishes.append(wish)
     if problems:
         raise Invalid(
             f"{len(problems)} of the options cannot be used", invalid_parameters=problems, remedy="Correct them; nothing was issued."
         )
-    # A control plane without such tokens ignores the workload: asking again would give the same token.
+    _without_workloads(wishes, workload_tokens, now, before)
+    for wish, entry in zip(wishes, entries):
+        held = str(entry.get("current_kid") or "")
+        if wish.reason is None and kid and held != kid:
+            wish.reason = f"it is signed with key {held or 'of an unknown ID'}, expected {kid}"
+        wish.reason = wish.reason or str(entry.get("refused") or "") or None
+    return wishes
+
+
+T = t.TypeVar("T")
+
+
+def _read(parse: t.Callable[[str], T], text: str, place: str, none: T, problems: t.List[t.Dict[str, str]]) -> T:
+    try:
+        return parse(text)
+    except ValueError as exc:
+        problems.append({"field": place, "reason": str(exc)})
+        return none
+
+
+def _without_workloads(wishes: t.Sequence[Wish], workload_tokens: t.Callable[[], bool], now: float, before: Before) -> None:
+    """A control plane without such tokens ignores the workload: asking again would give the same token."""
     doubtful = [wish for wish in wishes if wish.reason and wish.body.get("workload") and wish.current]
     if any(not (wish.current or {}).get("Workload") for wish in doubtful) and not workload_tokens():
         for wish in doubtful:
             plain = {key: value for key, value in wish.body.items() if key != "workload"}
             wish.reason = needs_renewal(wish.current, plain, now, before)
-    for wish, entry in zip(wishes, entries):
-        wish.reason = wish.reason or str(entry.get("refused") or "") or None
-    return wishes
 
 
 def issue(
-    client: Client, wishes: t.Sequence[Wish], connections: int = CONNECTIONS
+    issuer: Issuer, wishes: t.Sequence[Wish], connections: int = CONNECTIONS
 ) -> t.Tuple[t.List[t.Dict[str, t.Any]], t.Dict[str, str]]:
     """Get the tokens that are needed. Returns ``(results, tokens)``: one ``{name, mesh, action, reason, expires?, failure?}``
     for every wish, in their order, and the new tokens by name.
 
     One that fails does not stop the others. When the control plane refuses the client itself, or is gone, the requests
-    not yet sent are not sent any more.
+    not yet sent are not sent any more. Tokens that could not be written into the ledger are handed to nobody.
     """
     stop = threading.Event()
     hopeless: t.List[ApiError] = []
@@ -149,25 +206,35 @@ def issue(
         try:
             if stop.is_set():
                 raise hopeless[0]
-            token = client.post_text((wish.sort or DATAPLANE).path, wish.body)
+            token = issuer.token(wish)
             claims = _checked(token, wish)
         except ApiError as exc:
             if isinstance(exc, (AccessDenied, AuthenticationFailed, ConnectionFailed)) and not stop.is_set():
                 hopeless.append(exc)
                 stop.set()
-            return dict(result, action="failed", reason=str(exc), failure=exc.as_failure()), None
+            return _failed(result, str(exc), exc), None
         return dict(result, action="issued", expires=int(claims.get("exp") or 0)), token
 
     done = concurrently(one, wishes, connections)
+    try:
+        issuer.enter((wish, token) for wish, (_result, token) in zip(wishes, done) if token is not None)
+    except token_ledger.LedgerFailed as exc:
+        error = ApiError(str(exc), kind="ledger")
+        done = [(_failed(result, str(exc), error), None) if token is not None else (result, None) for result, token in done]
     return [result for result, _token in done], {result["name"]: token for result, token in done if token is not None}
 
 
-def carry_out(client: Client, wishes: t.Sequence[Wish], check: bool) -> t.Dict[str, t.Any]:
+def _failed(result: t.Dict[str, t.Any], reason: str, error: ApiError) -> t.Dict[str, t.Any]:
+    told = {key: value for key, value in result.items() if key != "expires"}
+    return dict(told, action="failed", reason=reason, failure=error.as_failure())
+
+
+def carry_out(issuer: Issuer, wishes: t.Sequence[Wish], check: bool) -> t.Dict[str, t.Any]:
     """The result of a module that issues tokens. Raises ItemsFailed when some could not be issued."""
     result: t.Dict[str, t.Any] = {"changed": any(wish.reason for wish in wishes), "diff": diff_lines(wishes), "tokens": {}}
     if check:
         return dict(result, results=describe_plan(wishes))
-    results, tokens = issue(client, wishes)
+    results, tokens = issue(issuer, wishes)
     failed = [entry for entry in results if entry["action"] == "failed"]
     if not failed:
         return dict(result, results=results, tokens=tokens)

@@ -8,18 +8,51 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_time, parse_duration
+
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*%\Z")
+_ALL = "all"
 
 
-def needs_renewal(
-    claims: t.Optional[t.Mapping[str, t.Any]], wanted: t.Mapping[str, t.Any], now: float, renew_before: float
-) -> t.Optional[str]:
+class Before(t.NamedTuple):
+    """How long before its end a token is replaced: ``seconds``, a ``share`` of its lifetime, or however long it is valid."""
+
+    seconds: float = 0.0
+    share: float = 0.0
+    always: bool = False
+
+    def reached(self, claims: t.Mapping[str, t.Any], left: float) -> bool:
+        """Whether a token with these claims is due that is valid for ``left`` seconds more. Of one without a beginning no share is known."""
+        if self.always or left <= self.seconds:
+            return True
+        begin = number(claims.get("iat"))
+        return self.share > 0 and (begin is None or left <= self.share * (float(claims["exp"]) - begin))
+
+    def of_new(self, validity: float) -> bool:
+        """Whether a token is due in the moment in which it is issued for ``validity`` seconds."""
+        return not self.always and (validity <= self.seconds or self.share >= 1)
+
+
+def parse_before(text: str) -> Before:
+    """``168h`` and ``7d`` are a time, ``25%`` is a share of the lifetime, ``all`` is every token. Raises ValueError."""
+    if text.strip() == _ALL:
+        return Before(always=True)
+    match = _SHARE.match(text.strip())
+    if match:
+        return Before(share=float(match.group(1)) / 100)
+    try:
+        return Before(parse_duration(text))
+    except ValueError as error:
+        raise ValueError(f"{error}, or a share of the lifetime such as 25%") from None
+
+
+def needs_renewal(claims: t.Optional[t.Mapping[str, t.Any]], wanted: t.Mapping[str, t.Any], now: float, before: Before) -> t.Optional[str]:
     """Why a new token is needed in place of the one with these claims, or None when it is still good.
 
-    ``wanted`` is ``{name, mesh, workload, tags: {key: [values]}}``, ``now`` is in epoch seconds, ``renew_before`` is how
-    many seconds before its end a token is replaced.
+    ``wanted`` is ``{name, mesh, workload, tags: {key: [values]}}``, ``now`` is in epoch seconds.
     """
     if not claims:
         return "there is no token"
@@ -29,22 +62,29 @@ def needs_renewal(
             return f"{key} is {found or 'not bound'}, expected {expected or 'not bound'}"
     if _tags(claims.get("Tags")) != _tags(wanted.get("tags")):
         return "tags differ"
-    return ending(claims, now, renew_before)
+    return ending(claims, now, before)
 
 
-def ending(claims: t.Mapping[str, t.Any], now: float, renew_before: float) -> t.Optional[str]:
+def ending(claims: t.Mapping[str, t.Any], now: float, before: Before) -> t.Optional[str]:
     """Why the validity of a token asks for a new one; None while it does not."""
-    exp = claims.get("exp")
-    if isinstance(exp, bool) or not isinstance(exp, (int, float)):
+    exp = number(claims.get("exp"))
+    if exp is None:
         return "the token names no end"
     if exp <= now:
         return f"expired at {format_time(exp)}"
-    if exp - now <= renew_before:
+    if before.always:
+        return "all tokens are renewed"
+    if before.reached(claims, exp - now):
         return f"expires at {format_time(exp)}"
-    begin = claims.get("nbf")
-    if isinstance(begin, (int, float)) and begin > now + 3600:
+    begin = number(claims.get("nbf"))
+    if begin is not None and begin > now + 3600:
         return f"not valid before {format_time(begin)}"
     return None
+
+
+def number(value: t.Any) -> t.Optional[float]:
+    """A time of a claim; None for what is none."""
+    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else float(value)
 
 
 def _tags(value: t.Any) -> t.Dict[str, t.List[str]]:

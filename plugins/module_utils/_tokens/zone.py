@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import ending
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue, sign
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before, ending
 
 PATH = "/tokens/zone"
 
@@ -21,9 +21,7 @@ def body(entry: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     return {"zone": str(entry["zone"]), "scope": sorted({str(item) for item in entry["scope"]})}
 
 
-def needs_renewal(
-    claims: t.Optional[t.Mapping[str, t.Any]], wanted: t.Mapping[str, t.Any], now: float, renew_before: float
-) -> t.Optional[str]:
+def needs_renewal(claims: t.Optional[t.Mapping[str, t.Any]], wanted: t.Mapping[str, t.Any], now: float, before: Before) -> t.Optional[str]:
     """Why a new token is needed in place of the one with these claims, or None when it is still good.
 
     ``wanted`` is ``{zone, scope}``. A token that is allowed more than is wanted, or that no zone binds, is replaced.
@@ -37,11 +35,11 @@ def needs_renewal(
     scope = sorted(str(item) for item in given) if isinstance(given, list) else []
     if scope != wanted["scope"]:
         return f"scope is {', '.join(scope) or 'none'}, expected {', '.join(wanted['scope'])}"
-    return ending(claims, now, renew_before)
+    return ending(claims, now, before)
 
 
 def _claims(wish: issue.Wish) -> t.Dict[str, t.Any]:
     return {"Zone": wish.body["zone"], "Scope": wish.body["scope"]}
 
 
-ZONE = issue.Sort(PATH, body, needs_renewal, _claims)
+ZONE = issue.Sort(PATH, body, needs_renewal, _claims, sign.zone_claims)

@@ -19,7 +19,7 @@ import stat
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims, key_id
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, is_secret_name, redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons, removal, seen
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
@@ -30,6 +30,9 @@ MARKER = removal.MARKER
 PROGRAMS = ("kuma-dp", "envoy")
 JOURNAL_LINES = 20
 READ_LINES = 400  # of which the last different ones are kept: Envoy says some things twice a second
+# What a kuma-dp was told by its control plane. Its user could put anything in its place.
+BOOTSTRAP = "bootstrap.yaml"
+_LARGEST = 1 << 20
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,NRestarts,TimeoutStopUSec"
 )
@@ -57,6 +60,19 @@ def read_text(path: str) -> t.Optional[str]:
         return None
 
 
+def read_foreign(path: str) -> str:
+    """The beginning of a file below a directory of somebody else: never of a link or a device, and without waiting. Empty without one."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return ""
+    with os.fdopen(descriptor, "rb") as handle:
+        return handle.read(_LARGEST).decode("utf-8", "replace")
+
+
 def describe_file(path: str) -> t.Optional[t.Dict[str, t.Any]]:
     """Digest, mode and owner of a file; None when there is no such file."""
     try:
@@ -78,13 +94,14 @@ def describe_token(path: str) -> t.Dict[str, t.Any]:
     """What can be said about a token file without showing any of it."""
     facts = describe_file(path)
     if facts is None:
-        return {"present": False, "claims": None, "mode": None, "owner": None, "problem": None}
-    claims, problem = None, None
+        return {"present": False, "claims": None, "kid": "", "mode": None, "owner": None, "problem": None}
+    claims, kid, problem = None, "", None
     try:
-        claims = decode_claims(read_text(path) or "")
+        text = read_text(path) or ""
+        claims, kid = decode_claims(text), key_id(text)
     except ValueError as exc:
         problem = str(exc)
-    return {"present": True, "claims": claims, "mode": facts["mode"], "owner": facts["owner"], "problem": problem}
+    return {"present": True, "claims": claims, "kid": kid, "mode": facts["mode"], "owner": facts["owner"], "problem": problem}
 
 
 def installed(install_dir: str) -> t.Dict[str, str]:
@@ -141,8 +158,11 @@ class Observer:
         started = self.processes.started(pid) if pid else None
         version, replaced = self.running_version(pid)
         environment = parse_environment(read_text(paths["environment"]) or "")
-        lifecycle = lifecycle_of(self.processes.environment(pid)) if started is not None else None
+        own = self.processes.environment(pid) if started is not None else {}
+        lifecycle = lifecycle_of(own) if started is not None else None
+        reloaded = reloads_token(own)
         why = self.restart_reasons(paths, unit, started, version, replaced, current, lifecycle) if started is not None else []
+        why = [reason for reason in why if not (reloaded and reason.code == reasons.TOKEN)]
         files = {path: describe_file(path) for kind, path in paths.items() if kind in ("dataplane", "environment")}
         return {
             "unit": {
@@ -156,7 +176,7 @@ class Observer:
                 "started": started,
             },
             "environment": {key: HIDDEN if is_secret_name(key) else redact(value) for key, value in environment.items()},
-            "token": describe_token(paths["token"]),
+            "token": {**describe_token(paths["token"]), "reloaded": reloaded},
             "files": {path: facts for path, facts in files.items() if facts},
             "version": version,
             "lifecycle": lifecycle,
@@ -195,7 +215,7 @@ class Observer:
         current: t.Optional[str],
         lifecycle: t.Optional[str],
     ) -> t.List[reasons.Reason]:
-        """Why the running process is not what the files say. A running proxy reads none of them again (trap 29).
+        """Why the running process is not what the files say. A running proxy reads none of them again (trap 29), but for its token sometimes.
 
         The Dataplane file counts where it was read, by a Direct proxy.
         """
@@ -213,6 +233,18 @@ class Observer:
         if any(newer(path, started) for path in units if path and not path.endswith("/" + TRANSPARENT_DROP_IN)):
             changed.append(reasons.FILE_OF_UNIT)
         return found + [reasons.Reason(code) for code in sorted(changed)]
+
+
+def reloads_token(environment: t.Mapping[str, str]) -> bool:
+    """Whether a running kuma-dp with this environment was told to look into its token file whenever it connects (trap 29).
+
+    The setting of the control plane tells only of those that started since it was made. Otherwise Envoy got the token itself.
+    """
+    token, work_dir = environment.get("KUMA_DATAPLANE_RUNTIME_TOKEN_PATH"), environment.get("KUMA_DATAPLANE_RUNTIME_WORK_DIR")
+    if not token or not work_dir:
+        return False
+    text = read_foreign(os.path.join(work_dir, BOOTSTRAP))
+    return bool(re.search(r"""["']?filename["']?:\s*["']?%s["']?\s*[,}\n]""" % re.escape(token), text + "\n"))
 
 
 def journal(name: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:

@@ -18,17 +18,23 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
 
 
-def plan(client: Client, hosts: t.Sequence[t.Dict[str, t.Any]], mesh: str, warn: t.Callable[[str], None]) -> t.Dict[str, t.Any]:
+def plan(
+    client: Client,
+    hosts: t.Sequence[t.Dict[str, t.Any]],
+    mesh: str,
+    warn: t.Callable[[str], None],
+    offline: t.Optional[preflight.Offline] = None,
+) -> t.Dict[str, t.Any]:
     """What module zone_proxy_plan returns for ``hosts`` (``[{host, in_play, dropped_out, variables, observed}]``).
 
-    ``warn`` is told what does not speak against it. Raises ItemsFailed with every problem.
+    ``warn`` is told what does not speak against it; ``offline`` says what speaks against tokens that the controller signs. Raises ItemsFailed with every problem.
     """
     archives, problems = archive.plan(hosts)
     model, zone = "v2", ""
     overviews: t.List[t.Dict[str, t.Any]] = []
     control_plane: t.Dict[str, t.Any] = {}
     try:
-        found = preflight.look_for_zone(client, mesh, preflight.versions(hosts))
+        found = preflight.look_for_zone(client, mesh, preflight.versions(hosts), offline)
         model = found.capabilities.model
         control_plane = {**found.control_plane, "version": found.capabilities.version, "model": model}
         problems.extend(found.problems)

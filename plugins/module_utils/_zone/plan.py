@@ -114,7 +114,8 @@ class Zones:
         overview = self.overviews.get(name)
         ready = overview is not None and status.online(overview)
         seen = ((host.get("observed") or {}).get("proxies") or {}).get(name) or {}
-        token = {"name": name, "current": (seen.get("token") or {}).get("claims")}
+        held = seen.get("token") or {}
+        token = {"name": name, "host": host["host"], "current": held.get("claims"), "current_kid": held.get("kid")}
         if self.model == "v3":
             token["mesh"] = proxy["mesh"]
         else:

@@ -118,6 +118,10 @@ class RoleAction(ActionBase):
     def read(self, table: options.Table) -> Json:
         return options.read(table, self.value)
 
+    def read_playbook(self, table: options.Table) -> Json:
+        """What a playbook is asked for, which no role has a default for. Raises ItemsFailed for what cannot be filled in."""
+        return options.read_elsewhere(table, self.seen(self.host))
+
     @property
     def in_play(self) -> t.List[str]:
         return list(self.variables["ansible_play_hosts"])

@@ -78,17 +78,12 @@ class Done:
         seen = self.seen(proxy["name"])
         return bool(seen["unit"]["active"]) and not proxy["connected"] and bool(seen.get("serves")) and bool(seen.get("refusal"))
 
-    def pending(self, reloadable_tokens: bool) -> t.List[Json]:
-        """``[{name, reasons}]`` of the proxies that ran before this and are not what the files now say.
-
-        ``reloadable_tokens``: whether the control plane lets proxies read a new token without a restart.
-        """
+    def pending(self) -> t.List[Json]:
+        """``[{name, reasons}]`` of the proxies that ran before this and are not what the files now say."""
         found = []
         for proxy in self.planned:
             if self.seen(proxy["name"])["unit"]["active"] and proxy["name"] not in self.healed:
                 why = self._why(proxy)
-                if reloadable_tokens:
-                    why = [reason for reason in why if reason.code != reasons.TOKEN]
                 if why and self.stale(proxy):
                     why.append(reasons.Reason(reasons.REFUSED, self.seen(proxy["name"])["refusal"]["said"]))
                 if why:
@@ -101,8 +96,8 @@ class Done:
         files = {
             reasons.FILE_OF_UNIT: layout.UNIT,
             reasons.ENVIRONMENT: self.place.environment(name),
-            reasons.TOKEN: self.place.token(name),
             reasons.CA: self.place.ca,
+            **({} if seen["token"].get("reloaded") else {reasons.TOKEN: self.place.token(name)}),
             **({reasons.DATAPLANE: self.place.dataplane(name)} if direct else {}),
         }
         codes = {code for code in seen["restart_codes"] if code in reasons.FILES}

@@ -21,7 +21,7 @@ KINDS: t.Mapping[str, t.Sequence[str]] = {
     "control_planes": ("kuma_cp",),
 }
 # The entry point of the roles that hosts come to. Where they come to none, nothing has to be set.
-PURPOSES = {"join": "main", "leave": "leave", "maintenance": "", "migration": "", "control_plane": "main"}
+PURPOSES = {"join": "main", "leave": "leave", "maintenance": "", "migration": "", "revoke": "", "signing_key": "", "control_plane": "main"}
 
 
 class Inspection:

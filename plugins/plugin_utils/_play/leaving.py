@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync, waiting
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic import maintenance
@@ -29,6 +30,15 @@ _FENCED_FOR = 3600.0
 # The control plane deletes what a Direct proxy leaves ten seconds after its end.
 _GONE_WITHIN = 30.0
 _TIMING = Timing(3.0, 30.0, 0.5)
+
+
+def unrevoked(names: t.Sequence[str]) -> t.List[str]:
+    """What is said of proxies that left and whose tokens nobody knows."""
+    if not names:
+        return []
+    return [
+        f"No token of {some(names)} is known, neither by the ledger nor by a VM, so none was revoked: whoever has one can use it until it ends."
+    ]
 
 
 class MeshLeave:

@@ -60,6 +60,11 @@ def texts(value: t.Any) -> t.List[str]:
     return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
+def words(value: t.Any) -> t.List[str]:
+    """A list of texts, or one text of the command line that is divided by commas."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else texts(value)
+
+
 def keys(value: t.Any) -> t.List[str]:
     """The names of settings alone: their values may be secrets."""
     return [str(key) for key in value or {}]
@@ -79,6 +84,7 @@ JOIN: Table = {
     "proxies": Option("kuma_dp_proxies", []),
     "labels": Option("kuma_dp_labels", {}),
     "workload": Option("kuma_dp_workload", ""),
+    "token_bind": Option("kuma_dp_token_bind", ["tags", "workload"]),
     "owner": Option("kuma_dp_owner", ""),
     "environment": Option("kuma_dp_environment", {}, keys),
     "api": Option("kuma_dp_api", "auto"),
@@ -134,6 +140,16 @@ REGISTRATION: Table = {
     "token_valid_for": Option("kuma_dp_token_valid_for", "720h", str),
     "token_renew_before": Option("kuma_dp_token_renew_before", "168h", str),
 }
+# Who makes tokens, and where is written what was made.
+ISSUING: Table = {
+    "ledger": Option("kuma_dp_token_ledger", NOWHERE, str),
+    "key": Option("kuma_dp_token_signing_key", "", str),
+    "key_file": Option("kuma_dp_token_signing_key_file", "", str),
+    "kid": Option("kuma_dp_token_signing_kid", "", str),
+    "zone_key": Option("kuma_zone_proxy_token_signing_key", "", str),
+    "zone_key_file": Option("kuma_zone_proxy_token_signing_key_file", "", str),
+    "zone_kid": Option("kuma_zone_proxy_token_signing_kid", "", str),
+}
 ROLL: Table = {
     "kind": Option("kuma_dp_roll_kind", "restart"),
     "strategy": Option("kuma_dp_roll_strategy", "auto"),
@@ -157,6 +173,7 @@ ROLL: Table = {
 LEAVE: Table = {
     "purge": Option("kuma_dp_leave_purge", False, flag),
     "unreachable": Option("kuma_dp_leave_unreachable", False, flag),
+    "revoke": Option("kuma_dp_leave_revoke", True, flag),
 }
 ZONE_LEAVE: Table = {"last": Option("kuma_zone_proxy_leave_last", False, flag)}
 TRANSPARENT: Table = {
@@ -196,10 +213,40 @@ MIGRATION: Table = {
     "fail_on": Option("kuma_migration_fail_on", "none"),
     "report_path": Option("kuma_migration_report_path", ""),
 }
+# What is renewed: without it what is due by kuma_dp_token_renew_before. ``least`` is for how long all tokens have to be valid in the end.
+ROTATE: Table = {
+    "before": Option("kuma_rotate_before", "", str),
+    "revoke": Option("kuma_rotate_revoke", True, flag),
+    "least": Option("kuma_rotate_least", "", str),
+}
+REVOKE: Table = {
+    "what": Option("kuma_revoke", "", str),
+    "ids": Option("kuma_revoke_ids", [], words),
+    "names": Option("kuma_revoke_names", [], words),
+}
+SIGNING_KEY: Table = {
+    "step": Option("kuma_signing_key_step", "all", str),
+    "file": Option("kuma_signing_key_file", "", str),
+    "force": Option("kuma_signing_key_force", False, flag),
+}
 
 
 # The tables of what joins, leaves and rolls.
-OF_ROLES = (JOIN, RELEASE, ZONE, VM, API, REGISTRATION, ROLL, LEAVE, ZONE_LEAVE, TRANSPARENT, TRANSPARENT_ENABLED, TRANSPARENT_APPLY)
+OF_ROLES = (
+    JOIN,
+    RELEASE,
+    ZONE,
+    VM,
+    API,
+    REGISTRATION,
+    ISSUING,
+    ROLL,
+    LEAVE,
+    ZONE_LEAVE,
+    TRANSPARENT,
+    TRANSPARENT_ENABLED,
+    TRANSPARENT_APPLY,
+)
 
 
 def constants() -> t.Dict[str, t.Any]:

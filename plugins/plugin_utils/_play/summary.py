@@ -68,8 +68,8 @@ def joined(outcomes: t.Sequence[Outcome], check: bool, labels_lost: t.Sequence[s
     return lines + failures(outcomes, "FAILED ({}):")
 
 
-def left(outcomes: t.Sequence[Outcome], check: bool) -> t.List[str]:
-    """After leaving."""
+def left(outcomes: t.Sequence[Outcome], check: bool, revoked: int = 0) -> t.List[str]:
+    """After leaving, when so many tokens were revoked."""
     fine = [outcome for outcome in outcomes if outcome.failed is None and not outcome.unreachable]
     lines = [
         _counted("would leave" if check else "left", [outcome.label for outcome in fine if outcome.changed]),
@@ -78,6 +78,8 @@ def left(outcomes: t.Sequence[Outcome], check: bool) -> t.List[str]:
     kept = [outcome.host for outcome in outcomes if outcome.failed is None and outcome.unreachable]
     if kept:
         lines.append(_counted("unreachable, Dataplane deleted, files still there", kept))
+    if revoked:
+        lines.append(f"tokens {'that would be revoked' if check else 'revoked'}: {revoked}")
     return lines + failures(
         outcomes,
         "FAILED ({}), their Dataplanes may still be registered; kuma_dp_leave_unreachable: true deletes those of dead VMs:",

@@ -14,15 +14,10 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client, NotFound, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import (
-    COMPUTED_LABELS,
-    SERVICE_TAG,
-    WORKLOAD_LABEL,
-    ZONE_TAG,
-)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import claims, fence
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import COMPUTED_LABELS, ZONE_TAG
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.plan import Abilities
 
@@ -66,25 +61,21 @@ def valid_for(longest: float) -> str:
 
 def token_request(cover: t.Mapping[str, t.Any], release: Numbers, validity: str) -> t.Dict[str, t.Any]:
     """The request for the token of ``cover``, bound to its name and to all it claims to be, and valid for the duration ``validity``."""
-    body: t.Dict[str, t.Any] = {"name": str(cover["name"]), "mesh": str(cover["mesh"]), "validFor": validity}
-    workload = (cover.get("labels") or {}).get(WORKLOAD_LABEL)
-    if workload and Release(*release).workload_tokens:
-        body["workload"] = str(workload)
-    networking = cover.get("networking") or {}
-    holders = [networking["gateway"]] if networking.get("gateway") else networking.get("inbound") or []
-    services = {str((holder.get("tags") or {}).get(SERVICE_TAG) or "") for holder in holders} - {""}
-    if services and Release(*release).has_tags:
-        body["tags"] = {SERVICE_TAG: sorted(services)}
-    return body
+    bound = claims.of_dataplane(cover, release)
+    return {"name": str(cover["name"]), "mesh": str(cover["mesh"]), "validFor": validity, **bound}
 
 
-def material(client: Client, mesh: str, name: str, validity: str) -> t.Dict[str, t.Any]:
-    """``{dataplane, token}`` for the cover of ``name``, from its Dataplane as it is now. ``validity`` is the token's. Raises ApiError."""
+def material(issuer: issue.Issuer, mesh: str, name: str, validity: str, host: str) -> t.Dict[str, t.Any]:
+    """``{dataplane, token}`` for the cover of ``name`` on ``host``, from its Dataplane as it is now. ``validity`` is the token's.
+
+    Raises ApiError.
+    """
+    client = issuer.client
     live = client.get(api_path("meshes", mesh, "dataplanes", name)).body
     cover = dataplane(live)
     body = token_request(cover, client.capabilities().release, validity)
-    wish = issue.Wish(body["name"], body["mesh"], body, None, "a cover")
-    results, tokens = issue.issue(client, [wish], connections=1)
+    wish = issue.Wish(body["name"], body["mesh"], body, None, "a cover", host=host)
+    results, tokens = issue.issue(issuer, [wish], connections=1)
     if wish.name not in tokens:
         raise ApiError(
             f"no token for the cover of {name}",
@@ -95,16 +86,23 @@ def material(client: Client, mesh: str, name: str, validity: str) -> t.Dict[str,
     return {"dataplane": cover, "token": tokens[wish.name]}
 
 
-def abilities(client: Client, mesh: str) -> Abilities:
-    """Whether tokens can be had for covers, and which proxies are named by policies. Raises ApiError."""
+def abilities(client: Client, mesh: str, offline: bool = False) -> Abilities:
+    """Whether tokens can be had for covers, which they can where the controller signs them ``offline``, and which proxies are named by policies.
+
+    Raises ApiError.
+    """
+    return Abilities("" if offline else _refused(client), named(client, mesh))
+
+
+def _refused(client: Client) -> str:
+    """Why this user may not issue tokens; empty where he may."""
     who = client.get("/who-am-i").body or {}
     config = client.control_plane()
     users = set(config.get("dp_token_users") or [naming.ADMIN])
     groups = set(config.get("dp_token_groups") or [naming.ADMIN])
-    no_token = ""
-    if who.get("name") not in users and not groups & set(who.get("groups") or []):
-        no_token = f"{who.get('name')} may not issue the token of a cover, {', '.join(sorted(users | groups))} may"
-    return Abilities(no_token, named(client, mesh))
+    if who.get("name") in users or groups & set(who.get("groups") or []):
+        return ""
+    return f"{who.get('name')} may not issue the token of a cover, {', '.join(sorted(users | groups))} may"
 
 
 def named(client: Client, mesh: str) -> t.Dict[str, str]:

@@ -190,7 +190,7 @@ class Host:
         roll, validity = self.roll, cover.valid_for(longest)
         record = t.cast(Json, self._record())
         kind = next((part.get("zone_proxy") or "" for part in record["parts"] if part["name"] == name), "")
-        return roll.patiently(lambda: zone.material(roll.client, roll.mesh, name, kind, validity))
+        return roll.patiently(lambda: zone.material(roll.issuer, roll.mesh, name, kind, validity, self.name))
 
     def failed_with_an_upgrade(self) -> bool:
         """Whether it is to be put back to what it ran with before."""

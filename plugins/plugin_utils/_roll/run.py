@@ -14,6 +14,7 @@ import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic.propagation import Timing
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, settings, view, zone
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
@@ -35,7 +36,8 @@ class Stopped(Exception):
 
 
 class Roll:
-    """``parent`` gives the process that owns this worker; ``clock`` epoch seconds."""
+    """``parent`` gives the process that owns this worker; ``clock`` epoch seconds. ``issuer`` makes the tokens of covers; without one the
+    control plane does."""
 
     def __init__(
         self,
@@ -44,8 +46,10 @@ class Roll:
         parent: t.Callable[[], int] = os.getppid,
         clock: t.Callable[[], float] = time.time,
         sleep: t.Callable[[float], t.Any] = time.sleep,
+        issuer: t.Optional[issue.Issuer] = None,
     ) -> None:
         self.journal, self.client = journal, client
+        self.issuer = issuer or issue.Issuer(client)
         self.parent, self.clock, self.sleep = parent, clock, sleep
         self.owner = parent()
         head = journal.head()
@@ -205,9 +209,9 @@ class Roll:
         return t.cast(t.Dict[str, t.List[str]], self.kept().get("callers") or {})
 
 
-def open_run(run_dir: str, run: str, client: Client) -> Roll:
+def open_run(run_dir: str, run: str, client: Client, issuer: t.Optional[issue.Issuer] = None) -> Roll:
     """The run that ``state=start`` returned. Raises journal.NoRun."""
-    return Roll(roll_journal.find(run_dir, run), client)
+    return Roll(roll_journal.find(run_dir, run), client, issuer=issuer)
 
 
 __all__ = ["PASSING", "POLL", "AccessDenied", "Roll", "Stopped", "open_run"]

@@ -36,7 +36,8 @@ class Refused(Exception):
 
 
 class Wish(t.NamedTuple):
-    """What is asked for. ``directory`` is where the runs of this mesh are kept; ``pid`` the process that owns the run."""
+    """What is asked for. ``directory`` is where the runs of this mesh are kept; ``pid`` the process that owns the run. With ``offline`` the
+    controller signs the tokens of covers."""
 
     mesh: str
     kind: str
@@ -46,6 +47,7 @@ class Wish(t.NamedTuple):
     resume: bool
     check: bool
     pid: int
+    offline: bool = False
 
 
 class Starter:
@@ -148,7 +150,7 @@ class Starter:
     # -- the plan
 
     def _abilities(self) -> roll_plan.Abilities:
-        return cover.abilities(self.client, self.wish.mesh)
+        return cover.abilities(self.client, self.wish.mesh, self.wish.offline)
 
     def _plan(self, overviews: t.Sequence[Json], dead: t.Sequence[roll_journal.Journal], abilities: roll_plan.Abilities) -> roll_plan.Plan:
         self.found = {str(item["name"]): view.proxy(item) for item in overviews}

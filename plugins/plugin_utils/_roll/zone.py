@@ -39,19 +39,20 @@ def overviews(client: Client, mesh: str, wanted: t.Sequence[str]) -> t.List[Json
     return found
 
 
-def material(client: Client, mesh: str, name: str, kind: str, validity: str) -> Json:
-    """``{dataplane, token}`` for the cover of a proxy, which is a zone proxy of ``kind`` unless that is empty.
+def material(issuer: issue.Issuer, mesh: str, name: str, kind: str, validity: str, host: str) -> Json:
+    """``{dataplane, token}`` for the cover of a proxy on ``host``, which is a zone proxy of ``kind`` unless that is empty.
 
     ``validity`` is the token's, as a duration. Raises ApiError.
     """
+    client = issuer.client
     if not kind or client.capabilities().model == "v3":
-        return roll_cover.material(client, mesh, name, validity)
+        return roll_cover.material(issuer, mesh, name, validity, host)
     live = client.get(api_path(resource.PATHS[kind], name)).body
     cover = {key: value for key, value in live.items() if key not in _ANSWER_ONLY}
     cover["name"] = naming.cover_name(name)
     body = dict(zone.body({"zone": api.zone_name(client), "scope": [kind]}), validFor=validity)
-    wish = issue.Wish(str(cover["name"]), "", body, None, "a cover", zone.ZONE)
-    results, tokens = issue.issue(client, [wish], connections=1)
+    wish = issue.Wish(str(cover["name"]), "", body, None, "a cover", zone.ZONE, host)
+    results, tokens = issue.issue(issuer, [wish], connections=1)
     if wish.name not in tokens:
         failure = results[0]["failure"]
         raise ApiError(f"no token for the cover of {name}", str(results[0]["reason"]), kind=str(failure["kind"]), status=failure["status"])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .releases import RELEASES
 from .server import Settings, serve
+from .tokens import PublicKey, Validation
 
 
 def main() -> int:
@@ -37,6 +38,12 @@ def main() -> int:
         "--delays-file", type=Path, help="a JSON object with other delays than these: report, check, deregistration, propagation"
     )
     parser.add_argument("--no-admin-unix-socket", action="store_true", help="Envoy's admin is a TCP port for every version")
+    parser.add_argument("--reloadable-tokens", action="store_true", help="proxies read their token again whenever they connect")
+    parser.add_argument("--no-issuer", action="store_true", help="the control plane issues no Dataplane tokens")
+    parser.add_argument("--no-secret-keys", action="store_true", help="Dataplane tokens are checked with public keys alone")
+    parser.add_argument(
+        "--public-key", nargs=2, action="append", default=[], metavar=("KID", "FILE"), help="of Dataplane tokens that were signed elsewhere"
+    )
     parser.add_argument("--log-level", default="INFO")
     given = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -57,6 +64,12 @@ def main() -> int:
         propagation_delay=given.propagation_delay,
         delays_file=given.delays_file,
         admin_unix_socket=not given.no_admin_unix_socket,
+        dataplane_tokens=Validation(
+            not given.no_issuer,
+            not given.no_secret_keys,
+            tuple(PublicKey(kid, Path(file).read_text(encoding="utf-8")) for kid, file in given.public_key),
+        ),
+        reloadable_tokens=given.reloadable_tokens,
     )
 
     async def run() -> None:

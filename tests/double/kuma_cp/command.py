@@ -19,6 +19,7 @@ import yaml
 from .postgres import Postgres
 from .releases import RELEASES
 from .server import Settings, serve
+from .tokens import PublicKey, Validation
 
 # Settings that may come from the environment, which wins over the file.
 ENVIRONMENT = {
@@ -44,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "apiServer.https.interface": "0.0.0.0",
     "apiServer.https.port": 5682,
     "dpServer.port": 5678,
+    "dpServer.authn.enableReloadableTokens": False,
     "dpServer.hds.enabled": True,
     "defaults.skipMeshCreation": False,
 }
@@ -107,8 +109,26 @@ def settings(config: Config, version: str) -> Settings:
         certificate=(Path(certificate), Path(key)) if certificate and key else None,
         create_default_mesh=not config.get("defaults.skipMeshCreation"),
         served_version=version,
+        dataplane_tokens=validation(config, "dpServer.authn.dpProxy.dpToken"),
+        zone_tokens=validation(config, "dpServer.authn.zoneProxy.zoneToken"),
+        reloadable_tokens=config.get("dpServer.authn.enableReloadableTokens"),
         postgres=Postgres(config.get) if config.get("store.type") == "postgres" else None,
     )
+
+
+def validation(config: Config, path: str) -> Validation:
+    """Where tokens of a sort may come from. Raises Fatal for a key that cannot be read."""
+    keys = config.get(f"{path}.validator.publicKeys", []) or []
+    try:
+        found = tuple(
+            PublicKey(str(key["kid"]), key.get("key") or Path(key["keyFile"]).read_text(encoding="utf-8"), str(key.get("mesh") or ""))
+            for key in keys
+        )
+        for key in found:
+            key.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise Fatal(f"configuration validation failed: {path}.validator.publicKeys: {error}") from error
+    return Validation(config.get(f"{path}.enableIssuer", True), config.get(f"{path}.validator.useSecrets", True), found)
 
 
 async def _run(chosen: Settings) -> None:

@@ -61,6 +61,7 @@ class DpServer:
     ) -> None:
         self.delays = delays
         self.store, self.proxies, self.names, self.ca, self.port = store, proxies, names, ca, port
+        self.reloadable_tokens = False
         self.admin_unix_socket = admin_unix_socket and store.release.admin_unix_socket
         self.readers = {"Dataplane": dataplane_reader(store.release)}
         if store.release.zone_proxies:
@@ -160,6 +161,9 @@ class DpServer:
         node = {"id": f"{mesh}.{name}", "cluster": name, "metadata": {"instance": asked.get("instance") or ""}}
         ca = asked.get("caCert") or self.ca
         config = envoy.bootstrap(node, host, self.port, ca, admin)
+        if self.reloadable_tokens and asked.get("dataplaneTokenPath"):
+            # The real one has it in the credentials of each gRPC service. Here it is kuma-dp that has the stream.
+            config["node"]["metadata"]["token"] = {"filename": asked["dataplaneTokenPath"]}
         answer = {
             "bootstrap": base64.b64encode(json.dumps(config).encode()).decode(),
             "kumaSidecarConfiguration": {

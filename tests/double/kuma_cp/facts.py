@@ -64,9 +64,9 @@ class Facts:
             "bootstrapServer": {"params": params},
             "dpServer": {
                 "authn": {
-                    "dpProxy": {"dpToken": {"enableIssuer": True}, "type": "dpToken"},
-                    "enableReloadableTokens": False,
-                    "zoneProxy": {"type": "zoneToken", "zoneToken": {"enableIssuer": True}},
+                    "dpProxy": {"dpToken": s["dataplane_tokens"], "type": "dpToken"},
+                    "enableReloadableTokens": s["reloadable_tokens"],
+                    "zoneProxy": {"type": "zoneToken", "zoneToken": s["zone_tokens"]},
                 },
                 "hds": {
                     "checkDefaults": {

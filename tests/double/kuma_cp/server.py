@@ -26,7 +26,7 @@ from .postgres import Postgres
 from .proxies import Proxies
 from .releases import Release
 from .store import Resource, Store
-from .tokens import Tokens
+from .tokens import Tokens, Validation
 
 # How long open connections may go on at the end. Before 3.9 aiohttp takes it elsewhere, and waits a minute by itself.
 SHUTDOWN: dict[str, float] = {"shutdown_timeout": 0.5} if aiohttp.__version__ >= "3.9" else {}
@@ -59,6 +59,10 @@ class Settings:
     create_default_mesh: bool = True
     served_version: str = ""
     postgres: Postgres | None = None
+    # Where tokens may come from, and whether proxies read theirs again.
+    dataplane_tokens: Validation = field(default_factory=Validation)
+    zone_tokens: Validation = field(default_factory=Validation)
+    reloadable_tokens: bool = False
 
 
 def _seed(store: Store, default_mesh: bool) -> None:
@@ -106,7 +110,7 @@ async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
     """Runs a control plane; yields its addresses and files."""
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.release, settings.zone)
-    tokens = Tokens(store)
+    tokens = Tokens(store, settings.dataplane_tokens, settings.zone_tokens)
     _seed(store, settings.create_default_mesh)
     token_file = settings.work_dir / "admin.token"
     _write_secret(token_file, tokens.admin_token())
@@ -135,6 +139,9 @@ async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
             "hds_check_interval": settings.hds_check_interval,
             "deregistration_delay": settings.deregistration_delay,
             "admin_unix_socket": settings.admin_unix_socket,
+            "reloadable_tokens": settings.reloadable_tokens,
+            "dataplane_tokens": settings.dataplane_tokens.config(meshed=True),
+            "zone_tokens": settings.zone_tokens.config(meshed=False),
             "work_dir": str(settings.work_dir),
             "store": "postgres" if settings.postgres else "memory",
             "version": settings.served_version or settings.release.served_version,
@@ -146,6 +153,7 @@ async def serve(settings: Settings) -> AsyncIterator[dict[str, str]]:
     proxies = Proxies(store, tokens, facts.instance, settings.hds, delays)
     api = Api(store, tokens, facts, proxies, settings.localhost_is_admin)
     dp_server = DpServer(store, proxies, names, ca_file.read_text(encoding="utf-8"), dp_port, settings.admin_unix_socket, delays)
+    dp_server.reloadable_tokens = settings.reloadable_tokens
 
     runners = []
     for listening, handler, secure in zip(sockets, (api.handle, api.handle, dp_server.handle), (False, True, True), strict=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import re
 import time
 import uuid
@@ -105,20 +106,63 @@ def _key(numbers: rsa.RSAPrivateNumbers) -> rsa.RSAPrivateKey:
 _KEYS = _new_keys()
 
 
+class Broken(Exception):
+    """A key in a Secret that cannot be read; who asks for a token gets an internal error."""
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """Of tokens that were signed elsewhere, as the configuration says it; without a mesh it counts for all."""
+
+    kid: str
+    pem: str
+    mesh: str = ""
+
+    def load(self) -> rsa.RSAPublicKey:
+        key = serialization.load_pem_public_key(self.pem.encode())
+        assert isinstance(key, rsa.RSAPublicKey)
+        return key
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The settings enableIssuer, validator.useSecrets and validator.publicKeys of a sort of tokens."""
+
+    issuer: bool = True
+    use_secrets: bool = True
+    public_keys: tuple[PublicKey, ...] = ()
+
+    def config(self, meshed: bool) -> dict[str, Any]:
+        keys = [{"kid": key.kid, "key": key.pem, **({"mesh": key.mesh} if meshed else {})} for key in self.public_keys]
+        return {"enableIssuer": self.issuer, "validator": {"publicKeys": keys, "useSecrets": self.use_secrets}}
+
+
+def _private(pem: bytes) -> rsa.RSAPrivateKey:
+    """Real ones know no PEM but that of PKCS#1, and take anything else for DER."""
+    if not pem.lstrip().startswith(b"-----BEGIN RSA PRIVATE KEY-----"):
+        raise Broken
+    key = serialization.load_pem_private_key(pem, None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
+
+
 class Issuer:
-    """Issues and checks the tokens of one kind with keys that are kept as secrets."""
+    """Issues and checks the tokens of one kind with keys that are kept as secrets, or that the configuration names."""
 
-    def __init__(self, store: Store, kind: str, key_prefix: str, revocations: str) -> None:
+    def __init__(self, store: Store, kind: str, key_prefix: str, revocations: str, validation: Validation) -> None:
         self.store, self.kind, self.key_prefix, self.revocations = store, kind, key_prefix, revocations
+        self.validation = validation
         self._loaded: dict[str, rsa.RSAPrivateKey] = {}
-        self._checked: dict[tuple[str, rsa.RSAPrivateKey], dict[str, Any]] = {}
+        self._checked: dict[str, tuple[rsa.RSAPublicNumbers, dict[str, Any]]] = {}
+        self._public = [(key, key.load()) for key in validation.public_keys]
 
-    def _prefix(self, mesh: str) -> str:
-        return self.key_prefix.format(mesh=mesh)
+    def _name(self, mesh: str, kid: str) -> str:
+        prefix = self.key_prefix.format(mesh=mesh)
+        return prefix if kid == "0" else f"{prefix}-{kid}"
 
     def create_key(self, mesh: str = "", kid: int = 1) -> None:
         kind = self.store.kinds[self.kind]
-        name = f"{self._prefix(mesh)}{kid}"
+        name = self._name(mesh, str(kid))
         made = next(_KEYS)
         pem = made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
         data = base64.b64encode(pem).decode()
@@ -130,43 +174,65 @@ class Issuer:
         key.labels = {}
 
     def _key(self, mesh: str, kid: str) -> rsa.RSAPrivateKey | None:
-        secret = self.store.get(self.kind, mesh, f"{self._prefix(mesh)}{kid}")
+        secret = self.store.get(self.kind, mesh, self._name(mesh, kid))
         if secret is None:
             return None
         data = str(secret.spec.get("data", ""))
         if data not in self._loaded:
-            key = serialization.load_pem_private_key(base64.b64decode(data), None)
-            assert isinstance(key, rsa.RSAPrivateKey)
-            self._loaded[data] = key
+            self._loaded[data] = _private(base64.b64decode(data))
         return self._loaded[data]
 
-    def _newest(self, mesh: str) -> str:
-        prefix = self._prefix(mesh)
-        found = [secret.name[len(prefix) :] for secret in self.store.tables[self.kind].within(mesh) if secret.name.startswith(prefix)]
-        return max((kid for kid in found if kid.isdigit()), key=int, default="")
+    def _verifying(self, mesh: str, kid: str) -> rsa.RSAPublicKey:
+        """The key that a token of this ID is checked with; raises BadToken."""
+        for configured, key in self._public:
+            if configured.kid == kid and configured.mesh in ("", mesh):
+                return key
+        if not self.validation.use_secrets:
+            raise BadToken(_missing(kid, f"GlobalSecret of name {json.dumps('-' + kid)}"))
+        try:
+            found = self._key(mesh, kid)
+        except Broken:
+            raise BadToken("could not parse token: token is unverifiable: error while executing keyfunc: asn1: structure error") from None
+        if found is None:
+            raise BadToken(_missing(kid, self._where(mesh, kid)))
+        return found.public_key()
+
+    def _where(self, mesh: str, kid: str) -> str:
+        name = json.dumps(self._name(mesh, kid))
+        return f"Secret of name {name} in mesh {json.dumps(mesh)}" if mesh else f"GlobalSecret of name {name}"
+
+    def _newest(self, mesh: str) -> tuple[str, str]:
+        """The ID of the key with the highest number, and the name of its Secret. What follows the name and is no number counts as 0."""
+        prefix = self.key_prefix.format(mesh=mesh)
+        found = [secret.name for secret in self.store.tables[self.kind].within(mesh) if secret.name.startswith(prefix)]
+        ids = {name: name.replace(prefix + "-", "") for name in found}
+        newest = max(found, key=lambda name: int(ids[name]) if ids[name].isdigit() else 0, default="")
+        return (ids[newest] if ids[newest].isdigit() else "0", newest) if newest else ("", "")
 
     def issue(self, claims: dict[str, Any], seconds: float, mesh: str = "") -> str:
         """A token that ends `seconds` from now."""
-        kid = self._newest(mesh)
-        key = self._key(mesh, kid) if kid else None
-        if key is None:
-            where = f' in mesh "{mesh}"' if mesh else ""
-            raise Problem(
-                404,
-                "Signing Key not found",
-                f'there is no signing key with KID 1. Secret of name "{self._prefix(mesh)}1"{where} is not found. '
-                "If signing key was rotated, regenerate the token",
-            )
+        if not self.validation.issuer:
+            raise Problem(400, "Could not issue a token", "issuing tokens using the control plane is disabled.")
+        kid, name = self._newest(mesh)
+        if not name:
+            raise Problem(404, "Signing Key not found", _missing("1", self._where(mesh, "1")))
+        secret = self.store.get(self.kind, mesh, name)
+        assert secret is not None
+        try:
+            key = self._loaded.get(str(secret.spec.get("data", ""))) or _private(base64.b64decode(str(secret.spec.get("data", ""))))
+        except Broken:
+            raise Problem(500, "Could not issue a token", "Internal Server Error") from None
         now = int(time.time())
         payload = {**claims, "exp": int(now + seconds), "nbf": now - CLOCK_SKEW, "iat": now - CLOCK_SKEW, "jti": str(uuid.uuid4())}
         return jwt.encode(payload, key, algorithm="RS256", headers={"kid": kid})
 
-    def _claims(self, token: str, key: rsa.RSAPrivateKey) -> dict[str, Any]:
+    def _claims(self, token: str, key: rsa.RSAPublicKey) -> dict[str, Any]:
         """The same few tokens come with thousands of requests: a signature that was good stays so, times are looked at anew."""
-        claims = self._checked.get((token, key))
-        if claims is None or not claims.get("nbf", 0) <= time.time() < claims.get("exp", 0):
-            claims = jwt.decode(token, key.public_key(), algorithms=["RS256"], options={"verify_iat": False})
-            self._checked[token, key] = claims
+        numbers = key.public_numbers()
+        by, claims = self._checked.get(token, (None, {}))
+        if by != numbers or not claims.get("nbf", 0) <= time.time() < claims.get("exp", 0):
+            claims = jwt.decode(token, key, algorithms=["RS256"], options={"verify_iat": False})
+            self._checked[token] = numbers, claims
         return claims
 
     def check(self, token: str, mesh: str = "") -> dict[str, Any]:
@@ -176,32 +242,33 @@ class Issuer:
             if kid is None:
                 unverifiable = "token is unverifiable: error while executing keyfunc: JWT token must have kid header"
                 raise BadToken(f"could not parse token: {unverifiable}")
-            key = self._key(mesh, kid)
-            if key is None:
-                where = f'{self.kind} of name "{self._prefix(mesh)}{kid}"' + (f' in mesh "{mesh}"' if mesh else "")
-                raise BadToken(
-                    f"there is no signing key with KID {kid}. {where} is not found. If signing key was rotated, regenerate the token"
-                )
-            claims = self._claims(token, key)
+            claims = self._claims(token, self._verifying(mesh, kid))
         except jwt.PyJWTError as error:
             raise BadToken(_words(error, self.store.release.says_not_yet_valid)) from error
-        # A secret of a mesh by that name is accepted, and not looked at.
-        revoked = self.store.get("GlobalSecret", "", self.revocations.format(mesh=mesh))
-        if revoked is not None:
-            listed = base64.b64decode(str(revoked.spec.get("data", ""))).decode("utf-8", "replace").replace(" ", "").split(",")
-            if claims.get("jti") in listed:
-                raise BadToken("token is revoked")
+        if claims.get("jti", "") in self._revoked(mesh):
+            raise BadToken("token is revoked")
         return claims
+
+    def _revoked(self, mesh: str) -> list[str]:
+        """Also of a mesh it is a GlobalSecret; a Secret of this name is looked into by nobody."""
+        secret = self.store.get("GlobalSecret", "", self.revocations.format(mesh=mesh))
+        text = base64.b64decode(str(secret.spec.get("data", ""))).decode("utf-8", "replace") if secret is not None else ""
+        return text.removesuffix("\n").split(",") if text else []
+
+
+def _missing(kid: str, where: str) -> str:
+    return f"there is no signing key with KID {kid}. {where} is not found. If signing key was rotated, regenerate the token"
 
 
 class Tokens:
     """All issuers of a control plane and the answers of the token endpoints."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, dataplane: Validation | None = None, zone: Validation | None = None) -> None:
         self.store = store
-        self.dataplane = Issuer(store, "Secret", "dataplane-token-signing-key-{mesh}-", "dataplane-token-revocations-{mesh}")
-        self.user = Issuer(store, "GlobalSecret", "user-token-signing-key-", "user-token-revocations")
-        self.zone = Issuer(store, "GlobalSecret", "zone-token-signing-key-", "zone-token-revocations")
+        settings = [dataplane or Validation(), Validation(), zone or Validation()]
+        self.dataplane = Issuer(store, "Secret", "dataplane-token-signing-key-{mesh}", "dataplane-token-revocations-{mesh}", settings[0])
+        self.user = Issuer(store, "GlobalSecret", "user-token-signing-key", "user-token-revocations", settings[1])
+        self.zone = Issuer(store, "GlobalSecret", "zone-token-signing-key", "zone-token-revocations", settings[2])
         self.user.create_key()
         self.zone.create_key()
         store.on_mesh_created.append(self.dataplane.create_key)

@@ -45,6 +45,7 @@ def bootstrap_request(settings, work_dir, envoy_path, token, text, pem):
         "name": settings["name"],
         "proxyType": settings["proxy_type"],
         "dataplaneToken": token,
+        "dataplaneTokenPath": settings["dataplane_token_file"],
         "dataplaneResource": text,
         "version": {
             "kumaDp": {"version": VERSION},

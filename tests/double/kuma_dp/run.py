@@ -87,6 +87,7 @@ class Run:
             "adminPort": answer["adminPort"],
             "adminSocket": admin.pipe,
             "readiness": {"path": ready_path} if ready_path else {"port": settings["readiness_port"]},
+            "tokenPath": config["node"]["metadata"].get("token", {}).get("filename", ""),
         }
         self.stream = Stream(settings, context, hello, admin, alive=self.envoy.alive)
         self.stream.start()

@@ -88,6 +88,16 @@ class Stream:
         with self.lock:
             self.socket.sendall(b"%x\r\n%s\r\n" % (len(line), line))
 
+    def token(self):
+        """The one that it was started with; told to, what is in its file now."""
+        if not self.hello.get("tokenPath"):
+            return self.hello["token"]
+        with open(self.hello["tokenPath"], encoding="utf-8") as file:
+            token = file.read()
+        if token != token.strip():
+            raise ValueError("a line break in the metadata of a call")
+        return token
+
     def run_once(self):
         connection = connect(self.settings["cp_address"], self.context, 20)
         try:
@@ -96,7 +106,7 @@ class Stream:
             connection.putheader("Transfer-Encoding", "chunked")
             connection.endheaders()
             self.socket = connection.sock
-            self.send(self.hello)
+            self.send({**self.hello, "token": self.token()})
             answer = connection.getresponse()
             if answer.status != 200:
                 raise ValueError("status %d" % answer.status)

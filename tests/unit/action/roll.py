@@ -39,6 +39,7 @@ class Play:
             "kuma_dp_mesh": mesh.name,
             "kuma_dp_archive_cache": str(directory / "cache"),
             "kuma_dp_roll_dir": str(directory / "rolls"),
+            "kuma_dp_token_ledger": str(directory / "tokens.jsonl"),
             "kuma_dp_roll_soak": 0,
             "kuma_dp_roll_gate_timeout": 5,
             "playbook_dir": str(directory),

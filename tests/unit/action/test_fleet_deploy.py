@@ -206,9 +206,10 @@ def test_zone_proxies_of_the_vm_are_known(deploy):
     assert result["state"]["others"] == ["old"]
 
 
-def verdict(state=None, seen_late=None, restarted=None, vm=None):
+def verdict(state=None, seen_late=None, restarted=None, vm=None, refused=None):
     known = {
         "kuma_dp_control_plane_dp_url": "https://cp:5681",
+        "kuma_dp_registered": {"refused": refused or {}},
         "kuma_dp_deployed": {"state": {"wait_for": ["web-1"], **(state or {})}},
         "kuma_dp_seen": {"late": seen_late or {}},
         "kuma_dp_restarted": restarted or {"skipped": True},
@@ -219,6 +220,12 @@ def verdict(state=None, seen_late=None, restarted=None, vm=None):
 def test_who_came_into_traffic_is_not_visited():
     result, vm = verdict(seen_late={"web-2": "not ready"})
     assert (result, vm.calls) == ({"changed": False}, [])
+
+
+def test_a_dataplane_that_was_refused_in_the_end_fails_its_own_host_without_a_visit():
+    result, vm = verdict(seen_late={"web-1": "not ready"}, refused={"web-1": ["the Dataplane was not registered: no"]})
+    assert (result, vm.calls) == ({"failed": True, "msg": "web-1: the Dataplane was not registered: no"}, [])
+    assert verdict(refused={"web-2": ["no"]})[0] == {"changed": False}
 
 
 def test_who_did_not_come_fails_with_its_journal():

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims, key_id
 
 
 def jwt(claims):
@@ -45,3 +45,15 @@ def test_text_that_is_no_token_is_refused_without_its_causes(text):
 def test_what_is_no_token(text):
     with pytest.raises(ValueError, match="not a JWT"):
         decode_claims(text)
+
+
+@pytest.mark.parametrize(("header", "kid"), [({"kid": "2"}, "2"), ({"kid": 2}, ""), ({}, "")])
+def test_the_header_names_the_key(header, kid):
+    part = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+    assert key_id(f"{part}.e30.c2ln\n") == kid
+
+
+@pytest.mark.parametrize("text", ["", "a.b", "%.e30.x", "W10.e30.x"])
+def test_a_header_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match=r"^not a JWT: "):
+        key_id(text)

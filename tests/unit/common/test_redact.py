@@ -28,6 +28,8 @@ def test_redaction_hides_tokens_keys_and_secrets_and_nothing_else():
         ("db_password", True),
         ("AWS_ACCESS_KEY", True),
         ("PRIVATEKEY", True),
+        ("kuma_dp_token_signing_key", True),
+        ("kuma_dp_token_signing_key_file", False),
         # Where a secret is may be told.
         ("KUMA_DATAPLANE_RUNTIME_TOKEN_PATH", False),
         ("KUMA_DATAPLANE_NAME", False),

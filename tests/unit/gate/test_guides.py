@@ -221,4 +221,6 @@ def test_the_readme_lists_every_guide_role_and_playbook():
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in GUIDES if f"](docs/{page.name})" not in readme] == []
     assert [role.name for role in ROLES if f"](roles/{role.name}/README.md)" not in readme] == []
-    assert [path.stem for path in PLAYBOOKS if "-" not in path.stem and f"`{path.stem}`" not in readme] == ["find_fleet"], "it is imported"
+    assert [path.stem for path in PLAYBOOKS if "-" not in path.stem and f"`{path.stem}`" not in readme] == ["find_fleet", "roll_fleet"], (
+        "they are imported"
+    )

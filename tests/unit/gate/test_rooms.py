@@ -40,6 +40,7 @@ ON_A_VM = ("_common", "_control_plane", "_restart", "_transparent", "_vm")
 # Who may import what is not the collection's own, beside the standard library.
 FOREIGN = {
     "ansible": ("action/", "callback/", "filter/", "modules/", "module_utils/_module/", "plugin_utils/"),
+    "cryptography": ("module_utils/_tokens/sign",),
     "requests": ("module_utils/_api/client",),
     "urllib3": ("module_utils/_api/client",),
     "yaml": ("module_utils/_join/lifecycle", "module_utils/_resources/documents"),

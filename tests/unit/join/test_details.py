@@ -59,7 +59,29 @@ def test_a_connected_gateway_is_ready_cannot_be_fenced_and_has_a_cover_with_a_to
     assert "load balancer" in fence.cannot_be_fenced(desired)
     cover = roll_cover.dataplane(desired)
     assert cover["networking"] == desired["networking"]
-    assert roll_cover.token_request(cover, V214, "30m").items() >= {"tags": {"kuma.io/service": ["edge"]}, "validFor": "30m"}.items()
+    asked = roll_cover.token_request(cover, V214, "30m")
+    assert (asked["tags"]["kuma.io/service"], asked["validFor"]) == (["edge"], "30m")
+
+
+@pytest.mark.parametrize(
+    ("bind", "expected"),
+    [(None, {"tags", "workload"}), (["workload"], {"workload"}), (["tags"], {"tags"}), ([], set())],
+)
+def test_a_token_is_bound_to_what_the_inventory_says(bind, expected):
+    (proxy,) = plan([host(1, token_bind=bind)])[0]["web-1"]["proxies"]
+    assert set(proxy["token"]) & {"tags", "workload"} == expected
+
+
+@pytest.mark.parametrize("bind", [["tag"], "tags", {"tags": True}])
+def test_a_token_is_bound_to_nothing_else(bind):
+    (problem,) = plan([host(1, token_bind=bind)])[1]
+    assert problem.startswith("web-1: kuma_dp_token_bind is ")
+
+
+def test_the_token_of_a_direct_proxy_is_bound_to_what_its_file_claims():
+    services = [{"name": "web", "port": 8080, "tags": {"version": "v1"}}, {"name": "api", "port": 8090}]
+    (proxy,) = plan([host(1, services=services, lifecycle="direct")])[0]["web-1"]["proxies"]
+    assert proxy["token"]["tags"] == {"kuma.io/protocol": ["tcp"], "kuma.io/service": ["api", "web"], "version": ["v1"]}
 
 
 def test_one_proxy_of_a_vm_may_be_a_gateway():

@@ -55,7 +55,9 @@ def test_a_sound_fleet_has_one_plan_per_host_and_no_problem():
     assert sorted(plans) == ["web-1", "web-2"]
     (proxy,) = plans["web-1"]["proxies"]
     assert proxy["dataplane"]["networking"]["address"] == "10.0.0.1"
-    assert proxy["token"] == {"name": "web-1", "mesh": "default", "workload": "web", "current": None}
+    tags = {"kuma.io/protocol": ["http"], "kuma.io/service": ["web"]}
+    asked = {"name": "web-1", "mesh": "default", "workload": "web", "tags": tags}
+    assert proxy["token"] == {**asked, "host": "web-1", "current": None, "current_kid": None}
     assert (proxy["registered"], proxy["differs"], proxy["ready"]) == (False, True, False)
     assert proxy["ports"] == proxy_ports.DEFAULT_PORTS
     assert proxy["outbounds"] == plans["web-2"]["proxies"][0]["outbounds"]

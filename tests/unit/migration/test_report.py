@@ -260,6 +260,17 @@ def test_what_the_inventory_says():
     ]
 
 
+@pytest.mark.parametrize(
+    ("bind", "release", "found"),
+    [(["tags", "workload"], NOW, True), (["workload"], NOW, False), (None, NOW, False), (["tags"], (3, 0, 0), False)],
+)
+def test_trap_61_tokens_that_are_bound_to_tags_are_named(bind, release, found):
+    services = [{"name": "web", "port": 8080}]
+    findings = examine(overview("web-1", inbound()), hosts=[host(services=services, token_bind=bind)], release=release)
+    own = [finding for finding in findings if finding.code == "token-tags"]
+    assert [(finding.severity, finding.name, finding.found) for finding in own] == ([(SILENT, "web-1", "kuma.io/service")] if found else [])
+
+
 def test_only_hosts_in_the_play_are_reported():
     hosts = [host("a", services=[{"name": "web", "port": 8080}]), host("b", in_play=False, services=[{"name": "web", "port": 8080}])]
     lacking = [overview(name, inbound(), labels={}) for name in ("a", "b", "stranger")]

@@ -30,9 +30,9 @@ def done(*planned, changed=(), unpacked=False, started=(), healed=(), **found):
     return Done(PLACE, observed, planned, changed, unpacked, started, healed)
 
 
-def why(*planned, reloadable_tokens=False, **facts):
+def why(*planned, **facts):
     """The reasons of the first proxy."""
-    found = done(*planned, **facts).pending(reloadable_tokens)
+    found = done(*planned, **facts).pending()
     return found[0]["reasons"] if found else []
 
 
@@ -79,9 +79,10 @@ def test_what_a_proxy_does_not_read_makes_no_restart_pending(path):
 
 
 def test_a_token_that_proxies_read_again_needs_no_restart():
-    changed = [PLACE.token("web-1")]
-    assert why(changed=changed, reloadable_tokens=True) == []
-    assert why(changed=[*changed, PLACE.ca], reloadable_tokens=True) == ["CA changed after it was started"]
+    changed, token = [PLACE.token("web-1")], {"present": True, "reloaded": True}
+    assert why(changed=changed, token=token) == []
+    assert why(changed=[*changed, PLACE.ca], token=token) == ["CA changed after it was started"]
+    assert why(changed=changed, token={"present": True, "reloaded": False}) == ["token changed after it was started"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_a_proxy_that_runs_another_program_is_pending(facts, expected):
 
 
 def test_reasons_are_sorted_and_each_proxy_has_its_own():
-    found = done(proxy("a"), proxy("b"), changed=[PLACE.token("b"), PLACE.environment("b")]).pending(False)
+    found = done(proxy("a"), proxy("b"), changed=[PLACE.token("b"), PLACE.environment("b")]).pending()
     assert found == [{"name": "b", "reasons": ["environment changed after it was started", "token changed after it was started"]}]
 
 
@@ -122,7 +123,7 @@ def test_who_is_waited_for():
 
 def test_a_roll_knows_of_each_proxy_what_it_needs():
     found = done(proxy(hold="no"), version="2.14.2", cover={"possible": False, "reasons": ["little memory"]})
-    (told,) = found.roll(found.pending(False), "cover")
+    (told,) = found.roll(found.pending(), "cover")
     assert told == {
         "name": "web-1",
         "address": "10.0.0.11",

@@ -11,10 +11,13 @@ import itertools
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import NotFound
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import AccessDenied, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims, key_id
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet as join_fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import Ledger
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import joining
 
 numbers = itertools.count(1)
@@ -65,6 +68,7 @@ def join(client, hosts, check=False, **wanted):
         role="kuma_dp",
         wanting=False,
         check=check,
+        issuer=issue.Issuer(client),
     )
     return made.join(register=True), made.tokens
 
@@ -84,7 +88,8 @@ def test_a_join_registers_what_differs_and_hands_each_host_its_own_token(client,
 def test_a_second_join_writes_nothing_and_lists_the_mesh_once(client, hosts):
     name = hosts.add()
     _result, tokens = join(client, hosts)
-    claims = {"Name": name, "Mesh": "default", "Workload": "web", "exp": 4102444800}
+    tags = {"kuma.io/service": ["web"], "kuma.io/protocol": ["http"]}
+    claims = {"Name": name, "Mesh": "default", "Workload": "web", "Tags": tags, "exp": 4102444800}
     hosts.own[0]["observed"]["proxies"] = {name: {"token": {"present": True, "claims": claims}}}
     before = client.requests
     result, tokens = join(client, hosts)
@@ -188,8 +193,121 @@ def test_why_a_host_does_not_go_on(change, token, refused):
     assert found == refused
 
 
+def running(hosts, name, tokens, **claims):
+    """What is on the VM of a host once it has joined."""
+    host = next(host for host in hosts.own if host["host"] == name)
+    token = {"present": True, "claims": {**decode_claims(tokens[name][name]), **claims}, "kid": key_id(tokens[name][name])}
+    host["observed"]["proxies"] = {name: {"token": token}}
+    return host
+
+
+def services(*names):
+    return [{"name": each, "port": 8080 + number, "service_port": 18080} for number, each in enumerate(names)]
+
+
+def test_trap_62_tags_that_change_are_registered_when_the_vm_has_the_token_that_fits(client, hosts):
+    changed, kept = hosts.add(), hosts.add()
+    _result, tokens = join(client, hosts)
+    for name in (changed, kept):
+        running(hosts, name, tokens)
+    hosts.own[0]["variables"]["services"] = services("web", "api")
+    result, tokens = join(client, hosts)
+    assert decode_claims(tokens[changed][changed])["Tags"]["kuma.io/service"] == ["api", "web"]
+    assert {host: own["held"] for host, own in result["plan"].items()} == {changed: [changed], kept: []}
+    assert result["plan"][changed]["refused"] == []
+    assert len(client.get(f"/meshes/default/dataplanes/{changed}").body["networking"]["inbound"]) == 1, "not before"
+    written = joining.Registration(client, WANTED, False).held(result["plan"], [changed, kept])
+    assert (written["changed"], written["refused"], len(written["diff"])) == (True, {}, 1)
+    assert len(client.get(f"/meshes/default/dataplanes/{changed}").body["networking"]["inbound"]) == 2
+    running(hosts, changed, tokens)
+    result, tokens = join(client, hosts)
+    assert (result["changed"], tokens) == (False, {})
+    assert joining.Registration(client, WANTED, False).held(result["plan"], [changed, kept])["changed"] is False
+
+
+def test_what_changes_without_its_token_is_registered_at_once(client, hosts):
+    name = hosts.add()
+    _result, tokens = join(client, hosts)
+    running(hosts, name, tokens)
+    hosts.own[0]["variables"]["address"] = "10.44.250.250"
+    result, tokens = join(client, hosts)
+    assert (result["plan"][name]["held"], result["plan"][name]["registered"], tokens) == ([], [name], {})
+
+
+def test_a_proxy_whose_vm_has_no_token_yet_is_registered_before_it_is_started(client, hosts):
+    name = hosts.add()
+    _result, tokens = join(client, hosts)
+    running(hosts, name, tokens)["observed"]["proxies"][name]["token"]["claims"] = None
+    hosts.own[0]["variables"]["services"] = services("other")
+    result, tokens = join(client, hosts)
+    assert (result["plan"][name]["held"], result["plan"][name]["registered"], set(tokens)) == ([], [name], {name})
+
+
+def test_without_a_token_that_fits_nothing_is_registered(client, hosts, monkeypatch):
+    name = hosts.add()
+    _result, tokens = join(client, hosts)
+    running(hosts, name, tokens)
+    hosts.own[0]["variables"]["services"] = services("other")
+
+    def post_text(path, body):
+        raise AccessDenied("no")
+
+    monkeypatch.setattr(client, "post_text", post_text)
+    result, tokens = join(client, hosts)
+    assert result["plan"][name]["refused"][0].startswith("no token was issued: ")
+    (inbound,) = client.get(f"/meshes/default/dataplanes/{name}").body["networking"]["inbound"]
+    assert inbound["tags"]["kuma.io/service"] == "web"
+
+
+def test_a_dataplane_that_is_refused_in_the_end_is_told_to_its_host(client, hosts, monkeypatch):
+    name = hosts.add()
+    _result, tokens = join(client, hosts)
+    running(hosts, name, tokens)
+    hosts.own[0]["variables"]["services"] = services("other")
+    result, _tokens = join(client, hosts)
+
+    def refuse(self, change):
+        return change._replace(action=sync.FAILED, failure={"detail": "no", "invalid_parameters": []})
+
+    monkeypatch.setattr(sync.Dataplanes, "_update", refuse)
+    written = joining.Registration(client, WANTED, False).held(result["plan"], [name])
+    assert (written["changed"], written["refused"]) == (False, {name: ["the Dataplane was not registered: no"]})
+
+
+def test_a_ledger_that_cannot_be_written_is_found_before_anything_else_is(client, hosts, tmp_path):
+    name = hosts.add()
+
+    def made(check):
+        plan = join_fleet.plan(client, [dict(host) for host in hosts.own], "default", "NotReady", lambda _text: None)
+        issuer = issue.Issuer(client, ledger=Ledger(str(tmp_path)))
+        return joining.Joining(
+            client=client, plan=lambda: plan, options=WANTED, role="kuma_dp", wanting=False, check=check, issuer=issuer
+        ).join(register=True)
+
+    with pytest.raises(ItemsFailed, match=r"nothing was written\. 1 problem was found:\n  1\. kuma_dp_token_ledger \(ledger\) is "):
+        made(check=False)
+    with pytest.raises(NotFound):
+        client.get(f"/meshes/default/dataplanes/{name}")
+    assert made(check=True)["changed"]
+
+
+def test_a_check_holds_back_what_a_join_would_and_shows_it_where_that_would_be_written(client, hosts):
+    name = hosts.add()
+    _result, tokens = join(client, hosts)
+    running(hosts, name, tokens)
+    hosts.own[0]["variables"]["services"] = services("other")
+    result, _tokens = join(client, hosts, check=True)
+    assert (result["plan"][name]["held"], result["plan"][name]["unissued"]) == ([name], [name])
+    shown = joining.Registration(client, WANTED, True).held(result["plan"], [name])
+    assert (shown["changed"], len(shown["diff"])) == (True, 1)
+    (inbound,) = client.get(f"/meshes/default/dataplanes/{name}").body["networking"]["inbound"]
+    assert inbound["tags"]["kuma.io/service"] == "web"
+
+
 def test_an_archive_that_cannot_be_fetched_stops_all_before_anything_is_written(client, tmp_path, monkeypatch):
     planned = {"fetch": [{"url": "http://127.0.0.1:1/a", "path": str(tmp_path / "a"), "checksum": "sha256:" + "0" * 64}]}
-    made = joining.Joining(client=client, plan=lambda: planned, options=WANTED, role="kuma_dp", wanting=True, check=False)
+    made = joining.Joining(
+        client=client, plan=lambda: planned, options=WANTED, role="kuma_dp", wanting=True, check=False, issuer=issue.Issuer(client)
+    )
     with pytest.raises(ItemsFailed, match="could not be fetched"):
         made.join(register=True)

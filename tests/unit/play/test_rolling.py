@@ -145,7 +145,7 @@ def test_what_a_join_says_of_a_proxy_is_what_a_roll_takes():
     found = {}
     for role, outcome in (("kuma_dp", joined), ("kuma_zone_proxy", zoned)):
         found[f"{role}_look"] = {"options": {"version": "2.14.3"}}
-        state = {"roll": outcome.roll(outcome.pending(False), "auto"), "gates": outcome.gates(), "moving": outcome.moving}
+        state = {"roll": outcome.roll(outcome.pending(), "auto"), "gates": outcome.gates(), "moving": outcome.moving}
         found[f"{role}_deployed"] = {"state": {**state, "dataplanes": dict.fromkeys(outcome.moving, planned["dataplane"])}}
     (told,) = fleet(mesh=["vm"], zone=["vm"], found={"vm": found}).hosts()
     assert [(each["name"], bool(each["pending"]), each.get("zone_proxy")) for each in told["proxies"]] == [

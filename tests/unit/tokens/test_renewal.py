@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before
 
 NOW = 1_795_400_000
 GOOD = {"Name": "web-1", "Mesh": "default", "Tags": {}, "Workload": "", "exp": NOW + 1000}
@@ -17,8 +18,8 @@ WANTED = {"name": "web-1", "mesh": "default"}
 
 
 def test_a_good_token_is_kept():
-    assert renewal.needs_renewal(GOOD, WANTED, NOW, 999) is None
-    assert renewal.needs_renewal(dict(GOOD, Tags=None, Workload=None), dict(WANTED, tags={}, workload=""), NOW, 0) is None
+    assert renewal.needs_renewal(GOOD, WANTED, NOW, Before(999)) is None
+    assert renewal.needs_renewal(dict(GOOD, Tags=None, Workload=None), dict(WANTED, tags={}, workload=""), NOW, Before()) is None
 
 
 @pytest.mark.parametrize(
@@ -41,13 +42,13 @@ def test_a_good_token_is_kept():
 )
 def test_why_a_token_is_replaced(claims, wanted, reason):
     current = None if claims is None else {**GOOD, **claims}
-    assert reason in renewal.needs_renewal(current, {**WANTED, **wanted}, NOW, 100)
+    assert reason in renewal.needs_renewal(current, {**WANTED, **wanted}, NOW, Before(100))
 
 
 @given(st.permutations(["a", "b", "c"]))
 def test_the_order_of_tag_values_does_not_matter(values):
     claims = dict(GOOD, Tags={"team": values})
-    assert renewal.needs_renewal(claims, dict(WANTED, tags={"team": ["a", "b", "c"]}), NOW, 0) is None
+    assert renewal.needs_renewal(claims, dict(WANTED, tags={"team": ["a", "b", "c"]}), NOW, Before()) is None
 
 
 @given(
@@ -55,5 +56,58 @@ def test_the_order_of_tag_values_does_not_matter(values):
     st.floats(0, 1e12),
 )
 def test_strange_claims_are_a_reason_and_no_crash(claims, before):
-    reason = renewal.needs_renewal(claims, WANTED, NOW, before)
+    reason = renewal.needs_renewal(claims, WANTED, NOW, Before(before))
     assert reason is None or reason
+
+
+@pytest.mark.parametrize(
+    ("text", "before"),
+    [
+        ("168h", Before(168 * 3600.0)),
+        (" 7d ", Before(168 * 3600.0)),
+        ("25%", Before(share=0.25)),
+        ("12.5 %", Before(share=0.125)),
+        ("all", Before(always=True)),
+    ],
+)
+def test_what_is_due_is_said_as_a_time_or_as_a_share(text, before):
+    assert renewal.parse_before(text) == before
+
+
+@pytest.mark.parametrize("text", ["", "%", "-5%", "1000%", "a quarter", "5", "ALL"])
+def test_anything_else_is_refused_with_both_forms(text):
+    with pytest.raises(ValueError, match=r"expected a duration such as .*, or a share of the lifetime such as 25%"):
+        renewal.parse_before(text)
+
+
+@pytest.mark.parametrize(
+    ("left", "iat", "before", "due"),
+    [
+        (100, NOW - 300, Before(share=0.25), True),
+        (101, NOW - 300, Before(share=0.25), False),
+        # Without a beginning nobody knows how long it was to live.
+        (10**6, None, Before(share=0.25), True),
+        (10**6, None, Before(100), False),
+        (10**6, NOW, Before(always=True), True),
+        (10**6, NOW, Before(), False),
+    ],
+)
+def test_when_a_token_is_due(left, iat, before, due):
+    assert bool(renewal.ending({"exp": NOW + left, "iat": iat}, NOW, before)) is due
+
+
+@given(st.integers(1, 10**7), st.floats(0, 1), st.integers(0, 10**7))
+def test_a_token_is_due_from_some_moment_on_and_stays_so(lifetime, share, at):
+    claims, before = {"iat": NOW, "exp": NOW + lifetime}, Before(share=share)
+    if renewal.ending(claims, NOW + at, before):
+        assert renewal.ending(claims, NOW + at + 1, before)
+    assert bool(renewal.ending(claims, NOW, before)) is (share >= 1)
+
+
+@given(st.integers(1, 10**6), st.integers(0, 10**6), st.floats(0, 2))
+def test_what_would_be_replaced_in_every_run_is_what_is_due_at_once(validity, seconds, share):
+    before = Before(seconds, share)
+    claims = {"iat": NOW, "exp": NOW + validity}
+    assert before.of_new(validity) is (validity <= seconds or share >= 1)
+    if before.of_new(validity):
+        assert renewal.ending(claims, NOW, before)

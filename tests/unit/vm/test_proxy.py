@@ -173,7 +173,7 @@ def test_the_token_is_described_and_never_shown(vm):
         vm.config / "env/web-1.env", f'MY_PASSWORD="hunter2"\nOTHER="{jwt()}"\nKUMA_DATAPLANE_RUNTIME_TOKEN_PATH=/etc/kuma/tokens/web-1\n'
     )
     proxy = vm.observe(diagnose=True)["web-1"]
-    assert proxy["token"]["claims"] == CLAIMS
+    assert (proxy["token"]["claims"], proxy["token"]["kid"]) == (CLAIMS, "1")
     assert proxy["token"]["mode"] == "0600"
     assert proxy["environment"]["KUMA_DATAPLANE_RUNTIME_TOKEN_PATH"] == "/etc/kuma/tokens/web-1"
     text = json.dumps(proxy)
@@ -188,6 +188,52 @@ def test_a_token_file_that_holds_no_token_is_a_problem_that_quotes_nothing(vm, c
     token = vm.observe()["web-1"]["token"]
     assert (token["present"], token["claims"]) == (True, None)
     assert not content or content not in token["problem"]
+
+
+REAL = """
+dynamicResources:
+  adsConfig:
+    grpcServices:
+    - googleGrpc:
+        callCredentials:
+        - fromPlugin:
+            typedConfig:
+              secretData:
+                filename: {token}
+"""
+INLINE = "dynamicResources:\n  adsConfig:\n    initialMetadata:\n    - key: authorization\n      value: x\n# {token}\n"
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "reloaded"),
+    [
+        (REAL, True),
+        ('{{"token": {{"filename": "{token}"}}}}', True),
+        (INLINE, False),
+        ("filename: {token}-of-another", False),
+        (None, False),
+    ],
+)
+def test_trap_29_a_proxy_takes_a_new_token_where_its_control_plane_told_it_where_the_file_is(vm, bootstrap, reloaded):
+    token, work_dir = vm.config / "tokens/web-1", vm.root / "run"
+    vm.processes.environments[10] = {"KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": str(token), "KUMA_DATAPLANE_RUNTIME_WORK_DIR": str(work_dir)}
+    if bootstrap is not None:
+        vm.write(work_dir / "bootstrap.yaml", bootstrap.format(token=token))
+    vm.write(token, jwt(), mtime=START + 1)
+    proxy = vm.observe()["web-1"]
+    assert proxy["token"]["reloaded"] is reloaded
+    assert proxy["restart_codes"] == ([] if reloaded else ["token"])
+
+
+@pytest.mark.parametrize("make", ["fifo", "link", "directory"])
+def test_what_the_user_of_the_service_puts_there_is_not_followed_and_not_waited_for(vm, make):
+    token, work_dir = vm.config / "tokens/web-1", vm.root / "run"
+    vm.processes.environments[10] = {"KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": str(token), "KUMA_DATAPLANE_RUNTIME_WORK_DIR": str(work_dir)}
+    elsewhere = vm.write(vm.root / "elsewhere", f"filename: {token}")
+    work_dir.mkdir()
+    bootstrap = work_dir / "bootstrap.yaml"
+    {"fifo": lambda: os.mkfifo(bootstrap), "link": lambda: bootstrap.symlink_to(elsewhere), "directory": bootstrap.mkdir}[make]()
+    assert vm.observe()["web-1"]["token"]["reloaded"] is False
 
 
 def test_proxies_that_nobody_asked_for_are_reported_as_well(vm):

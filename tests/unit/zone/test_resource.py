@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import zone as tokens_zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import inventory
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import resource as zone_resource
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
@@ -155,6 +156,9 @@ def test_zone_proxies_are_asked_whether_they_live_before_another_one_is_restarte
     assert asked == {"zone ingress of default": {"a": "/zoneingresses/a", "b": "/zoneingresses/b-cover"}}
 
 
+TOKEN = {"name": "gate-ingress", "host": "gate", "current": None, "current_kid": None}
+
+
 def test_the_plan_of_a_host():
     plans, problems = plan(host("gate"), found=overviews(item("gate-ingress")))
     assert problems == []
@@ -162,14 +166,14 @@ def test_the_plan_of_a_host():
     assert proxy["ready"]
     assert proxy["proxy_type"] == proxy["zone_proxy"] == "ingress"
     assert proxy["ports"] == {"admin": 9801, "readiness": 9802}
-    assert proxy["token"] == {"name": "gate-ingress", "current": None, "zone": "default", "scope": ["ingress"]}
+    assert proxy["token"] == {**TOKEN, "zone": "default", "scope": ["ingress"]}
     assert not plan(host("gate"))[0]["gate"]["proxies"][0]["ready"]
 
 
 def test_the_plan_under_3_0_is_one_of_a_dataplane():
     proxy = plan(host("gate", mesh="shop"), model="v3")[0]["gate"]["proxies"][0]
     assert (proxy["mesh"], proxy["proxy_type"], proxy["dataplane"]["mesh"]) == ("shop", "dataplane", "shop")
-    assert proxy["token"] == {"name": "gate-ingress", "current": None, "mesh": "shop"}
+    assert proxy["token"] == {**TOKEN, "mesh": "shop"}
 
 
 def test_trap_35_ports_do_not_meet_those_of_the_mesh_and_stay():
@@ -239,7 +243,7 @@ CLAIMS = {"Zone": "default", "Scope": ["ingress"], "exp": NOW + 1000}
 )
 def test_trap_56_a_zone_token_is_kept_while_it_allows_what_is_wanted_and_no_more(claims, expected):
     wanted = tokens_zone.body({"zone": "default", "scope": ["ingress"]})
-    found = tokens_zone.needs_renewal(claims, wanted, NOW, 100)
+    found = tokens_zone.needs_renewal(claims, wanted, NOW, Before(100))
     assert (found or "")[:10] == (expected or "")[:10]
     if expected and not expected.startswith("expires"):
         assert found == expected
