@@ -161,7 +161,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts impo
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as transparent_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import seen, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely, seen, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 NEEDRESTART = "/etc/needrestart"
@@ -193,13 +193,13 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "user_exists": _exists(pwd.getpwnam, params["user"]),
         "user_comment": pwd.getpwnam(params["user"]).pw_gecos if _exists(pwd.getpwnam, params["user"]) else "",
         "group_exists": _exists(grp.getgrnam, params["group"]),
-        "needrestart": os.path.isdir(NEEDRESTART),
-        "control_plane": params["install_dir"].rstrip("/") + "/" in (vm_proxy.read_text(CONTROL_PLANE) or ""),
+        "needrestart": safely.is_directory(NEEDRESTART),
+        "control_plane": params["install_dir"].rstrip("/") + "/" in (safely.text_of(CONTROL_PLANE, follow=True) or ""),
         "transparent_proxy": bool(transparent_vm.Vm(runner).laid_down()),
         "listening": processes.listening(),
         "outbounds": {
             key: value
-            for key, value in systemd.parse_environment(vm_proxy.read_text(os.path.join(params["config_dir"], OUTBOUNDS)) or "").items()
+            for key, value in systemd.parse_environment(safely.text_of(os.path.join(params["config_dir"], OUTBOUNDS)) or "").items()
             if key.endswith("_PORT")
         },
         "versions": sorted(archives),

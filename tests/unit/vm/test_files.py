@@ -140,9 +140,9 @@ def test_a_link_is_switched_and_never_missing(tmp_path, monkeypatch):
     seen = []
     rename = os.rename
 
-    def watched(source, target):
+    def watched(source, target, **named):
         seen.append(os.readlink(tmp_path / "kuma/current"))
-        rename(source, target)
+        rename(source, target, **named)
         seen.append(os.readlink(tmp_path / "kuma/current"))
 
     monkeypatch.setattr(os, "rename", watched)

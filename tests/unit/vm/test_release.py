@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
-import shutil
 import subprocess
 import threading
 import types
@@ -114,14 +113,65 @@ def test_what_is_not_in_the_archive_stays(vm):
     assert (vm.directory / "bin/mine").read_text() == "x"
 
 
-def test_a_directory_of_the_archive_is_repaired_and_others_are_not(vm):
+def test_the_directories_of_the_archive_are_repaired_listed_in_it_or_not(vm):
     for name in ("bin", "conf"):
         (vm.directory / name).mkdir()
         (vm.directory / name).chmod(0o711)
         os.chown(vm.directory / name, 12345, 12345)
     vm.unpack([*archives.release(), archives.member("conf/a")])
     found = {name: (vm.directory / name).stat() for name in ("bin", "conf")}
-    assert [(facts.st_mode & 0o777, facts.st_uid) for facts in found.values()] == [(0o755, 0), (0o711, 12345)]
+    assert [(facts.st_mode & 0o777, facts.st_uid) for facts in found.values()] == [(0o755, 0), (0o755, 0)]
+
+
+@pytest.mark.parametrize(("path", "mode"), [(".", 0o700), ("bin", 0o700), ("bin", 0o2755), ("bin/envoy", 0o700), ("bin/kuma-dp", 0o4755)])
+def test_a_rerun_repairs_modes_and_exchanges_no_program(vm, path, mode):
+    vm.unpack()
+    vm.mark()
+    assert vm.installed() == {"2.14.3": "abc"}
+    before = {name: (vm.directory / f"bin/{name}").stat().st_ino for name in ("kuma-dp", "envoy")}
+    (vm.directory / path).chmod(mode)
+    assert vm.installed() == {}, "it is unpacked once more"
+    for change in vm_release.directories(str(vm.directory)):
+        vm_release.files.apply([change])
+    vm.unpack()
+    vm.mark()
+    assert vm.installed() == {"2.14.3": "abc"}
+    assert {name: (vm.directory / f"bin/{name}").stat().st_ino for name in before} == before
+
+
+@pytest.mark.parametrize(("path", "kept"), [("bin/mine", 0o700), ("conf", 0o755)])
+def test_nobody_else_may_change_what_lies_there_and_is_not_in_the_archive(vm, path, kept):
+    vm.unpack()
+    vm.mark()
+    other = vm.directory / path
+    other.mkdir() if path == "conf" else other.write_text("x")
+    other.chmod(kept)
+    assert vm.installed() == {"2.14.3": "abc"}, "what is root's own is nobody's business"
+    other.chmod(kept | 0o022)
+    os.chown(other, 12345, 12345)
+    assert vm.installed() == {}
+    vm.unpack()
+    vm.mark()
+    assert vm.installed() == {"2.14.3": "abc"}
+    assert (other.stat().st_mode & 0o7777, other.stat().st_uid) == (kept, 0)
+
+
+def test_what_0_1_0_unpacked_counts_as_it_is(vm):
+    """Kuma's own archives have programs of mode 0555, which it kept: no fleet is unpacked again because of that."""
+    vm.unpack()
+    vm.mark()
+    for name in ("kuma-dp", "envoy"):
+        (vm.directory / f"bin/{name}").chmod(0o555)
+    assert vm.installed() == {"2.14.3": "abc"}
+
+
+def test_links_lead_to_programs_or_the_release_is_not_complete(vm):
+    vm.unpack([*archives.release(), archives.member("envoy-1.38", b"envoy", 0o755), archives.link("bin/envoy", "../envoy-1.38")])
+    vm.mark()
+    (vm.directory.parent / "current").symlink_to("2.14.3")
+    assert vm.installed() == {"2.14.3": "abc"}
+    (vm.directory / "envoy-1.38").unlink()
+    assert vm.installed() == {}
 
 
 def test_the_umask_and_the_group_of_a_directory_change_nothing(vm):
@@ -246,20 +296,21 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_an_interrupted_replacement_counts_as_unfinished_and_leaves_no_half_file(vm, monkeypatch, call):
-    vm.unpack(archives.release(b"old kuma-dp", b"old envoy"))
+    vm.unpack([*archives.release(b"old kuma-dp", b"old envoy")[:-1], archives.member("README", b"old README")])
     vm.mark()
     calls = []
+    rename = os.rename
 
-    def killed(source, target):
+    def killed(source, target, **named):
         calls.append(target)
         if len(calls) == call:
             raise Killed
-        shutil.move(source, target)
+        rename(source, target, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "rename", killed)
         # Nobody cleans up after a process that was killed.
-        patch.setattr(shutil, "rmtree", lambda *_arguments, **_named: None)
+        patch.setattr(vm_release.safely, "remove_tree", lambda _path: None)
         with pytest.raises(Killed):
             vm.unpack()
     assert vm.installed() == {}
@@ -276,12 +327,12 @@ def test_the_mark_goes_before_the_first_file_changes(vm, monkeypatch):
     vm.mark()
     marked, rename = [], os.rename
 
-    def watched(source, target):
+    def watched(source, target, **named):
         marked.append((vm.directory / vm_proxy.MARKER).exists())
-        rename(source, target)
+        rename(source, target, **named)
 
     monkeypatch.setattr(os, "rename", watched)
-    vm.unpack()
+    vm.unpack([archives.release()[0], *(archives.member(name, b"changed", 0o755) for name in ("bin/kuma-dp", "bin/envoy", "README"))])
     assert marked == [False, False, False]
 
 
@@ -363,6 +414,10 @@ NAMES = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map("
 FILES = st.dictionaries(NAMES, st.tuples(st.binary(max_size=2000), st.sampled_from([0o644, 0o755, 0o4755, 0o666, 0o500])), max_size=8)
 
 
+def usable(mode):
+    return mode & ~0o7777 | (0o755 if mode & 0o100 else 0o644)
+
+
 @given(FILES)
 @settings(max_examples=examples(80))
 def test_files_come_to_lie_where_tar_unpacks_them(tmp_path_factory, files):
@@ -378,7 +433,7 @@ def test_files_come_to_lie_where_tar_unpacks_them(tmp_path_factory, files):
     found = [
         {
             str(path.relative_to(place)): (
-                oct(path.stat().st_mode & (~0o6022 if place == theirs else ~0)),
+                oct(usable(path.stat().st_mode) if place == theirs else path.stat().st_mode),
                 path.is_dir() or path.read_bytes(),
             )
             for path in place.rglob("*")

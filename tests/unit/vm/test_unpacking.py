@@ -104,10 +104,14 @@ def test_links_that_stay_inside_are_taken(tmp_path):
     assert [items[place].target for place in ("a/b/x", "y", "z")] == ["../../bin/envoy", "./a/b", "nowhere"]
 
 
-def test_modes_lose_what_is_dangerous(tmp_path):
-    modes = {0o4755: 0o755, 0o2755: 0o755, 0o1777: 0o755, 0o666: 0o644, 0o600: 0o600, 0o555: 0o555, 0o722: 0o700}
-    items = read(tmp_path / "kuma.tar.gz", [archives.member(f"{mode:o}", mode=mode) for mode in modes])
-    assert {int(place, 8): item.mode for place, item in items.items()} == modes
+def test_everybody_may_use_and_nobody_change_what_is_unpacked(tmp_path):
+    programs, plain = (0o4755, 0o2755, 0o1777, 0o555, 0o722, 0o700, 0o100), (0o666, 0o600, 0o4000, 0)
+    members = [archives.member(f"{mode:o}", mode=mode) for mode in (*programs, *plain)]
+    members += [archives.directory(f"d{mode:o}", mode) for mode in (0, 0o700, 0o7777)]
+    items = read(tmp_path / "kuma.tar.gz", members)
+    assert {item.mode for place, item in items.items() if place.startswith("d")} == {0o755}
+    assert {int(place, 8) for place, item in items.items() if item.mode == 0o755 and not place.startswith("d")} == set(programs)
+    assert {int(place, 8) for place, item in items.items() if item.mode == 0o644} == set(plain)
 
 
 def test_the_last_of_two_members_counts(tmp_path):
