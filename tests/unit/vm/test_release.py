@@ -441,3 +441,75 @@ def test_files_come_to_lie_where_tar_unpacks_them(tmp_path_factory, files):
         for place in (ours, theirs)
     ]
     assert found[0] == found[1]
+
+
+# -- against whatever an archive may hold
+
+PARTS = st.sampled_from(["a", "b", "bin", ".", "..", "", "kuma-dp", ".archive-sha256", ".release.x.tmp", "a\nb", "\u00e4"])
+ODD_NAMES = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+KINDS = st.sampled_from(
+    [archives.tarfile.REGTYPE] * 4
+    + [archives.tarfile.DIRTYPE] * 3
+    + [archives.tarfile.SYMTYPE] * 2
+    + [archives.tarfile.LNKTYPE, archives.tarfile.CHRTYPE, archives.tarfile.FIFOTYPE]
+)
+MEMBERS = st.builds(
+    lambda name, kind, mode, link, folder: archives.member(name, b"x" if kind == b"0" else b"", mode, kind, link, folder),
+    ODD_NAMES,
+    KINDS,
+    st.integers(0, 0o7777),
+    st.one_of(ODD_NAMES, ODD_NAMES.map(lambda name: f"{archives.FOLDER}/{name}"), st.just("/etc/passwd")),
+    st.sampled_from([archives.FOLDER, archives.FOLDER, "other", "", "/"]),
+)
+
+
+def timeless(root):
+    """Content, mode and inode of everything below a directory; of links without the inode."""
+    return {path: facts[: 2 if facts[1].startswith("0o12") else 3] for path, facts in snapshot(root).items()}
+
+
+@given(st.lists(MEMBERS, max_size=7), st.sampled_from([0o022, 0o077, 0o000, 0o777]), st.booleans())
+@settings(max_examples=examples(150))
+def test_whatever_an_archive_holds_lies_inside_and_is_everybodys_to_use_and_roots_to_change(tmp_path_factory, members, umask, complete):
+    root = tmp_path_factory.mktemp("vm")
+    vm = Vm(root)
+    (root / "outside").write_text("outside")
+    archive = vm.pack([*(archives.release() if complete else []), *members], programs=())
+    before, mask = timeless(root), os.umask(umask)
+    try:
+        vm_release.unpack(archive, str(vm.directory), lambda _command: (0, "", ""))
+    except ModuleFailed:
+        assert timeless(root) == before, "what is refused leaves nothing"
+        return
+    finally:
+        os.umask(mask)
+    assert {path: facts for path, facts in timeless(root).items() if not path.startswith("opt/2.14.3/")} == before
+    for path in vm.directory.rglob("*"):
+        facts = path.lstat()
+        assert (facts.st_uid, facts.st_gid) == (0, 0)
+        if path.is_symlink():
+            assert pathlib.Path(os.path.realpath(path)).is_relative_to(vm.directory)
+        elif path.is_dir():
+            assert oct(facts.st_mode) == "0o40755"
+        else:
+            assert oct(facts.st_mode) in ("0o100755", "0o100644")
+    again = timeless(vm.directory)
+    vm_release.unpack(archive, str(vm.directory), lambda _command: (0, "", ""))
+    assert timeless(vm.directory) == again, "nothing is exchanged"
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o777])
+def test_an_archive_without_directories_can_be_run_whatever_the_umask(vm, tmp_path, umask):
+    (tmp_path / "usr").mkdir()
+    directory = tmp_path / "usr/kuma/2.14.3"
+    files = [member for member in archives.release() if not member[0].isdir()]
+    archive, mask = vm.pack(files), os.umask(umask)
+    try:
+        with vm_release.made(vm_release.directories(str(directory))):
+            vm_release.unpack(archive, str(directory), no_commands)
+    finally:
+        os.umask(mask)
+    (directory / vm_proxy.MARKER).write_text("abc")
+    assert vm_proxy.installed(str(directory.parent)) == {"2.14.3": "abc"}
+    for path in (directory.parent, directory, directory / "bin", directory / "bin/kuma-dp"):
+        assert oct(path.stat().st_mode & 0o7777) == "0o755"

@@ -49,7 +49,7 @@ def _no_descriptor_stays_open():
 def shadow(tmp_path):
     """A file of root's, whose content nobody may learn."""
     path = tmp_path / "etc/shadow"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text(SECRET)
     path.chmod(0o600)
     return path
