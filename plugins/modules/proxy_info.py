@@ -13,6 +13,8 @@ description:
   - Returns everything that a join or a restart has to know about a VM in one task, whatever the number of proxies on it.
   - Whether a proxy runs with its current files is told by its process and by the files, not by what an earlier task wanted.
   - Tokens are never returned, only their claims. The values of environment variables that are named like secrets are hidden.
+  - Files that others than root can write are looked at as regular files of limited size alone. A link, a fifo or a file without end is not followed, waited
+    for or read, and counts as missing.
 extends_documentation_fragment:
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info
@@ -118,7 +120,11 @@ host:
         port: {description: The port., returned: always, type: int}
         process: {description: The name of the process., returned: when it can be seen, type: str}
     outbounds: {description: The ports of called services as C(outbounds.env) tells applications., returned: always, type: dict}
-    versions: {description: The versions that were unpacked completely., returned: always, type: list, elements: str}
+    versions:
+      description: The versions that were unpacked completely, that every user can run and root alone can change.
+      returned: always
+      type: list
+      elements: str
     archives: {description: The SHA-256 of the archive of each version., returned: always, type: dict}
     current: {description: The version that starts next., returned: when there is one, type: str}
     paths:

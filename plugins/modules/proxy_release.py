@@ -13,7 +13,8 @@ description:
   - Makes the user and its group where they are missing, and the directory of a version, and unpacks an archive there, all in one task.
   - The archive is checked first. When it is not the one that is meant, or something in it is refused, nothing is written.
   - Every file is complete on disk before the first one takes its place, each by an atomic rename. Programs that run keep what they were
-    started with. Files that are not in the archive stay.
+    started with. A file that is there already with the same content stays, and gets its owner and mode. Files that are not in the archive stay, too; what
+    others than root could change of them they can change no more.
   - The file C(.archive-sha256), by which a version counts as installed, is removed before the first file takes its place, and is not made again.
     Write it with M(meshfleet.kuma.proxy_files) when everything else is there.
 extends_documentation_fragment:
@@ -59,8 +60,9 @@ options:
   src:
     description:
       - A release archive, a C(tar.gz) on the VM, of which everything is in one folder. It is not removed. Without it nothing is unpacked.
-      - Everything belongs to root afterwards. Modes are those of the archive, but setuid, setgid, and that others may write.
-      - Refused are absolute paths and C(..), links that lead or may lead out of the folder, and whatever is neither a file nor a directory nor a link.
+      - Everything belongs to root afterwards. Directories, and files that anybody may execute in the archive, have mode 0755, other files 0644.
+      - Refused are absolute paths, C(..) and control characters, links that lead or may lead out of the folder, whatever is neither a file nor a directory
+        nor a link, and archives with more than 10,000 members or 4 GiB.
     type: path
   checksum:
     description: The SHA-256 of O(src) in hexadecimal digits. Required with it.
