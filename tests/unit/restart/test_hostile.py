@@ -17,10 +17,10 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import fil
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
 from tests.unit.restart.test_vm import Admin, Handler, Machine, admin, everything, jwt, machine
-from tests.unit.vm.test_safely import KINDS, SECRET, _no_descriptor_stays_open, _no_waiting, put, shadow
+from tests.unit.vm.hostile import KINDS, SECRET, no_descriptor_stays_open, no_waiting, put, shadow
 
 # Fixtures are found by their names.
-__all__ = ["_no_descriptor_stays_open", "_no_waiting", "admin", "machine", "shadow"]
+__all__ = ["admin", "machine", "no_descriptor_stays_open", "no_waiting", "shadow"]
 
 BOOTSTRAP = '{"admin": {"address": {"pipe": {"path": "%s"}}}}'
 
