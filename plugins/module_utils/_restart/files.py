@@ -78,9 +78,9 @@ class Paths(_Fields):
 
 
 def read_json(path: str) -> t.Optional[t.Dict[str, t.Any]]:
-    """The object in a file; None when there is none."""
+    """The object in a file of root's; None when there is none, or others can write it: what it says is done."""
     try:
-        value = json.loads(safely.read(path))
+        value = json.loads(safely.read(path, own=True))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -102,8 +102,14 @@ def make_directories(paths: Paths) -> int:
     except OSError:
         gid = 0
     for directory, mode in ((paths.state_dir, 0o755), (paths.directory, 0o750), (paths.own("cover"), 0o750)):
+        group = 0 if directory == paths.state_dir else gid
         if not safely.is_directory(directory):
-            safely.make_directory(directory, mode, 0, 0 if directory == paths.state_dir else gid)
+            safely.make_directory(directory, mode, 0, group)
+            continue
+        status = safely.status(directory)
+        if safely.kind_of(status) == "directory" and safely.others_write(status):
+            # The first may be the home that somebody gave the user of the proxies.
+            safely.set_attributes(directory, mode, 0, group)
     return gid
 
 
@@ -116,7 +122,7 @@ def snapshot(paths: Paths, name: str) -> t.Dict[str, t.Any]:
     for path in paths.started_with():
         with contextlib.suppress(OSError):
             content, status = safely.examine(path)
-            # Of the modes of a token its owner is a proxy.
+            # A token belongs to its proxy, which may have made a program of it.
             item = {"path": path, "mode": stat.S_IMODE(status.st_mode) & 0o777, "uid": status.st_uid, "gid": status.st_gid}
             if path == paths.token:
                 safely.write(paths.kept_token(name), content, 0o600)

@@ -268,7 +268,7 @@ class Vm:
 
 def _read(path: str) -> t.Any:
     try:
-        return json.loads(safely.read(path))
+        return json.loads(safely.read(path, own=True))
     except (OSError, ValueError, RecursionError):
         return None
 

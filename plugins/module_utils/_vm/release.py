@@ -217,7 +217,20 @@ def _publish(items: t.Mapping[str, Item], directory: str) -> None:
 
 def _give(item: Item, path: str) -> None:
     """Its place to a file or a link. A file that holds the same already stays: of a program that is exchanged its proxies would be restarted."""
-    if item.kind == "file" and seen.kind_of(path) == "file" and safely.same_content(item.staged, path):
+    if item.kind == "file" and seen.kind_of(path) == "file" and _is_same(item.staged, path):
         safely.set_attributes(path, item.mode, 0, 0)
     else:
         safely.move(item.staged, path)
+
+
+def _is_same(path: str, other: str) -> bool:
+    """Whether two regular files hold the same, however long they are."""
+    with safely.opened(path) as handle, safely.opened(other) as second:
+        if os.fstat(handle.fileno()).st_size != os.fstat(second.fileno()).st_size:
+            return False
+        while True:
+            block = handle.read(_BLOCK)
+            if block != second.read(_BLOCK):
+                return False
+            if not block:
+                return True

@@ -38,7 +38,6 @@ _KINDS = (
     (stat.S_ISFIFO, "fifo"),
     (stat.S_ISSOCK, "socket"),
 )
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 # What is appended to a name while a file waits for its place; `removal` knows such names.
 _LETTERS = string.ascii_lowercase + string.digits
 
@@ -68,13 +67,24 @@ def kind_of(status: os.stat_result) -> str:
 
 def _is_ours(directory: os.stat_result, entry: os.stat_result) -> bool:
     """Whether only root, or whoever runs this, can have put an entry where it is."""
-    owners = (0, os.geteuid())
-    if directory.st_uid not in owners:
-        return False
-    if not directory.st_mode & _OTHERS_WRITE:
+    if not others_write(directory):
         return True
     # In a directory such as /tmp everybody exchanges but what is one's own.
-    return bool(directory.st_mode & stat.S_ISVTX) and entry.st_uid in owners
+    return directory.st_uid in _owners() and bool(directory.st_mode & stat.S_ISVTX) and entry.st_uid in _owners()
+
+
+def others_write(status: os.stat_result) -> bool:
+    """Whether others than root, or whoever runs this, can change a file or what is in a directory."""
+    shared = stat.S_IWOTH | (stat.S_IWGRP if status.st_gid else 0)
+    return status.st_uid not in _owners() or bool(status.st_mode & shared)
+
+
+def _owners() -> t.Tuple[int, int]:
+    return 0, os.geteuid()
+
+
+def _is_out_of_reach(place: _Place, entry: os.stat_result) -> bool:
+    return place.ours and _is_ours(os.fstat(place.descriptor), entry)
 
 
 @contextlib.contextmanager
@@ -130,14 +140,17 @@ def _exchanged(old: int, new: int) -> int:
 
 
 @contextlib.contextmanager
-def _opened(path: str, flags: int, kinds: t.Sequence[str], follow: bool = False) -> t.Iterator[int]:
+def _opened(path: str, flags: int, kinds: t.Sequence[str], follow: bool = False, own: bool = False) -> t.Iterator[int]:
     """A descriptor of what is at a path, when it is one of ``kinds``, file or directory."""
     with _place(path, follow) as place:
         # Not even opened when it is something else: to open a device may do something.
         _check(path, place, os.stat(place.name, dir_fd=place.descriptor, follow_symlinks=False), kinds)
         descriptor = os.open(place.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=place.descriptor)
         try:
-            _check(path, place, os.fstat(descriptor), kinds)
+            found = os.fstat(descriptor)
+            _check(path, place, found, kinds)
+            if own and (not _is_out_of_reach(place, found) or others_write(found)):
+                raise Refused(path, "can be changed by others than root")
             yield descriptor
         finally:
             os.close(descriptor)
@@ -148,7 +161,7 @@ def _check(path: str, place: _Place, found: os.stat_result, kinds: t.Sequence[st
     if kind not in kinds:
         raise Refused(path, "is a %s, expected a %s" % (kind, " or ".join("regular file" if kind == "file" else kind for kind in kinds)))
     # Of a file that is not theirs, users can make no more than a second name, where the kernel lets them.
-    if kind == "file" and found.st_nlink > 1 and not (place.ours and _is_ours(os.fstat(place.descriptor), found)):
+    if kind == "file" and found.st_nlink > 1 and not _is_out_of_reach(place, found):
         raise Refused(path, "has %d names, expected a file with this one alone where others than root can write" % found.st_nlink)
 
 
@@ -194,9 +207,12 @@ def target(path: str) -> str:
         return os.readlink(place.name, dir_fd=place.descriptor)
 
 
-def examine(path: str, limit: int = LIMIT, follow: bool = False) -> t.Tuple[bytes, os.stat_result]:
-    """The content of a regular file of at most ``limit`` bytes, and its status. It may grow meanwhile."""
-    with _opened(path, os.O_RDONLY, ("file",), follow) as descriptor:
+def examine(path: str, limit: int = LIMIT, follow: bool = False, own: bool = False) -> t.Tuple[bytes, os.stat_result]:
+    """The content of a regular file of at most ``limit`` bytes, and its status. It may grow meanwhile.
+
+    With ``own`` it is refused when others than root can have put it there or changed it: what it says is done.
+    """
+    with _opened(path, os.O_RDONLY, ("file",), follow, own) as descriptor:
         found, blocks, size = os.fstat(descriptor), [], 0
         while True:
             block = os.read(descriptor, min(_BLOCK, limit + 1 - size))
@@ -220,22 +236,9 @@ def digest(path: str, limit: int = LIMIT) -> str:
     return hashlib.sha256(read(path, limit)).hexdigest()
 
 
-def same_content(path: str, other: str) -> bool:
-    """Whether two regular files hold the same, however long they are."""
-    with opened(path) as handle, opened(other) as second:
-        if os.fstat(handle.fileno()).st_size != os.fstat(second.fileno()).st_size:
-            return False
-        while True:
-            block = handle.read(_BLOCK)
-            if block != second.read(_BLOCK):
-                return False
-            if not block:
-                return True
-
-
-def read(path: str, limit: int = LIMIT, follow: bool = False) -> bytes:
+def read(path: str, limit: int = LIMIT, follow: bool = False, own: bool = False) -> bytes:
     """The content of a regular file."""
-    return examine(path, limit, follow)[0]
+    return examine(path, limit, follow, own)[0]
 
 
 def text_of(path: str, limit: int = LIMIT, follow: bool = False) -> t.Optional[str]:

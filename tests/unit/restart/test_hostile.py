@@ -159,6 +159,37 @@ def test_what_is_told_of_a_vm_ends_and_says_nothing_of_other_files(tmp_path, sha
     assert (token["problem"] is not None) == (name == "tokens/web-1")
 
 
+@pytest.mark.parametrize("whose", ["a file", "its directory", "the directory of all"])
+def test_what_somebody_else_wrote_is_not_put_back_nor_gone_on_with(machine, shadow, whose):
+    """The directory of all may have been the home of the user of the proxies before."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    good = pathlib.Path(machine.paths.own("good.json"))
+    forged = {"path": machine.paths.unit, "mode": 0o644, "uid": 0, "gid": 0, "content": "W1NlcnZpY2VdClVzZXI9cm9vdAo="}
+    good.write_text(json.dumps({"files": [forged], "links": []}))
+    owned = {"a file": good, "its directory": good.parent, "the directory of all": good.parent.parent}[whose]
+    os.chown(owned, 12345, 12345)
+    assert files.read_json(str(good)) is None
+    machine.vm().restore_good()
+    assert not os.path.exists(machine.paths.unit)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_the_directory_of_a_restart_becomes_roots(machine, mode):
+    directory = pathlib.Path(machine.paths.state_dir)
+    if mode == 0o755:
+        os.chown(directory, 12345, 12345)
+    directory.chmod(mode)
+    (directory / "web-1/cover").chmod(0o700)
+    files.make_directories(machine.paths)
+    facts = directory.stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o7777) == (0, 0, 0o755)
+    assert (directory / "web-1/cover").stat().st_mode & 0o777 == 0o700, "what is root's alone stays as it is"
+    files.write_json(machine.paths.own("restart.json"), {"stage": "done"})
+    assert machine.vm().load() == {"stage": "done"}
+
+
 def test_a_machine_is_what_these_tests_think_it_is(machine, admin):
     assert isinstance(machine, Machine)
     assert machine.main().serves

@@ -217,6 +217,35 @@ def test_what_is_exchanged_while_it_is_looked_at_is_not_followed(theirs, shadow,
             safely.read(str(path))
 
 
+@pytest.mark.parametrize(
+    ("what", "mode", "uid", "gid"),
+    [
+        ("file", 0o600, 12345, 0),
+        ("file", 0o660, 0, 12345),
+        ("file", 0o606, 0, 0),
+        ("directory", 0o755, 12345, 0),
+        ("directory", 0o775, 0, 12345),
+        ("directory", 0o757, 0, 0),
+        ("directory", 0o1777, 12345, 0),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_is_done_as_a_file_says_has_to_be_roots_own(tmp_path, what, mode, uid, gid):
+    path = tmp_path / "state/good.json"
+    path.parent.mkdir()
+    path.write_text("{}")
+    assert safely.read(str(path), own=True) == b"{}"
+    (path.parent if what == "directory" else path).chmod(0o775)
+    # The group of root has nobody else in it.
+    assert safely.read(str(path), own=True) == b"{}"
+    changed = path.parent if what == "directory" else path
+    os.chown(changed, uid, gid)
+    changed.chmod(mode)
+    with pytest.raises(safely.Refused, match="can be changed by others than root"):
+        safely.read(str(path), own=True)
+    assert safely.read(str(path)) == b"{}"
+
+
 NAMES = st.sampled_from(["a", "b", "c"])
 ENTRIES = st.one_of(
     st.tuples(st.just("file"), NAMES, NAMES),

@@ -13,7 +13,7 @@ import stat
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal, safely
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import release, removal, safely
 from tests.unit.vm.hostile import KINDS, SECRET, no_descriptor_stays_open, no_waiting, place, put, shadow
 
 # Fixtures are found by their names.
@@ -122,7 +122,7 @@ def test_contents_are_compared_as_a_whole(place):
         "d": b"y" + b"x" * ((3 << 20) - 1),
     }.items():
         (place / name).write_bytes(content)
-    assert [safely.same_content(f"{place}/a", f"{place}/{name}") for name in "abcd"] == [True, True, False, False]
+    assert [release._is_same(f"{place}/a", f"{place}/{name}") for name in "abcd"] == [True, True, False, False]
 
 
 # -- locks and sockets
