@@ -15,8 +15,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 
 DIRECTORY, PROGRAM, FILE = 0o755, 0o755, 0o644
-# Set-uid and its like, and writing by others than the owner.
-_DANGEROUS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX | stat.S_IWGRP | stat.S_IWOTH
+_LENDING = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 _USABLE = 0o555
 # More than any release has; whoever fills its directory with more gets no further.
 _ENTRIES = 20000
@@ -51,6 +50,6 @@ def dangerous(directory: str) -> t.Dict[str, int]:
             raise safely.Refused(directory, "holds more than %d files and directories, expected a release" % _ENTRIES)
         if kind == "directory":
             left.extend(os.path.join(path, name) for name in safely.names(path))
-        if kind in ("directory", "file") and (status.st_uid not in (0, os.geteuid()) or status.st_mode & _DANGEROUS):
+        if kind in ("directory", "file") and (safely.others_write(status) or status.st_mode & _LENDING):
             found[path] = stat.S_IMODE(status.st_mode) & DIRECTORY
     return found

@@ -4,12 +4,11 @@
 
 # Private to this collection: not a public interface.
 
-"""Files of a VM as root may touch them, wherever they are: also where the user of a service can write.
+"""Files of a VM as root may touch them, wherever they are: also where the user of a service can write. Standard library only.
 
 Who can write to a directory can put a link, a fifo or something endless where a file was, at any moment. So a path is walked from / by
 descriptors; a link counts only where nobody but root can have put it, and at the end of a path not even there unless the caller says so; what
-is opened is a regular file, opened without blocking, and read up to a limit. Paths are absolute. Everything raises OSError, of which Refused is one.
-Standard library only: it also runs outside of modules.
+is opened is a regular file, opened without blocking, and read up to a limit. Paths are absolute. All raise OSError, of which Refused is one.
 """
 
 from __future__ import annotations
@@ -28,9 +27,10 @@ import typing as t
 # More than any file that this collection lays down or that a proxy is started with.
 LIMIT = 16 << 20  # bytes
 _BLOCK = 1 << 20
-_LINKS = 40  # as the kernel follows
-_DEEPEST = 100  # directories in one another, each with a descriptor
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+_LINKS, _DEEPEST = 40, 100  # one after the other, as the kernel follows; and directories in one another, each with a descriptor
+# A controller that is no Linux imports this, and opens nothing.
+_PATH = getattr(os, "O_PATH", os.O_RDONLY)
+_DIRECTORY = _PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 _KINDS = (
     (stat.S_ISREG, "file"),
     (stat.S_ISDIR, "directory"),
@@ -38,7 +38,7 @@ _KINDS = (
     (stat.S_ISFIFO, "fifo"),
     (stat.S_ISSOCK, "socket"),
 )
-# What is appended to a name while a file waits for its place; `removal` knows such names.
+# Appended to a name while a file waits for its place; `removal` knows such names.
 _LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -253,7 +253,7 @@ def text_of(path: str, limit: int = LIMIT, follow: bool = False) -> t.Optional[s
 def socket_at(path: str) -> t.Iterator[str]:
     """A path of the socket that is at ``path`` now, to connect to: short, and nothing else can take its place."""
     with _place(path) as place:
-        descriptor = os.open(place.name, os.O_PATH | os.O_NOFOLLOW, dir_fd=place.descriptor)
+        descriptor = os.open(place.name, _PATH | os.O_NOFOLLOW, dir_fd=place.descriptor)
         try:
             _check(path, place, os.fstat(descriptor), ("socket",))
             yield "/proc/self/fd/%d" % descriptor
