@@ -93,9 +93,15 @@ def inspect(archive: Archive, directory: str) -> None:
             _check_places(read(archive.path, handle, archive.programs), directory)
 
 
-def unpack(archive: Archive, directory: str, run: Runner) -> None:
-    """Put everything of an archive into the directory of its version, which exists. Raises ModuleFailed, after which nothing was
-    written, unless the disk failed while files took their places; the version is unfinished then.
+def holds_another(directory: str, checksum: str) -> bool:
+    """Whether the directory of a version has programs that are not known to be those of the archive with this checksum."""
+    return safely.exists(os.path.join(directory, "bin")) and (safely.text_of(os.path.join(directory, MARKER)) or "").strip() != checksum
+
+
+def unpack(archive: Archive, directory: str, run: Runner) -> bool:
+    """Put everything of an archive into the directory of its version, which exists. Returns whether it took the place of something else.
+
+    Raises ModuleFailed, after which nothing was written, unless the disk failed while files took their places; the version is unfinished then.
 
     The mark of a finished unpacking is removed and not made again: whoever calls this makes it when all else is there.
     """
@@ -109,7 +115,7 @@ def unpack(archive: Archive, directory: str, run: Runner) -> None:
             with Stage(stage) as staging:
                 items = read(archive.path, handle, archive.programs, staging)
             _check_places(items, directory)
-            _publish(items, directory)
+            replaced = _publish(items, directory)
         except OSError as exc:
             raise ModuleFailed(
                 "src: %s was not unpacked to %s (%s): correct that on the VM and run this again" % (archive.path, directory, exc)
@@ -119,6 +125,7 @@ def unpack(archive: Archive, directory: str, run: Runner) -> None:
     if safely.exists(SELINUX):
         # Programs have a type of their own where SELinux is on; files get that of their directory. Systems without the command need none.
         run(["restorecon", "-R", directory])
+    return replaced
 
 
 def _forget(stage: str) -> None:
@@ -194,8 +201,11 @@ def _check_places(items: t.Mapping[str, Item], directory: str) -> None:
             raise ModuleFailed("install_dir: %s is a %s, expected a %s: remove it. Nothing was unpacked." % (path, found, kind))
 
 
-def _publish(items: t.Mapping[str, Item], directory: str) -> None:
-    """Everything into its place, the parents of a directory first. From here on the version is unfinished until somebody marks it."""
+def _publish(items: t.Mapping[str, Item], directory: str) -> bool:
+    """Everything into its place, the parents of a directory first. From here on the version is unfinished until somebody marks it.
+
+    Returns whether something else was in one of the places.
+    """
     with contextlib.suppress(FileNotFoundError):
         safely.remove(os.path.join(directory, MARKER))
     safely.sync_directory(directory)
@@ -208,19 +218,23 @@ def _publish(items: t.Mapping[str, Item], directory: str) -> None:
         with contextlib.suppress(FileExistsError):
             safely.make_directory(path)
         safely.set_attributes(path, modes.DIRECTORY, 0, 0)
-    for place, item in items.items():
-        if item.kind != "directory":
-            _give(item, os.path.join(directory, place))
+    replaced = [_give(item, os.path.join(directory, place)) for place, item in items.items() if item.kind != "directory"]
     for place in ["", *below]:
         safely.sync_directory(os.path.join(directory, place))
+    return any(replaced)
 
 
-def _give(item: Item, path: str) -> None:
-    """Its place to a file or a link. A file that holds the same already stays: of a program that is exchanged its proxies would be restarted."""
-    if item.kind == "file" and seen.kind_of(path) == "file" and _is_same(item.staged, path):
+def _give(item: Item, path: str) -> bool:
+    """Its place to a file or a link; whether something else was there. What is the same already stays: of a program that is exchanged its
+    proxies would be restarted."""
+    there = seen.kind_of(path)
+    if there == item.kind == "link" and safely.target(path) == item.target:
+        return False
+    if there == item.kind == "file" and _is_same(item.staged, path):
         safely.set_attributes(path, item.mode, 0, 0)
-    else:
-        safely.move(item.staged, path)
+        return False
+    safely.move(item.staged, path)
+    return there != "absent"
 
 
 def _is_same(path: str, other: str) -> bool:
