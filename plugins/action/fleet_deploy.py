@@ -41,13 +41,13 @@ class ActionModule(action.FleetAction):
         wish = self._wish(look, plan)
         undone = self._undo_redirection(look["host"])
         unpacked = self._release(wish, look, plan["archive"])
-        written = self._files(wish)
+        written = self._files(wish, bool(look["options"]["install"]))
         outcome = done.Done(
             place=wish.layout,
             observed=look["host"],
             planned=wish.planned,
             changed_paths=written.get("changed_paths", ()),
-            unpacked=bool(look["options"]["install"]),
+            replaced=bool(unpacked.get("replaced")),
         )
         started = self._service(wish, written, outcome.to_heal())
         self.tray().clear(self.host)
@@ -97,9 +97,10 @@ class ActionModule(action.FleetAction):
             "proxy_release", user=place.user, group=place.group, comment=layout.COMMENT, install_dir=place.install_dir, **unpack
         )
 
-    def _files(self, wish: files.Wish) -> Json:
+    def _files(self, wish: files.Wish, unpacked: bool) -> Json:
         wanted = files.options(wish, self.render, action.code, lambda value: str(to_nice_yaml(value, indent=2, sort_keys=True)))
-        if not comparing.differs(wanted, wish.observed["paths"]):
+        # What was unpacked has lost its mark, also when the look before that has seen it.
+        if not unpacked and not comparing.differs(wanted, wish.observed["paths"]):
             return {}
         return self.module("proxy_files", **wanted, daemon_reload=True)
 

@@ -104,6 +104,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common import nami
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import authority
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
@@ -145,10 +146,11 @@ def _owner(group: str) -> t.Callable[[str, bool], None]:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
-            return file.read()
+        return safely.read(path).decode("ascii")
     except FileNotFoundError:
         return ""
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ModuleFailed("the CA %s cannot be read: %s" % (path, exc)) from exc
 
 
 def main() -> None:

@@ -89,8 +89,6 @@ journal:
   elements: str
 """
 
-import os
-import tempfile
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -99,7 +97,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common import nami
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane.service import Api, Service, fetch_token, is_admin
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host, safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
@@ -117,7 +115,7 @@ def fetch(module: AnsibleModule, runner: Runner) -> Result:
     if not module.check_mode:
         token = _open_and_ask(service, params)
         try:
-            _keep(params["path"], token)
+            safely.write(params["path"], token.encode("ascii"), 0o600)
         except OSError as exc:
             raise ModuleFailed("the administrator's token cannot be kept in %s: %s" % (params["path"], exc)) from exc
     return {"changed": True, "fetched": True, "token": token}
@@ -138,18 +136,9 @@ def _open_and_ask(service: Service, params: t.Mapping[str, t.Any]) -> str:
 
 def _kept(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
-    except (FileNotFoundError, UnicodeDecodeError):
+        return safely.read(path).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _keep(path: str, token: str) -> None:
-    # mkstemp gives it mode 0600 from the beginning.
-    descriptor, temporary = tempfile.mkstemp(prefix=".admin-token-", dir=os.path.dirname(path))
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(token)
-    os.rename(temporary, path)
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ description:
   - Returns everything that a join or a restart has to know about a VM in one task, whatever the number of proxies on it.
   - Whether a proxy runs with its current files is told by its process and by the files, not by what an earlier task wanted.
   - Tokens are never returned, only their claims. The values of environment variables that are named like secrets are hidden.
+  - Files that others than root can write are looked at as regular files of limited size alone. A link, a fifo or a file without end is not followed, waited
+    for or read, and counts as missing.
 extends_documentation_fragment:
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info
@@ -118,7 +120,11 @@ host:
         port: {description: The port., returned: always, type: int}
         process: {description: The name of the process., returned: when it can be seen, type: str}
     outbounds: {description: The ports of called services as C(outbounds.env) tells applications., returned: always, type: dict}
-    versions: {description: The versions that were unpacked completely., returned: always, type: list, elements: str}
+    versions:
+      description: The versions that were unpacked completely, that every user can run and root alone can change.
+      returned: always
+      type: list
+      elements: str
     archives: {description: The SHA-256 of the archive of each version., returned: always, type: dict}
     current: {description: The version that starts next., returned: when there is one, type: str}
     paths:
@@ -167,7 +173,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts impo
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as transparent_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import refusals, seen, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import refusals, safely, seen, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 NEEDRESTART = "/etc/needrestart"
@@ -199,13 +205,13 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "user_exists": _exists(pwd.getpwnam, params["user"]),
         "user_comment": pwd.getpwnam(params["user"]).pw_gecos if _exists(pwd.getpwnam, params["user"]) else "",
         "group_exists": _exists(grp.getgrnam, params["group"]),
-        "needrestart": os.path.isdir(NEEDRESTART),
-        "control_plane": params["install_dir"].rstrip("/") + "/" in (vm_proxy.read_text(CONTROL_PLANE) or ""),
+        "needrestart": safely.is_directory(NEEDRESTART),
+        "control_plane": params["install_dir"].rstrip("/") + "/" in (safely.text_of(CONTROL_PLANE, follow=True) or ""),
         "transparent_proxy": bool(transparent_vm.Vm(runner).laid_down()),
         "listening": processes.listening(),
         "outbounds": {
             key: value
-            for key, value in systemd.parse_environment(vm_proxy.read_text(os.path.join(params["config_dir"], OUTBOUNDS)) or "").items()
+            for key, value in systemd.parse_environment(safely.text_of(os.path.join(params["config_dir"], OUTBOUNDS)) or "").items()
             if key.endswith("_PORT")
         },
         "versions": sorted(archives),

@@ -13,7 +13,8 @@ description:
   - Makes the user and its group where they are missing, and the directory of a version, and unpacks an archive there, all in one task.
   - The archive is checked first. When it is not the one that is meant, or something in it is refused, nothing is written.
   - Every file is complete on disk before the first one takes its place, each by an atomic rename. Programs that run keep what they were
-    started with. Files that are not in the archive stay.
+    started with. A file that is there already with the same content stays, and gets its owner and mode. Files that are not in the archive stay, too; what
+    others than root could change of them they can change no more.
   - The file C(.archive-sha256), by which a version counts as installed, is removed before the first file takes its place, and is not made again.
     Write it with M(meshfleet.kuma.proxy_files) when everything else is there.
 extends_documentation_fragment:
@@ -59,8 +60,9 @@ options:
   src:
     description:
       - A release archive, a C(tar.gz) on the VM, of which everything is in one folder. It is not removed. Without it nothing is unpacked.
-      - Everything belongs to root afterwards. Modes are those of the archive, but setuid, setgid, and that others may write.
-      - Refused are absolute paths and C(..), links that lead or may lead out of the folder, and whatever is neither a file nor a directory nor a link.
+      - Everything belongs to root afterwards. Directories, and files that anybody may execute in the archive, have mode 0755, other files 0644.
+      - Refused are absolute paths, C(..) and control characters, links that lead or may lead out of the folder, whatever is neither a file nor a directory
+        nor a link, and archives with more than 10,000 members or 4 GiB.
     type: path
   checksum:
     description: The SHA-256 of O(src) in hexadecimal digits. Required with it.
@@ -117,6 +119,12 @@ actions:
   type: list
   elements: str
   sample: [directories made, unpacked, group made, user made]
+replaced:
+  description:
+    - Whether something else than what is in O(src) was in its place, so that proxies that run it are to be restarted. In check mode, whether the
+      version is not known to be from the archive with O(checksum).
+  returned: success
+  type: bool
 problems:
   description: Why nothing was done.
   returned: when an option cannot be fulfilled
@@ -151,10 +159,11 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
         raise ModuleFailed("Nothing was done: %s" % "; ".join(problems), {"problems": problems})
     user, group, comment = params["user"], params["group"], params["comment"]
     actions: t.List[str] = []
+    replaced = False
     try:
         # An archive that is refused leaves nothing behind, so it comes first.
         if params["state"] == "present" and params["version"] is not None:
-            _install(params, module.check_mode, runner, actions)
+            replaced = _install(params, module.check_mode, runner, actions)
         found = account.look(user, group)
         steps = (
             account.to_make(user, group, comment, found) if params["state"] == "present" else account.to_remove(user, group, comment, found)
@@ -167,7 +176,7 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
         raise ModuleFailed(str(exc), {"changed": bool(actions), "actions": actions}) from exc
     except ModuleFailed as exc:
         raise ModuleFailed(exc.msg, {"changed": bool(actions), "actions": actions}) from exc
-    return {"changed": bool(actions), "actions": actions}
+    return {"changed": bool(actions), "actions": actions, "replaced": replaced}
 
 
 def _problems(params: t.Mapping[str, t.Any]) -> t.List[str]:
@@ -179,20 +188,22 @@ def _problems(params: t.Mapping[str, t.Any]) -> t.List[str]:
     return found + release.problems(params)
 
 
-def _install(params: t.Mapping[str, t.Any], check_mode: bool, runner: Runner, actions: t.List[str]) -> None:
-    """The directories and what is in them. ``actions`` gets what was done."""
+def _install(params: t.Mapping[str, t.Any], check_mode: bool, runner: Runner, actions: t.List[str]) -> bool:
+    """The directories and what is in them. ``actions`` gets what was done. Whether something else was there."""
     directory = release.directory_of(params["install_dir"], params["version"])
     archive = release.Archive(params["src"], params["checksum"].lower(), tuple(params["programs"])) if params["src"] else None
     changes = release.directories(directory)
     done = []
+    replaced = check_mode and params["checksum"] is not None and release.holds_another(directory, params["checksum"].lower())
     if changes:
         done.append("directories made" if any(change.found.kind == "absent" for change in changes) else "directories repaired")
     if check_mode and archive:
         release.inspect(archive, directory)
     with contextlib.nullcontext() if check_mode else release.made(changes):
         if archive and not check_mode:
-            release.unpack(archive, directory, runner)
+            replaced = release.unpack(archive, directory, runner)
     actions.extend([*done, "unpacked"] if archive else done)
+    return replaced
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import tls
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 CA_DAYS = 3650
@@ -62,9 +63,9 @@ class Finding(t.NamedTuple):
 
 def examine(paths: Paths, names: t.Sequence[str], renew_before_days: int, now: float) -> Finding:
     """Compare what is there with what it has to be. Raises ModuleFailed when the CA is there and can sign no more."""
-    if not os.path.exists(paths.ca):
+    if not safely.exists(paths.ca):
         return Finding(["there is no CA"], None, True)
-    if not os.path.exists(paths.certificate):
+    if not safely.exists(paths.certificate):
         return Finding(["there is no certificate"], None, False)
     try:
         seen = tls.accepted(paths.certificate, paths.key, paths.ca)
@@ -106,7 +107,7 @@ class Authority:
                 self._key(new.ca_key)
                 self_signed = ["-new", "-x509", "-extensions", "ca", "-days", str(CA_DAYS), "-key", new.ca_key, "-out", new.ca]
                 self._openssl(["req", "-sha256", "-config", config + "-ca", *self_signed])
-            elif not os.path.exists(self.paths.ca_key):
+            elif not safely.exists(self.paths.ca_key):
                 raise ModuleFailed(_no_key(self.paths))
             self._key(new.key)
             request = os.path.join(directory, "request")

@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks, naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import asking, proxy, safely, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 UNIT = "kuma-cp.service"
@@ -49,16 +49,11 @@ class Api:
         self.port = port
 
     def get(self, path: str, token: t.Optional[str] = None) -> Answer:
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=5.0)
         try:
-            connection.request("GET", path, headers={"Authorization": "Bearer " + token} if token else {})
-            answer = connection.getresponse()
-            text = answer.read()
-            return answer.status, json.loads(text) if "json" in (answer.getheader("Content-Type") or "") else None
+            answer = asking.ask(asking.Way(self.address, self.port), path, headers={"Authorization": "Bearer " + token} if token else {})
+            return answer.status, json.loads(answer.body) if "json" in answer.kind else None
         except (OSError, http.client.HTTPException, ValueError):
             return 0, None
-        finally:
-            connection.close()
 
     def version(self) -> t.Optional[str]:
         """The version that answers; None when nobody does."""
@@ -89,7 +84,7 @@ class Service:
         running = self.api.version()
         if running is not None and running != version:
             reasons.append("version %s runs, %s is installed" % (running, version))
-        if os.path.exists(self.opening):
+        if safely.exists(self.opening):
             reasons.append("the API was left open to everybody on this VM")
         return reasons
 
@@ -140,12 +135,11 @@ class Service:
     def open(self) -> None:
         """Let administrators in over loopback until `close`."""
         os.makedirs(os.path.dirname(self.opening), exist_ok=True)
-        with open(self.opening, "w", encoding="ascii") as file:
-            file.write(OPENED % {"address": self.api.address})
+        safely.write(self.opening, (OPENED % {"address": self.api.address}).encode("ascii"), 0o644)
 
     def close(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.opening)
+            safely.remove(self.opening)
 
 
 def actions_for(unit: t.Mapping[str, str], reasons: t.Sequence[str]) -> t.List[str]:

@@ -13,6 +13,8 @@ import ssl
 import time
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
+
 _ROUNDS = 20
 
 
@@ -30,6 +32,9 @@ def accepted(certificate: str, key: str, ca: str, name: t.Optional[str] = None) 
     another certificate, or a file cannot be used.
     """
     try:
+        for path in (certificate, key, ca):
+            # openssl opens whatever it is, and waits for a fifo.
+            safely.read(path)
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(certificate, key)
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -13,11 +13,11 @@ import contextlib
 import json
 import os
 import stat
-import tempfile
 import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 
 STATE_DIR = "/var/lib/kuma-dp"
 UNIT_PATH = "/etc/systemd/system/kuma-dp@.service"
@@ -80,59 +80,39 @@ class Paths(_Fields):
         return [self.environment, self.token, os.path.join(self.config_dir, "control-plane-ca.pem"), self.dataplane, self.unit]
 
 
-def write(path: str, content: bytes, mode: int = 0o600, uid: int = -1, gid: int = -1) -> None:
-    """Replace a file so that it is always either the old or the new one, also after a crash of the VM."""
-    directory, name = os.path.split(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=".%s." % name, suffix=".tmp", dir=directory)
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            if (uid, gid) != (-1, -1):
-                os.fchown(handle.fileno(), uid, gid)
-            os.fchmod(handle.fileno(), mode)
-            os.fsync(handle.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
 def read_json(path: str) -> t.Optional[t.Dict[str, t.Any]]:
-    """The object in a file; None when there is none."""
+    """The object in a file of root's; None when there is none, or others can write it: what it says is done."""
     try:
-        with open(path, encoding="utf-8") as handle:
-            value = json.load(handle)
-    except (OSError, ValueError):
+        value = json.loads(safely.read(path, own=True))
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def write_json(path: str, value: t.Mapping[str, t.Any]) -> None:
-    write(path, json.dumps(value, sort_keys=True).encode("utf-8"))
+    safely.write(path, json.dumps(value, sort_keys=True).encode("utf-8"))
 
 
 def read_text(path: str) -> str:
     """The text of a file; empty when there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            return handle.read()
-    except OSError:
-        return ""
+    return safely.text_of(path) or ""
 
 
 def make_directories(paths: Paths) -> int:
     """The proxy's directory under /var/lib, closed to all but root and the proxies' group; returns that group."""
     try:
-        gid = os.stat(os.path.dirname(paths.environment)).st_gid
+        gid = safely.status(os.path.dirname(paths.environment), follow=True).st_gid
     except OSError:
         gid = 0
     for directory, mode in ((paths.state_dir, 0o755), (paths.directory, 0o750), (paths.own("cover"), 0o750)):
-        if not os.path.isdir(directory):
-            os.mkdir(directory, 0o700)
-            os.chown(directory, 0, 0 if directory == paths.state_dir else gid)
-            os.chmod(directory, mode)
+        group = 0 if directory == paths.state_dir else gid
+        if not safely.is_directory(directory):
+            safely.make_directory(directory, mode, 0, group)
+            continue
+        status = safely.status(directory)
+        if safely.kind_of(status) == "directory" and safely.others_write(status):
+            # The first may be the home that somebody gave the user of the proxies.
+            safely.set_attributes(directory, mode, 0, group)
     return gid
 
 
@@ -143,18 +123,18 @@ def snapshot(paths: Paths, name: str) -> t.Dict[str, t.Any]:
     """
     files = []
     for path in paths.started_with():
-        with contextlib.suppress(OSError), open(path, "rb") as handle:
-            status = os.fstat(handle.fileno())
-            item = {"path": path, "mode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid}
-            content = handle.read()
+        with contextlib.suppress(OSError):
+            content, status = safely.examine(path)
+            # A token belongs to its proxy, which may have made a program of it.
+            item = {"path": path, "mode": stat.S_IMODE(status.st_mode) & 0o777, "uid": status.st_uid, "gid": status.st_gid}
             if path == paths.token:
-                write(paths.kept_token(name), content, 0o600)
+                safely.write(paths.kept_token(name), content, 0o600)
             else:
                 item["content"] = base64.b64encode(content).decode("ascii")
             files.append(item)
     links = []
     with contextlib.suppress(OSError):
-        links.append({"path": paths.current, "target": os.readlink(paths.current)})
+        links.append({"path": paths.current, "target": safely.target(paths.current)})
     return {"time": time.time(), "files": files, "links": links}
 
 
@@ -163,16 +143,14 @@ def restore(paths: Paths, taken: t.Mapping[str, t.Any]) -> None:
     for item in taken["files"]:
         content = _content(paths, item, "good")
         if content is not None and _bytes(item["path"]) != content:
-            write(item["path"], content, item["mode"], item["uid"], item["gid"])
+            safely.write(item["path"], content, item["mode"], item["uid"], item["gid"])
     for link in taken["links"]:
         try:
-            same = os.readlink(link["path"]) == link["target"]
+            same = safely.target(link["path"]) == link["target"]
         except OSError:
             same = False
         if not same:
-            temporary = "%s.%d.tmp" % (link["path"], os.getpid())
-            os.symlink(link["target"], temporary)
-            os.rename(temporary, link["path"])
+            safely.write_link(link["path"], link["target"])
 
 
 def _content(paths: Paths, item: t.Mapping[str, t.Any], name: str) -> t.Optional[bytes]:
@@ -183,8 +161,7 @@ def _content(paths: Paths, item: t.Mapping[str, t.Any], name: str) -> t.Optional
 
 def _bytes(path: str) -> t.Optional[bytes]:
     try:
-        with open(path, "rb") as handle:
-            return handle.read()
+        return safely.read(path)
     except OSError:
         return None
 
@@ -194,9 +171,9 @@ def newest(paths: Paths) -> float:
     times = [0.0]
     for path in paths.started_with():
         with contextlib.suppress(OSError):
-            times.append(os.stat(path).st_mtime)
+            times.append(safely.status(path).st_mtime)
     with contextlib.suppress(OSError):
-        times.append(os.lstat(paths.current).st_mtime)
+        times.append(safely.status(paths.current).st_mtime)
     return max(times)
 
 
@@ -204,7 +181,7 @@ def remember_start(paths: Paths, booted: float = 0.0) -> None:
     """Called by the unit before each start. ``booted``: seconds since 1970; the token of a cover from before that is nobody's any more."""
     make_directories(paths)
     with contextlib.suppress(OSError):
-        if os.stat(paths.cover_token).st_mtime < booted:
+        if safely.status(paths.cover_token).st_mtime < booted:
             forget_cover(paths)
     write_json(paths.own("started.json"), snapshot(paths, "started"))
 
@@ -220,7 +197,7 @@ def remember_good(paths: Paths, started: float) -> bool:
     if taken is None:
         for path in (paths.own("good.json"), paths.kept_token("good")):
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                safely.remove(path)
         return False
     write_json(paths.own("good.json"), taken)
     return True
@@ -234,7 +211,7 @@ def _renamed(paths: Paths, taken: t.Mapping[str, t.Any], old: str, new: str) -> 
             content = _content(paths, item, old)
             if content is None:
                 continue
-            write(paths.kept_token(new), content, 0o600)
+            safely.write(paths.kept_token(new), content, 0o600)
             item = {key: value for key, value in item.items() if key != "content"}
         files.append(item)
     return {**taken, "files": files}
@@ -245,4 +222,4 @@ def forget_cover(paths: Paths) -> None:
     # The latter is where 0.1.0 had it.
     for path in (paths.cover_token, paths.own("cover", "token")):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            safely.remove(path)

@@ -16,7 +16,7 @@ import uuid
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, steps
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.vm import Vm
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import COVER_UNIT, RESTART_UNIT, UNIT, parse_show
 
 Result = t.Dict[str, t.Any]
@@ -169,8 +169,8 @@ def _order(vm: Vm, wish: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any], r
 def _write_cover(vm: Vm, cover: t.Mapping[str, t.Any]) -> None:
     gid = files.make_directories(vm.paths)
     dataplane = json.dumps(cover["dataplane"], sort_keys=True).encode("utf-8")
-    files.write(vm.paths.own("cover", "dataplane.yaml"), dataplane, 0o640, 0, gid)
-    files.write(vm.paths.cover_token, cover["token"].strip().encode("utf-8"), 0o600, vm.uid() or 0, gid)
+    safely.write(vm.paths.own("cover", "dataplane.yaml"), dataplane, 0o640, 0, gid)
+    safely.write(vm.paths.cover_token, cover["token"].strip().encode("utf-8"), 0o600, vm.uid() or 0, gid)
 
 
 def _bound(params: t.Mapping[str, t.Any]) -> float:

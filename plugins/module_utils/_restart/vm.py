@@ -23,6 +23,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import fil
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import Facts, Side
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.files import Paths
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import envoy as vm_envoy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import (
@@ -35,6 +36,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import 
 )
 
 ADMIN_SOCKET = "kuma-envoy-admin.sock"
+BOOTSTRAP_LIMIT = 4 << 20  # bytes
 DEFAULT_ADMIN_PORT = 9901
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
 JOURNAL_LINES = 20
@@ -80,7 +82,7 @@ class Vm:
             sides["cover"],
             processes.memory_available(),
             self.material() if stage == "begin" else "",
-            os.path.exists(self.paths.own("good.json")),
+            safely.exists(self.paths.own("good.json")),
             stage == "begin" and self._reshaped(sides["main"]),
         )
 
@@ -89,7 +91,7 @@ class Vm:
         if lifecycle_of(parse_environment(files.read_text(self.paths.environment))) != "direct":
             return False
         try:
-            return not main.direct or os.stat(self.paths.dataplane).st_mtime > main.started
+            return not main.direct or safely.status(self.paths.dataplane).st_mtime > main.started
         except OSError:
             return True
 
@@ -121,6 +123,9 @@ class Vm:
             return self._asked(seen, admin, envoy, stage)
         except vm_envoy.AdminError as exc:
             return seen._replace(problem=str(exc))
+        except (AttributeError, TypeError, ValueError, LookupError) as exc:
+            # Whatever the proxy has become, it is looked at; it is the user of the proxies who answers here.
+            return seen._replace(problem="its admin interface says what no Envoy says (%r)" % exc)
 
     def _asked(self, seen: Side, admin: vm_envoy.Admin, envoy: int, stage: str) -> Side:
         live = admin.live()
@@ -159,11 +164,12 @@ class Vm:
         found = [directory for directory in directories if directory]
         path, port = "", 0
         for directory in found:
-            path, port = vm_envoy.admin_of_bootstrap(files.read_text(os.path.join(directory, "bootstrap.yaml")))
+            bootstrap = safely.text_of(os.path.join(directory, "bootstrap.yaml"), BOOTSTRAP_LIMIT)
+            path, port = vm_envoy.admin_of_bootstrap(bootstrap or "")
             if path or port:
                 break
         for candidate in [path, *(os.path.join(directory, ADMIN_SOCKET) for directory in found)]:
-            if not port and candidate and os.path.exists(candidate):
+            if not port and candidate and safely.exists(candidate):
                 return vm_envoy.Admin(path=candidate, pid=envoy)
         port = port or DEFAULT_ADMIN_PORT
         if ("127.0.0.1", port) not in owned:
@@ -197,7 +203,7 @@ class Vm:
 
     def forget_request(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.paths.own("request.json"))
+            safely.remove(self.paths.own("request.json"))
 
     def own_request(self) -> t.Dict[str, t.Any]:
         environment = parse_environment(files.read_text(self.paths.environment))
@@ -247,7 +253,7 @@ class Vm:
         dataplane = dict({"type": "Dataplane"}, **(files.read_json(path) or {}))
         dataplane["name"] = self.cover_name
         dataplane["networking"] = dict(dataplane.get("networking") or {}, admin={"port": admin})
-        files.write(path, json.dumps(dataplane, sort_keys=True).encode("utf-8"), 0o640, 0, gid)
+        safely.write(path, json.dumps(dataplane, sort_keys=True).encode("utf-8"), 0o640, 0, gid)
         environment = {
             "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH": path,
             "KUMA_DATAPLANE_RUNTIME_TOKEN_PATH": self.paths.cover_token,
@@ -255,7 +261,7 @@ class Vm:
             "KUMA_READINESS_PORT": str(readiness),
             "KUMA_DNS_ENABLED": "false",
         }
-        files.write(self.paths.own("cover", "env"), render_environment(environment).encode("utf-8"), 0o640, 0, gid)
+        safely.write(self.paths.own("cover", "env"), render_environment(environment).encode("utf-8"), 0o640, 0, gid)
         return self._migrate()
 
     def _free_ports(self, count: int) -> t.List[int]:
@@ -265,7 +271,7 @@ class Vm:
 
     def kernel_notes(self) -> t.List[str]:
         """What the kernel cannot do for a restart under cover."""
-        return [] if os.path.exists(MIGRATE) else [NO_MIGRATION]
+        return [] if safely.exists(MIGRATE) else [NO_MIGRATION]
 
     def _migrate(self) -> t.List[str]:
         """Let the kernel hand waiting connections of a listener that closes to another one on the same port."""

@@ -13,15 +13,13 @@ locked out, or rebooted meanwhile, is as it was. Standard library only: it also 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import shutil
-import tempfile
 import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN
 
@@ -71,8 +69,7 @@ class Vm:
     def locked(self) -> t.Iterator[None]:
         directory = self.path("run/kuma-transparent-proxy")
         os.makedirs(directory, mode=0o755, exist_ok=True)
-        with open(os.path.join(directory, "lock"), "w", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with safely.locked(os.path.join(directory, "lock")):
             yield
 
     def held(self) -> t.Optional[redirection.Settings]:
@@ -157,9 +154,13 @@ class Vm:
     def _set_backup_aside(self) -> None:
         # An old kumactl left it there; uninstall would write it over /etc/resolv.conf (trap 48).
         backup = self.path(_RESOLV_BACKUP)
-        if os.path.exists(backup):
-            os.rename(backup, backup + ".old")
-            self.say("renamed %s, or it would be written over /etc/resolv.conf" % backup)
+        if safely.exists(backup):
+            try:
+                safely.move(backup, backup + ".old")
+                self.say("renamed %s, or it would be written over /etc/resolv.conf" % backup)
+            except OSError as exc:
+                # Where the unit runs, /etc is read-only for uninstall as well; `order` renames it before that.
+                self.say("%s could not be renamed: %s" % (backup, exc))
 
     def order(
         self, settings: redirection.Settings, connection: t.Optional[t.Dict[str, t.Any]], timeout: int, program: t.Sequence[str]
@@ -168,6 +169,7 @@ class Vm:
         self.run(["systemctl", "stop", ROLLBACK + ".timer", ROLLBACK + ".service"])
         self.run(["systemctl", "reset-failed", ROLLBACK + ".timer", ROLLBACK + ".service"])
         with self.locked():
+            self._set_backup_aside()
             write(self.pending_path, {"settings": settings, "connection": connection, "applied": False})
         timer = ["systemd-run", "--quiet", "--collect", "--unit=" + ROLLBACK, "--on-active=%ds" % timeout]
         status, output, error = self.run([*timer, "--timer-property=AccuracySec=500ms", *program, "rollback"])
@@ -253,42 +255,30 @@ class Vm:
         self.run(["systemctl", "disable", "--now", UNIT])
         self.run(["systemctl", "reset-failed", UNIT])
         for path in self.laid_down():
-            # A link goes by itself, wherever it leads.
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                remove(path)
+            safely.remove_tree(path)
         with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(self.path(TRANSPARENT_DROP_IN)))
+            safely.remove_directory(os.path.dirname(self.path(TRANSPARENT_DROP_IN)))
         self.run(["systemctl", "daemon-reload"])
 
     def laid_down(self) -> t.List[str]:
         """What is there of it."""
         paths = [os.path.dirname(self.settings_path), self.path(UNIT_PATH), self.path(TRANSPARENT_DROP_IN), self.path(PROGRAM_DIR)]
-        return [path for path in paths if os.path.lexists(path)]
+        return [path for path in paths if safely.exists(path)]
 
 
 def _read(path: str) -> t.Any:
     try:
-        with open(path, encoding="utf-8") as handle:
-            return json.load(handle)
-    except (OSError, ValueError):
+        return json.loads(safely.read(path, own=True))
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def write(path: str, value: t.Any) -> None:
     """Replace a file atomically."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        json.dump(value, handle, indent=1, sort_keys=True)
-        handle.write("\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.chmod(temporary, 0o644)
-    os.rename(temporary, path)
+    safely.write(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode("utf-8"), 0o644)
 
 
 def remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        safely.remove(path)

@@ -13,10 +13,10 @@ import http.client
 import ipaddress
 import json
 import re
-import socket
-import struct
 import time
 import typing as t
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import asking
 
 Address = t.Tuple[str, int]
 Endpoints = t.Dict[str, t.FrozenSet[str]]
@@ -28,6 +28,8 @@ _OWN_CLUSTER = re.compile(r"_?kuma:|_kuma_|system_|(kuma_control_plane|ads_clust
 _OWN_MANAGER = re.compile(r"admin\Z|kuma_envoy_admin\Z|_?kuma[:_](metrics|readiness)|_kuma_|system_")
 _STATISTIC = re.compile(r"(listener|http)\.(.+)\.(downstream_(?:rq|cx|pre_cx)_active): (\d+)\Z")
 _OF_A_WORKER = re.compile(r"\.(worker_\d+|main_thread)\Z")
+# An answer may take as many timeouts as a whole.
+_PATIENCE = 3
 WORK_FILTER = "downstream_(rq|cx|pre_cx)_active|listener_stopped|control_plane.connected_state"
 
 
@@ -69,42 +71,24 @@ class Certificates(t.NamedTuple):
     expired: int
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, pid: int, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self.path, self.pid = path, pid
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-        # Whoever listens on it: a file that an earlier process left behind, or another one took over, must not answer for this one.
-        owner = struct.unpack("3i", self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-        if self.pid and owner != self.pid:
-            raise OSError("%s belongs to process %d, expected %d" % (self.path, owner, self.pid))
-
-
 class Admin:
-    """The admin interface of one process: a unix socket ``path``, checked to be that of ``pid``, or else a ``port`` of loopback."""
+    """The admin interface of one process: a unix socket ``path``, checked to be that of ``pid``, or else a ``port`` of loopback.
+
+    After ``timeout`` seconds of silence it does not answer, and after a few times as many an answer has to be complete.
+    """
 
     def __init__(self, path: str = "", port: int = 0, pid: int = 0, timeout: float = 5.0) -> None:
         self.path, self.port, self.pid, self.timeout = path, port, pid, timeout
 
     def ask(self, path: str, method: str = "GET") -> t.Tuple[int, str]:
         """Status and text. Raises AdminError when there is no answer."""
-        connection: http.client.HTTPConnection
-        if self.path:
-            connection = _UnixConnection(self.path, self.pid, self.timeout)
-        else:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
+        reached = asking.Way(silence=self.timeout, whole=_PATIENCE * self.timeout)
+        reached = reached._replace(path=self.path, pid=self.pid) if self.path else reached._replace(host="127.0.0.1", port=self.port)
         try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode("utf-8", "replace")
+            answer = asking.ask(reached, path, method)
         except (OSError, http.client.HTTPException) as exc:
             raise AdminError("%s %s on %s: %s" % (method, path, self.path or "127.0.0.1:%d" % self.port, exc or repr(exc))) from exc
-        finally:
-            connection.close()
+        return answer.status, answer.body.decode("utf-8", "replace")
 
     def get(self, path: str) -> str:
         """The text of a 200. Raises AdminError for everything else."""
@@ -114,7 +98,7 @@ class Admin:
         text = self.get(path)
         try:
             return json.loads(text)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise AdminError("GET %s did not answer with JSON: %s" % (path, exc)) from exc
 
     def post(self, path: str) -> None:

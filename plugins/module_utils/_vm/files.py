@@ -16,13 +16,11 @@ import grp
 import os
 import pwd
 import re
-import shutil
 import stat
-import tempfile
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal, safely
 
 Diff = t.Dict[str, str]
 
@@ -99,19 +97,25 @@ def _wish(kind: str, item: t.Mapping[str, t.Any]) -> Wish:
 
 
 def look(path: str) -> Found:
+    """What is there; the content of a file that is not to be read is None, which is nobody's wish. Raises OSError."""
     try:
-        status = os.lstat(path)
+        status = safely.status(path)
+        kind = safely.kind_of(status)
+        found = Found("other", mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid)
+        if kind == "link":
+            return found._replace(kind=kind, target=safely.target(path))
+        if kind == "file":
+            return found._replace(kind=kind, content=_content(path))
     except (FileNotFoundError, NotADirectoryError):
         return Found("absent")
-    found = Found("other", mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid)
-    if stat.S_ISLNK(status.st_mode):
-        return found._replace(kind="link", target=os.readlink(path))
-    if stat.S_ISDIR(status.st_mode):
-        return found._replace(kind="directory")
-    if stat.S_ISREG(status.st_mode):
-        with open(path, "rb") as handle:
-            return found._replace(kind="file", content=handle.read())
-    return found
+    return found._replace(kind=kind) if kind == "directory" else found
+
+
+def _content(path: str) -> t.Optional[bytes]:
+    try:
+        return safely.read(path)
+    except safely.Refused:
+        return None
 
 
 def user_id(name: t.Optional[str]) -> t.Optional[int]:
@@ -180,9 +184,12 @@ def _problems(wishes: t.Sequence[Wish], check_mode: bool) -> t.List[str]:
             continue
         if wish.mode == -1:
             problems.append("%s: its mode is not octal, expected three or four digits such as '0640'" % wish.path)
-        problems.extend(_kind_problems(wish, look(wish.path)))
+        try:
+            problems.extend(_kind_problems(wish, look(wish.path)))
+        except OSError as exc:
+            problems.append("%s cannot be looked at: %s" % (wish.path, exc))
         parent = os.path.dirname(wish.path)
-        if parent not in directories and not os.path.isdir(parent):
+        if parent not in directories and not safely.is_directory(parent):
             problems.append("%s: there is no directory %s, expected it to exist or among the directories" % (wish.path, parent))
         if parent in removed:
             problems.append("%s is in %s, which is to be removed" % (wish.path, parent))
@@ -284,14 +291,15 @@ def apply(changes: t.Sequence[Change]) -> None:
                 if change.wish.kind == "directory":
                     _make_directory(change, undo)
             staged = [(change, _stage(change, undo)) for change in changes if _is_staged(change)]
-            for change, temporary in staged:
+            # What imports a file that is new is replaced after it: programs start at any time.
+            for change, temporary in sorted(staged, key=lambda pair: pair[0].found.kind != "absent"):
                 _replace(change, temporary, undo, finish)
             for change in changes:
                 if change.attributes_only and change.wish.kind != "directory":
                     undo.callback(_restore_attributes, change.wish.path, change.found)
                     _set_attributes(change.wish.path, change.wish)
             for directory in sorted({os.path.dirname(change.wish.path) for change in changes}):
-                sync_directory(directory)
+                safely.sync_directory(directory)
         except (OSError, KeyError) as exc:
             undo.close()
             raise WriteFailed("%s: everything was put back" % exc) from exc
@@ -308,8 +316,8 @@ def _is_staged(change: Change) -> bool:
 def _make_directory(change: Change, undo: contextlib.ExitStack) -> None:
     path = change.wish.path
     if change.found.kind == "absent":
-        os.mkdir(path, 0o700)
-        undo.callback(_quietly, os.rmdir, path)
+        safely.make_directory(path)
+        undo.callback(_quietly, safely.remove_directory, path)
     else:
         undo.callback(_restore_attributes, path, change.found)
     _set_attributes(path, change.wish)
@@ -318,76 +326,51 @@ def _make_directory(change: Change, undo: contextlib.ExitStack) -> None:
 def _stage(change: Change, undo: contextlib.ExitStack) -> str:
     """The new content under a temporary name beside its place, with its final owner and mode."""
     wish = change.wish
-    directory, name = os.path.split(wish.path)
-    descriptor, temporary = tempfile.mkstemp(prefix=".%s." % name, suffix=".tmp", dir=directory)
-    undo.callback(_quietly, os.unlink, temporary)
     if wish.kind == "link":
-        os.close(descriptor)
-        os.unlink(temporary)
-        os.symlink(str(wish.target), temporary)
-        return temporary
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(wish.content or b"")
-        handle.flush()
+        temporary = safely.stage_link(wish.path, str(wish.target))
+    else:
         # What nobody asked for stays as it is.
         found = change.found if change.found.kind == "file" else Found("absent")
         uid, gid = user_id(wish.owner), group_id(wish.group)
-        _own(temporary, found.uid if uid is None else uid, found.gid if gid is None else gid)
         mode = wish.mode if wish.mode is not None else found.mode
-        os.fchmod(handle.fileno(), mode if mode is not None else 0o644)
-        os.fsync(handle.fileno())
+        owner, group = _number(found.uid if uid is None else uid), _number(found.gid if gid is None else gid)
+        temporary = safely.stage(wish.path, wish.content or b"", mode if mode is not None else 0o644, owner, group)
+    undo.callback(_quietly, safely.remove, temporary)
     return temporary
 
 
 def _replace(change: Change, temporary: str, undo: contextlib.ExitStack, finish: contextlib.ExitStack) -> None:
     path = change.wish.path
     if change.found.kind == "absent":
-        undo.callback(_quietly, os.unlink, path)
+        undo.callback(_quietly, safely.remove, path)
     else:
         # A second name of the old file, so that it can come back with its times.
         backup = temporary + ".old"
-        os.link(path, backup, follow_symlinks=False)
-        finish.callback(_quietly, os.unlink, backup)
-        undo.callback(os.rename, backup, path)
-    os.rename(temporary, path)
+        safely.second_name(path, backup)
+        finish.callback(_quietly, safely.remove, backup)
+        undo.callback(safely.move, backup, path)
+    safely.move(temporary, path)
 
 
 def _set_attributes(path: str, wish: Wish) -> None:
-    _own(path, user_id(wish.owner), group_id(wish.group))
-    if wish.mode is not None:
-        os.chmod(path, wish.mode)
+    safely.set_attributes(path, wish.mode, _number(user_id(wish.owner)), _number(group_id(wish.group)))
 
 
 def _restore_attributes(path: str, found: Found) -> None:
-    _own(path, found.uid, found.gid)
-    os.chmod(path, found.mode or 0)
+    safely.set_attributes(path, found.mode or 0, _number(found.uid), _number(found.gid))
 
 
-def _own(path: str, uid: t.Optional[int], gid: t.Optional[int]) -> None:
-    if uid is not None or gid is not None:
-        os.lchown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+def _number(number: t.Optional[int]) -> int:
+    """As the kernel wants it: an owner of -1 stays who it is."""
+    return -1 if number is None else number
 
 
 def _remove(wish: Wish) -> None:
     with contextlib.suppress(FileNotFoundError):  # gone with a directory above it
         if wish.only_empty:
-            os.rmdir(wish.path)
-        elif os.path.isdir(wish.path) and not os.path.islink(wish.path):
-            shutil.rmtree(wish.path)
+            safely.remove_directory(wish.path)
         else:
-            os.unlink(wish.path)
-
-
-def sync_directory(path: str) -> None:
-    """Make what was renamed and removed in a directory outlive a loss of power. One that is gone needs nothing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            safely.remove_tree(wish.path)
 
 
 def _quietly(function: t.Callable[[str], None], path: str) -> None:

@@ -15,6 +15,8 @@ import http.client
 import time
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import asking
+
 Gate = t.Mapping[str, t.Any]
 # Status and problem of one request; one of the two is empty.
 Answer = t.Tuple[int, str]
@@ -39,14 +41,11 @@ OPTIONS: t.Dict[str, t.Any] = {
 
 def ask(gate: Gate) -> Answer:
     """One request."""
-    connection = http.client.HTTPConnection(gate["address"], gate["port"], timeout=_ANSWER_WITHIN)
+    way = asking.Way(gate["address"], gate["port"], silence=_ANSWER_WITHIN, whole=_ANSWER_WITHIN)
     try:
-        connection.request("GET", gate["path"], headers={"User-Agent": "meshfleet.kuma"})
-        return connection.getresponse().status, ""
+        return asking.ask(way, gate["path"], headers={"User-Agent": "meshfleet.kuma"}, limit=0).status, ""
     except (OSError, http.client.HTTPException) as error:
         return 0, str(error) or repr(error)
-    finally:
-        connection.close()
 
 
 def closed(

@@ -11,7 +11,6 @@ Facts come from the running processes, not from what some earlier run wanted.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import re
@@ -21,7 +20,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims, key_id
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, is_secret_name, redact
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons, removal, seen
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import modes, reasons, removal, safely, seen
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN, UNIT, parse_environment, parse_show
@@ -29,10 +28,10 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import 
 MARKER = removal.MARKER
 PROGRAMS = ("kuma-dp", "envoy")
 JOURNAL_LINES = 20
+TOKEN_LIMIT = 64 << 10  # bytes
 READ_LINES = 400  # of which the last different ones are kept: Envoy says some things twice a second
 # What a kuma-dp was told by its control plane. Its user could put anything in its place.
 BOOTSTRAP = "bootstrap.yaml"
-_LARGEST = 1 << 20
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,NRestarts,TimeoutStopUSec"
 )
@@ -52,37 +51,18 @@ def systemd_version(run: Runner) -> t.Optional[int]:
     return int(match.group(1)) if match else None
 
 
-def read_text(path: str) -> t.Optional[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            return handle.read()
-    except OSError:
-        return None
-
-
-def read_foreign(path: str) -> str:
-    """The beginning of a file below a directory of somebody else: never of a link or a device, and without waiting. Empty without one."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return ""
-    with os.fdopen(descriptor, "rb") as handle:
-        return handle.read(_LARGEST).decode("utf-8", "replace")
-
-
 def describe_file(path: str) -> t.Optional[t.Dict[str, t.Any]]:
     """Digest, mode and owner of a file; None when there is no such file."""
     try:
-        with open(path, "rb") as handle:
-            status = os.fstat(handle.fileno())
-            digest = hashlib.sha256(handle.read()).hexdigest()
+        content, status = safely.examine(path)
     except OSError:
         return None
+    return _described(content, status)
+
+
+def _described(content: bytes, status: os.stat_result) -> t.Dict[str, t.Any]:
     return {
-        "sha256": digest,
+        "sha256": hashlib.sha256(content).hexdigest(),
         "mode": "%04o" % stat.S_IMODE(status.st_mode),
         "owner": seen.user_name(status.st_uid),
         "group": seen.group_name(status.st_gid),
@@ -92,12 +72,16 @@ def describe_file(path: str) -> t.Optional[t.Dict[str, t.Any]]:
 
 def describe_token(path: str) -> t.Dict[str, t.Any]:
     """What can be said about a token file without showing any of it."""
-    facts = describe_file(path)
-    if facts is None:
-        return {"present": False, "claims": None, "kid": "", "mode": None, "owner": None, "problem": None}
-    claims, kid, problem = None, "", None
+    empty: t.Dict[str, t.Any] = {"present": False, "claims": None, "kid": "", "mode": None, "owner": None, "problem": None}
     try:
-        text = read_text(path) or ""
+        content, status = safely.examine(path, TOKEN_LIMIT)
+    except safely.Refused as exc:
+        return dict(empty, problem=str(exc))
+    except OSError:
+        return empty
+    facts, claims, kid, problem = _described(content, status), None, "", None
+    try:
+        text = content.decode("utf-8", "replace")
         claims, kid = decode_claims(text), key_id(text)
     except ValueError as exc:
         problem = str(exc)
@@ -105,20 +89,38 @@ def describe_token(path: str) -> t.Dict[str, t.Any]:
 
 
 def installed(install_dir: str) -> t.Dict[str, str]:
-    """The versions that were unpacked completely, with the SHA-256 of their archive."""
+    """The versions that were unpacked completely, with the SHA-256 of their archive.
+
+    One that a proxy may not run, or that others than root may change, is left out: unpacked once more, it is as it should be.
+    """
     versions = {}
-    for marker in glob.glob(os.path.join(glob.escape(install_dir), "*", MARKER)):
-        directory = os.path.dirname(marker)
-        complete = all(os.access(os.path.join(directory, "bin", program), os.X_OK) for program in PROGRAMS)
-        if complete and not os.path.islink(directory):
-            versions[os.path.basename(directory)] = (read_text(marker) or "").strip()
+    for name in _names(install_dir):
+        directory = os.path.join(install_dir, name)
+        marker = safely.text_of(os.path.join(directory, MARKER))
+        if marker is not None and seen.kind_of(directory) == "directory" and _is_complete(directory):
+            versions[name] = marker.strip()
     return versions
+
+
+def _is_complete(directory: str) -> bool:
+    needed = [directory, os.path.join(directory, "bin"), *(os.path.join(directory, "bin", program) for program in PROGRAMS)]
+    try:
+        return all(map(modes.usable, needed)) and not modes.dangerous(directory)
+    except OSError:
+        return False
+
+
+def _names(directory: str) -> t.List[str]:
+    try:
+        return safely.names(directory)
+    except OSError:
+        return []
 
 
 def current_version(install_dir: str) -> t.Optional[str]:
     """Where the link ``current`` points to; None without it."""
     try:
-        return os.path.basename(os.readlink(os.path.join(install_dir, "current")).rstrip("/"))
+        return os.path.basename(safely.target(os.path.join(install_dir, "current")).rstrip("/"))
     except OSError:
         return None
 
@@ -135,10 +137,9 @@ class Observer:
     def names(self, wanted: t.Iterable[str]) -> t.List[str]:
         """The proxies asked for and every other one that has files here. A file that no proxy can have is somebody else's."""
         found = set(wanted)
-        for pattern, suffix in (("env/*.env", ".env"), ("tokens/*", ""), ("dataplanes/*.yaml", ".yaml")):
-            for path in glob.glob(os.path.join(glob.escape(self.config_dir), pattern)):
-                name = os.path.basename(path)
-                found.add(name[: len(name) - len(suffix)])
+        for directory, suffix in (("env", ".env"), ("tokens", ""), ("dataplanes", ".yaml")):
+            files = _names(os.path.join(self.config_dir, directory))
+            found.update(name[: len(name) - len(suffix)] for name in files if name.endswith(suffix))
         return sorted(name for name in found if naming.is_proxy_name(name))
 
     def proxies(self, wanted: t.Iterable[str], diagnose: bool = False) -> t.Dict[str, t.Dict[str, t.Any]]:
@@ -157,7 +158,7 @@ class Observer:
         pid = int(unit.get("MainPID") or 0)
         started = self.processes.started(pid) if pid else None
         version, replaced = self.running_version(pid)
-        environment = parse_environment(read_text(paths["environment"]) or "")
+        environment = parse_environment(safely.text_of(paths["environment"]) or "")
         own = self.processes.environment(pid) if started is not None else {}
         lifecycle = lifecycle_of(own) if started is not None else None
         reloaded = reloads_token(own)
@@ -243,7 +244,7 @@ def reloads_token(environment: t.Mapping[str, str]) -> bool:
     token, work_dir = environment.get("KUMA_DATAPLANE_RUNTIME_TOKEN_PATH"), environment.get("KUMA_DATAPLANE_RUNTIME_WORK_DIR")
     if not token or not work_dir:
         return False
-    text = read_foreign(os.path.join(work_dir, BOOTSTRAP))
+    text = safely.text_of(os.path.join(work_dir, BOOTSTRAP)) or ""
     return bool(re.search(r"""["']?filename["']?:\s*["']?%s["']?\s*[,}\n]""" % re.escape(token), text + "\n"))
 
 
@@ -270,6 +271,7 @@ def distinct(lines: t.Sequence[str]) -> t.List[str]:
 def newer(path: str, started: float) -> bool:
     """Whether a file was changed since, in seconds since 1970."""
     try:
-        return os.stat(path).st_mtime > started
+        # Files of units may be links, which are followed where root made them.
+        return safely.status(path, follow=True).st_mtime > started
     except OSError:
         return False

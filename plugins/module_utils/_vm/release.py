@@ -13,27 +13,22 @@ the archive, nothing was written; a program that runs is never cut; and an unpac
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import glob
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.naming import shown
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, seen
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, modes, safely, seen
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.removal import MARKER, tidy
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.unpacking import Item, Stage, places_below, read
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.unpacking import STAGE, Item, Stage, places_below, read
 
 _BLOCK = 1 << 20  # bytes
 _GZIP = b"\x1f\x8b"
 _CHECKSUM = re.compile(r"[0-9a-f]{64}\Z")
-# Where files wait for their place. What an interrupted write left has such names, and a removal knows them.
-_STAGE = (".release.", ".tmp")
 SELINUX = "/sys/fs/selinux/enforce"
 
 
@@ -83,7 +78,7 @@ def made(changes: t.Sequence[files.Change]) -> t.Iterator[None]:
         for change in reversed(changes):
             if change.found.kind == "absent":
                 with contextlib.suppress(OSError):
-                    os.rmdir(change.wish.path)
+                    safely.remove_directory(change.wish.path)
         raise
 
 
@@ -95,31 +90,44 @@ def inspect(archive: Archive, directory: str) -> None:
             _check_places(read(archive.path, handle, archive.programs), directory)
 
 
-def unpack(archive: Archive, directory: str, run: Runner) -> None:
-    """Put everything of an archive into the directory of its version, which exists. Raises ModuleFailed, after which nothing was
-    written, unless the disk failed while files took their places; the version is unfinished then.
+def holds_another(directory: str, checksum: str) -> bool:
+    """Whether the directory of a version has programs that are not known to be those of the archive with this checksum."""
+    return safely.exists(os.path.join(directory, "bin")) and (safely.text_of(os.path.join(directory, MARKER)) or "").strip() != checksum
+
+
+def unpack(archive: Archive, directory: str, run: Runner) -> bool:
+    """Put everything of an archive into the directory of its version, which exists. Returns whether it took the place of something else.
+
+    Raises ModuleFailed, after which nothing was written, unless the disk failed while files took their places; the version is unfinished then.
 
     The mark of a finished unpacking is removed and not made again: whoever calls this makes it when all else is there.
     """
     with _opened(archive) as handle, _alone(directory):
-        for left in glob.glob(os.path.join(glob.escape(directory), "*".join(_STAGE))):
-            shutil.rmtree(left, ignore_errors=True)
+        for name in safely.names(directory):
+            if name.startswith(STAGE[0]) and name.endswith(STAGE[1]):
+                _forget(os.path.join(directory, name))
         _check_space(handle, directory)
-        stage = tempfile.mkdtemp(prefix=_STAGE[0], suffix=_STAGE[1], dir=directory)
+        stage = tempfile.mkdtemp(prefix=STAGE[0], suffix=STAGE[1], dir=directory)
         try:
             with Stage(stage) as staging:
                 items = read(archive.path, handle, archive.programs, staging)
             _check_places(items, directory)
-            _publish(items, directory)
+            replaced = _publish(items, directory)
         except OSError as exc:
             raise ModuleFailed(
                 "src: %s was not unpacked to %s (%s): correct that on the VM and run this again" % (archive.path, directory, exc)
             ) from exc
         finally:
-            shutil.rmtree(stage, ignore_errors=True)
-    if os.path.exists(SELINUX):
+            _forget(stage)
+    if safely.exists(SELINUX):
         # Programs have a type of their own where SELinux is on; files get that of their directory. Systems without the command need none.
         run(["restorecon", "-R", directory])
+    return replaced
+
+
+def _forget(stage: str) -> None:
+    with contextlib.suppress(OSError):
+        safely.remove_tree(stage)
 
 
 @contextlib.contextmanager
@@ -147,18 +155,15 @@ def _opened(archive: Archive) -> t.Iterator[t.BinaryIO]:
 @contextlib.contextmanager
 def _alone(directory: str) -> t.Iterator[None]:
     """Only one unpacks to a directory at a time: a module goes on when its controller was killed, and the next one comes."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # some network filesystems lock no directories
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            stack.enter_context(safely.locked(directory))
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _check_space(handle: t.BinaryIO, directory: str) -> None:
     """Whether there is room for what an archive says that it becomes. Leaves ``handle`` where it was."""
-    while not os.path.isdir(directory):
+    while not safely.is_directory(directory):
         directory = os.path.dirname(directory)
     found = os.statvfs(directory)
     free, needed = found.f_bavail * found.f_frsize, _unpacked_size(handle)
@@ -193,22 +198,50 @@ def _check_places(items: t.Mapping[str, Item], directory: str) -> None:
             raise ModuleFailed("install_dir: %s is a %s, expected a %s: remove it. Nothing was unpacked." % (path, found, kind))
 
 
-def _publish(items: t.Mapping[str, Item], directory: str) -> None:
-    """Everything into its place, the parents of a directory first. From here on the version is unfinished until somebody marks it."""
+def _publish(items: t.Mapping[str, Item], directory: str) -> bool:
+    """Everything into its place, the parents of a directory first. From here on the version is unfinished until somebody marks it.
+
+    Returns whether something else was in one of the places.
+    """
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(directory, MARKER))
-    files.sync_directory(directory)
-    listed = {place: item for place, item in items.items() if item.kind == "directory"}
-    for place in sorted({*places_below(items), *listed}):
+        safely.remove(os.path.join(directory, MARKER))
+    safely.sync_directory(directory)
+    # Nobody but root may exchange a directory before anything comes to lie in it.
+    for path, mode in sorted(modes.dangerous(directory).items()):
+        safely.set_attributes(path, mode, 0, 0)
+    below = sorted({*places_below(items), *(place for place, item in items.items() if item.kind == "directory")})
+    for place in below:
         path = os.path.join(directory, place)
-        there = os.path.isdir(path)
-        if not there:
-            os.mkdir(path, 0o700)
-        if place in listed or not there:
-            os.lchown(path, 0, 0)
-            os.chmod(path, listed[place].mode if place in listed else 0o755)
-    for place, item in items.items():
-        if item.kind != "directory":
-            os.rename(item.staged, os.path.join(directory, place))
-    for place in sorted({"", *places_below(items), *listed}):
-        files.sync_directory(os.path.join(directory, place))
+        with contextlib.suppress(FileExistsError):
+            safely.make_directory(path)
+        safely.set_attributes(path, modes.DIRECTORY, 0, 0)
+    replaced = [_give(item, os.path.join(directory, place)) for place, item in items.items() if item.kind != "directory"]
+    for place in ["", *below]:
+        safely.sync_directory(os.path.join(directory, place))
+    return any(replaced)
+
+
+def _give(item: Item, path: str) -> bool:
+    """Its place to a file or a link; whether something else was there. What is the same already stays: of a program that is exchanged its
+    proxies would be restarted."""
+    there = seen.kind_of(path)
+    if there == item.kind == "link" and safely.target(path) == item.target:
+        return False
+    if there == item.kind == "file" and _is_same(item.staged, path):
+        safely.set_attributes(path, item.mode, 0, 0)
+        return False
+    safely.move(item.staged, path)
+    return there != "absent"
+
+
+def _is_same(path: str, other: str) -> bool:
+    """Whether two regular files hold the same, however long they are."""
+    with safely.opened(path) as handle, safely.opened(other) as second:
+        if os.fstat(handle.fileno()).st_size != os.fstat(second.fileno()).st_size:
+            return False
+        while True:
+            block = handle.read(_BLOCK)
+            if block != second.read(_BLOCK):
+                return False
+            if not block:
+                return True

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import functools
 import grp
-import hashlib
 import os
 import pwd
 import stat
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal, safely
 
-_BLOCK = 1 << 20  # bytes
 Seen = t.Dict[str, t.Any]
-_KINDS = ((stat.S_ISLNK, "link"), (stat.S_ISDIR, "directory"), (stat.S_ISREG, "file"))
+_KINDS = ("link", "directory", "file")
 
 
 def kind_of(path: str) -> str:
@@ -30,12 +28,13 @@ def kind_of(path: str) -> str:
 
 def _look(path: str) -> t.Tuple[str, t.Optional[os.stat_result]]:
     try:
-        status = os.lstat(path)
+        status = safely.status(path)
     except (FileNotFoundError, NotADirectoryError):
         return "absent", None
     except OSError:
         return "other", None
-    return next((kind for is_one, kind in _KINDS if is_one(status.st_mode)), "other"), status
+    kind = safely.kind_of(status)
+    return kind if kind in _KINDS else "other", status
 
 
 def problems(option: str, paths: t.Iterable[str]) -> t.List[str]:
@@ -66,18 +65,10 @@ def _content(path: str, kind: str) -> t.Dict[str, str]:
     """Its digest or target; nothing for other kinds, and for what went away meanwhile or may not be read."""
     try:
         if kind == "file":
-            return {"sha256": _digest(path)}
-        return {"target": os.readlink(path)} if kind == "link" else {}
+            return {"sha256": safely.digest(path)}
+        return {"target": safely.target(path)} if kind == "link" else {}
     except OSError:
         return {}
-
-
-def _digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        for block in iter(lambda: handle.read(_BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def user_name(uid: int) -> str:

@@ -13,11 +13,12 @@ import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import asking, proxy, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 Units = t.Mapping[str, t.Mapping[str, str]]
 _POLL = 0.25
+_ANSWER_WITHIN = 2.0
 
 
 class Steps(t.NamedTuple):
@@ -116,11 +117,7 @@ def wait_ready(address: str, port: int, timeout: float) -> bool:
 
 
 def _ready(address: str, port: int) -> bool:
-    connection = http.client.HTTPConnection(address, port, timeout=2.0)
     try:
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
+        return asking.ask(asking.Way(address, port, silence=_ANSWER_WITHIN, whole=_ANSWER_WITHIN), "/ready", limit=0).status == 200
     except (OSError, http.client.HTTPException):
         return False
-    finally:
-        connection.close()

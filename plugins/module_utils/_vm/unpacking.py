@@ -9,20 +9,29 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gzip
 import itertools
 import os
 import shutil
 import tarfile
 import typing as t
+import unicodedata
 import zlib
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.naming import shown
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import modes
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.removal import MARKER
 
 _BLOCK = 1 << 20  # bytes
-# Neither setuid nor setgid, and nobody but root writes.
-_MODE = 0o755
+# No release comes near to these. What is more was packed to fill the disk of a VM, or its memory.
+MEMBERS = 10000
+SIZE = 4 << 30  # bytes, unpacked
+_AROUND = 2 << 20  # bytes that headers may have: the names of members are read into memory
+_AHEAD = 1 << 18  # bytes that are read at once
+_LONGEST = 255  # bytes of a name in a directory
+# How files are called that wait for their place.
+STAGE = (".release.", ".tmp")
 
 
 class Item(t.NamedTuple):
@@ -44,21 +53,25 @@ def place_of(name: str) -> str:
     """
     if name.startswith("/"):
         raise ValueError("has an absolute path")
-    if "\0" in name:
-        raise ValueError("has a NUL in its path")
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise ValueError("has a control character in its path")
     parts = name.split("/")
     if ".." in parts:
         raise ValueError("has .. among the parts of its path")
-    return "/".join(part for part in parts[1:] if part not in ("", "."))
+    if any(len(os.fsencode(part)) > _LONGEST for part in parts):
+        raise ValueError("has a part of more than %d bytes in its path" % _LONGEST)
+    place = "/".join(part for part in parts[1:] if part not in ("", "."))
+    if place.startswith(STAGE[0]):
+        raise ValueError("begins with %s, which is for files that wait for their place" % STAGE[0])
+    return place
 
 
 def item_of(member: tarfile.TarInfo, place: str, before: t.Mapping[str, Item]) -> Item:
     """What a member is; ``before`` are those in front of it, one of which a hard link means. Raises ValueError for what is refused."""
-    mode = member.mode & _MODE
     if member.isdir():
-        return Item("directory", mode)
-    if member.isreg():
-        return Item("file", mode)
+        return Item("directory", modes.DIRECTORY)
+    if member.isreg() and not member.issparse():
+        return Item("file", modes.of_file(member.mode))
     if member.issym():
         _check_target(place, member.linkname)
         return Item("link", target=member.linkname)
@@ -93,6 +106,29 @@ def places_below(items: t.Iterable[str]) -> t.Set[str]:
             found.add(parent)
             parent = os.path.dirname(parent)
     return found
+
+
+class _TooMuch(Exception):
+    """The archive has more than an archive of a release has, as the rest of a sentence."""
+
+
+class _Unpacked(gzip.GzipFile):
+    """The bytes that are in a gzip file, in their order, of which only as many come as are expected."""
+
+    came, bound = 0, _AROUND
+
+    def expect(self, size: int) -> None:
+        """A member with ``size`` bytes, and after it headers."""
+        if self.came + size > SIZE:
+            raise _TooMuch("becomes more than %d GiB when it is unpacked" % (SIZE >> 30))
+        self.bound = self.came + size + _AROUND
+
+    def read(self, size: t.Optional[int] = -1) -> bytes:
+        block = super().read(size)
+        self.came += len(block)
+        if self.came > self.bound:
+            raise _TooMuch("has more than %d MiB between two members" % (_AROUND >> 20))
+        return block
 
 
 class Stage:
@@ -151,11 +187,18 @@ def read(path: str, handle: t.IO[bytes], programs: t.Iterable[str], stage: t.Opt
     Raises ModuleFailed when something of it is refused or one of ``programs`` is not in its ``bin``, OSError for the stage.
     """
     items: Items = {}
+    unpacked = _Unpacked(fileobj=handle)
     try:
-        with tarfile.open(fileobj=handle, mode="r|gz") as tar:
-            for member in tar:
+        with tarfile.open(fileobj=unpacked, mode="r|", bufsize=_AHEAD) as tar:
+            for number, member in enumerate(tar):
+                if number >= MEMBERS:
+                    raise _TooMuch("has more than %d members" % MEMBERS)
+                unpacked.expect(member.size if member.isreg() else 0)
                 _take(path, tar, member, items, stage)
-    except (tarfile.TarError, EOFError, zlib.error) as exc:
+                unpacked.expect(0)
+    except _TooMuch as exc:
+        raise _refused(path, str(exc), "a release, which is smaller") from exc
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as exc:
         raise _refused(path, "cannot be read (%s)" % exc, "a tar.gz") from exc
     for place in sorted(places_below(items)):
         if place in items and items[place].kind != "directory":
@@ -176,9 +219,13 @@ def _take(path: str, tar: tarfile.TarFile, member: tarfile.TarInfo, items: Items
     except ValueError as exc:
         expected = "files, directories and links that stay inside of one folder"
         raise _refused(path, "has a member %s, which %s" % (shown(member.name), exc), expected) from exc
+    data = tar.extractfile(member) if member.isreg() else None
     # The mark of a directory that was packed when it was finished: this one is not.
-    if place and place != MARKER:
-        items[place] = stage.keep(item, tar.extractfile(member) if member.isreg() else None) if stage else item
+    if place and place.split("/")[0] != MARKER:
+        items[place] = stage.keep(item, data) if stage else item
+    # What nobody keeps is read as well, so that its bytes are counted.
+    while data is not None and data.read(_BLOCK):
+        continue
 
 
 def _refused(path: str, found: str, expected: str) -> ModuleFailed:

@@ -23,7 +23,7 @@ GRACE = 30.0
 
 @dataclass(frozen=True)
 class Done:
-    """What a join did on a VM: ``changed_paths`` of proxy_files, whether a release was unpacked, ``started`` are the proxies that it started.
+    """What a join did on a VM: ``changed_paths`` of proxy_files, whether programs were ``replaced``, ``started`` are the proxies that it started.
 
     ``observed`` is the ``host`` of proxy_info before it, ``planned`` the proxies from the plan. ``healed`` are those of ``started`` that ran and
     served nobody.
@@ -33,7 +33,7 @@ class Done:
     observed: Json
     planned: t.Sequence[Json]
     changed_paths: t.Container[str]
-    unpacked: bool
+    replaced: bool
     started: t.Sequence[str] = ()
     healed: t.Sequence[str] = ()
 
@@ -105,7 +105,7 @@ class Done:
         found = [reasons.Reason(code) for code in codes]
         if seen["version"] and seen["version"] != self.place.version:
             found.append(reasons.Reason(reasons.VERSION, seen["version"], self.place.version))
-        elif self.unpacked or reasons.PROGRAM in seen["restart_codes"]:
+        elif self.replaced or reasons.PROGRAM in seen["restart_codes"]:
             found.append(reasons.Reason(reasons.PROGRAM))
         if seen["lifecycle"] != proxy["lifecycle"]:
             found.append(reasons.Reason(reasons.LIFECYCLE, seen["lifecycle"], proxy["lifecycle"]))

@@ -39,9 +39,11 @@ RESTART_SOURCES = (
     "_restart/machine",
     "_restart/steps",
     "_restart/vm",
+    "_vm/asking",
     "_vm/commands",
     "_vm/envoy",
     "_vm/host",
+    "_vm/safely",
     "_vm/systemd",
 )
 # What 0.1.0 laid down in one folder.

@@ -29,6 +29,7 @@ SOURCES = (
     "_transparent/redirection",
     "_transparent/vm",
     "_vm/commands",
+    "_vm/safely",
     "_vm/systemd",
 )
 

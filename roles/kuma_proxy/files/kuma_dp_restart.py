@@ -13,7 +13,7 @@ An operator starts it with `systemctl start kuma-dp-restart@NAME`, without a cov
 from __future__ import annotations
 
 import argparse
-import fcntl
+import contextlib
 import os
 import subprocess
 import sys
@@ -21,6 +21,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes
 
 # The unit does not start it again after this one: it has ended, and the journal says how.
@@ -46,12 +47,18 @@ def restart(paths, user):
     # Only a restart needs these, and it imports nothing later: a join may replace the files while it goes on.
     from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.machine import Machine
     from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.vm import Vm
+    from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import UNIT
 
-    files.make_directories(paths)
-    with open(paths.own("lock"), "w", encoding="ascii") as lock:
+    try:
+        files.make_directories(paths)
+    except OSError as error:
+        # Started by hand before the proxy ever was: nothing of that is writable then.
+        say("%s: start %s first, or run the playbook join_mesh" % (error, UNIT % paths.name))
+        return FAILED
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(safely.locked(paths.own("lock"), wait=False))
+        except BlockingIOError:
             say("another process restarts %s already" % paths.name)
             return FAILED
         state = Machine(Vm(paths, user, command, say=say)).run()

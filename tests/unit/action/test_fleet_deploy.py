@@ -83,7 +83,8 @@ def test_a_vm_that_is_as_it_should_be_is_not_visited(deploy):
 @pytest.mark.parametrize(
     ("facts", "modules"),
     [
-        ({"install": True}, ["proxy_release"]),
+        # What is unpacked has to be marked, whatever was seen before.
+        ({"install": True}, ["proxy_release", "proxy_files", "proxy_service"]),
         ({"found": {"user_exists": False}}, ["proxy_release"]),
         ({"found": {"group_exists": False}}, ["proxy_release"]),
         ({"differing": [layout.UNIT]}, ["proxy_files", "proxy_service"]),
@@ -111,6 +112,15 @@ def test_a_first_join_visits_three_times_after_the_look(deploy):
     assert only(vm.calls, "proxy_service") == {"names": ["web-1"], "state": "started", "enabled": True, "gates": []}
     assert "a.b.c" not in str(result)
     assert tray.cleared == ["web-1"]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_only_a_program_that_is_another_one_wants_a_restart(deploy, replaced):
+    """A release whose modes alone were wrong is unpacked again, too."""
+    vm = Vm({"proxy_release": {"changed": True, "replaced": replaced}})
+    result, vm, _tray = deploy(install=True, vm=vm)
+    assert vm.modules[0] == "proxy_release"
+    assert [item["reasons"] for item in result["state"]["pending"]] == ([["its program was replaced"]] if replaced else [])
 
 
 def test_a_check_sends_no_archive(deploy):

@@ -91,6 +91,7 @@ def test_a_first_join_makes_all_of_it_and_a_check_says_the_same(system, options,
     done = run(options)
     assert (done["changed"], done["actions"]) == (True, ["directories made", "unpacked", "group made", "user made"])
     assert (checked["changed"], checked["actions"]) == (True, done["actions"])
+    assert (checked["replaced"], done["replaced"]) == (False, False), "nothing was there"
     assert system.users == {"kuma-dp": OURS}
     assert (tmp_path / "vm/opt/2.14.3/bin/envoy").read_bytes() == b"new envoy"
     assert (tmp_path / "kuma.tar.gz").exists(), "it belongs to whoever put it there"
@@ -102,6 +103,28 @@ def test_what_is_there_is_left_alone(system, options):
     again = run({**options, "src": None, "checksum": None})
     assert (again["changed"], again["actions"], system.commands) == (False, [], [])
     assert run(options)["actions"] == ["unpacked"], "what is asked for is unpacked"
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+@pytest.mark.parametrize("other", [False, True])
+def test_whether_a_program_is_another_one_is_told(system, options, tmp_path, other, kind):
+    def members(number):
+        there = archives.release(envoy=b"envoy %d" % number) if kind == "file" else archives.release()
+        return [*there, archives.link("bin/other", f"envoy-{number}" if kind == "link" else "envoy")]
+
+    options["checksum"] = archives.pack(tmp_path / "kuma.tar.gz", members(1))
+    run(options)
+    mark = tmp_path / "vm/opt/2.14.3/.archive-sha256"
+    mark.write_text(options["checksum"] + "\n")
+    if other:
+        options["checksum"] = archives.pack(tmp_path / "kuma.tar.gz", members(2))
+    (tmp_path / "vm/opt/2.14.3/bin/envoy").chmod(0o700)
+    # A check is made without the archive, too.
+    assert [run({**options, "src": src}, check=True)["replaced"] for src in (options["src"], None)] == [other, other]
+    assert run(options)["replaced"] is other
+    mark.unlink(missing_ok=True)
+    assert run({**options, "src": None}, check=True)["replaced"], "nobody knows what it is"
+    assert not run(options)["replaced"]
 
 
 def test_directories_are_made_without_an_archive_and_accounts_without_a_version(system, options, tmp_path):

@@ -23,11 +23,11 @@ from tests.unit.play.vm import PLACE, TIME, host, proxy, seen, zone_proxy
 PATH = PLACE.dataplane("web-1")
 
 
-def done(*planned, changed=(), unpacked=False, started=(), healed=(), **found):
+def done(*planned, changed=(), replaced=False, started=(), healed=(), **found):
     """After a join; ``found`` are changes of what the VM shows of every proxy."""
     planned = planned or (proxy(),)
     observed = host(proxies={each["name"]: seen(**found) for each in planned})
-    return Done(PLACE, observed, planned, changed, unpacked, started, healed)
+    return Done(PLACE, observed, planned, changed, replaced, started, healed)
 
 
 def why(*planned, **facts):
@@ -89,11 +89,11 @@ def test_a_token_that_proxies_read_again_needs_no_restart():
     ("facts", "expected"),
     [
         ({"version": "2.14.2"}, ["version 2.14.2 runs, 2.14.3 is installed"]),
-        ({"version": "2.14.2", "unpacked": True}, ["version 2.14.2 runs, 2.14.3 is installed"]),
+        ({"version": "2.14.2", "replaced": True}, ["version 2.14.2 runs, 2.14.3 is installed"]),
         # What the VM tells is about what was installed before.
         ({"version": "2.14.2", "restart_codes": [reasons.VERSION]}, ["version 2.14.2 runs, 2.14.3 is installed"]),
         ({"version": "2.14.3", "restart_codes": [reasons.VERSION]}, []),
-        ({"unpacked": True}, ["its program was replaced"]),
+        ({"replaced": True}, ["its program was replaced"]),
         ({"restart_codes": [reasons.PROGRAM]}, ["its program was replaced"]),
         ({"version": None}, []),
     ],

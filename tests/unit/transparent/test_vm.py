@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from unittest import mock
@@ -344,6 +343,7 @@ def test_the_connection_is_kept_in_use_while_connections_begin_to_be_tracked(cap
 def test_state_files_are_whole_or_old(tmp_path):
     path = str(tmp_path / "deep" / "file.json")
     vm.write(path, {"a": 1})
-    with mock.patch.object(json, "dump", side_effect=OSError("disk full")), pytest.raises(OSError, match="disk full"):
+    with mock.patch.object(os, "fsync", side_effect=OSError("disk full")), pytest.raises(OSError, match="disk full"):
         vm.write(path, {"a": 2})
     assert vm._read(path) == {"a": 1}
+    assert os.listdir(tmp_path / "deep") == ["file.json"]

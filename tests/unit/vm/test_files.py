@@ -140,9 +140,9 @@ def test_a_link_is_switched_and_never_missing(tmp_path, monkeypatch):
     seen = []
     rename = os.rename
 
-    def watched(source, target):
+    def watched(source, target, **named):
         seen.append(os.readlink(tmp_path / "kuma/current"))
-        rename(source, target)
+        rename(source, target, **named)
         seen.append(os.readlink(tmp_path / "kuma/current"))
 
     monkeypatch.setattr(os, "rename", watched)
@@ -240,3 +240,62 @@ def test_any_state_becomes_any_other(tmp_path_factory, old, new):
         vm_files.apply(vm_files.plan(wishes))
         assert {path.name: path.read_bytes().decode() for path in root.iterdir()} == state
         assert vm_files.plan(wishes) == []
+
+
+def hostile(root, content="x"):
+    """A file in a directory in which everybody writes, beside one that nobody may read or change."""
+    (root / "kuma/env").mkdir(parents=True)
+    (root / "kuma/env").chmod(0o777)
+    shadow = root / "shadow"
+    shadow.write_text("of nobody else")
+    shadow.chmod(0o600)
+    return shadow, root / "kuma/env/a.env", {"files": [{"path": f"{root}/kuma/env/a.env", "content": content, "mode": "0640"}]}
+
+
+def none_of(**options):
+    return {"directories": [], "files": [], "secrets": [], "links": [], **options}
+
+
+@pytest.mark.parametrize("content", ["x", "of nobody else"])
+@pytest.mark.parametrize("kind", ["link", "second name"])
+def test_another_file_that_somebody_put_in_the_place_of_one_stays_as_it_is(tmp_path, kind, content):
+    """Its content is not told either, nor whether it is the wanted one."""
+    shadow, path, options = hostile(tmp_path, content)
+    path.symlink_to(shadow) if kind == "link" else os.link(shadow, path)
+    done = run(tmp_path, **none_of(**options))
+    assert done["changed_paths"] == [str(path)]
+    assert "of nobody else" not in json.dumps(done["diff"]).replace(json.dumps(done["diff"][0]["after"]), "")
+    assert (path.read_text(), path.is_symlink(), path.stat().st_mode & 0o777) == (content, False, 0o640)
+    assert (shadow.read_text(), shadow.stat().st_mode & 0o777, shadow.stat().st_nlink) == ("of nobody else", 0o600, 1)
+
+
+def test_a_file_without_end_is_replaced(tmp_path):
+    _shadow, path, options = hostile(tmp_path)
+    with path.open("wb") as handle:
+        handle.truncate(1 << 40)
+    assert run(tmp_path, check=True, **none_of(**options))["changed"]
+    assert run(tmp_path, **none_of(**options))["changed"]
+    assert path.read_text() == "x"
+
+
+def test_a_directory_that_leads_elsewhere_is_named_and_nothing_is_written_there(tmp_path):
+    shadow, _path, options = hostile(tmp_path)
+    (tmp_path / "kuma").chmod(0o777)
+    (tmp_path / "kuma/env").rmdir()
+    (tmp_path / "kuma/env").symlink_to(tmp_path)
+    (tmp_path / "a.env").write_text("of root")
+    failed = run(tmp_path, **none_of(**options))
+    assert failed["failed"]
+    assert any("leads through the link env" in problem for problem in failed["problems"])
+    assert (tmp_path / "a.env").read_text() == "of root"
+    assert shadow.read_text() == "of nobody else"
+
+
+def test_what_is_new_is_there_before_what_imports_it(tmp_path, monkeypatch):
+    (tmp_path / "a.py").write_text("import c")
+    order, rename = [], os.rename
+    monkeypatch.setattr(os, "rename", lambda source, target, **named: order.append(target) or rename(source, target, **named))
+    files = [{"path": f"{tmp_path}/{name}.py", "content": "new"} for name in "abcd"]
+    (tmp_path / "b.py").write_text("old")
+    assert run(tmp_path, **none_of(files=files))["changed"]
+    assert order == ["c.py", "d.py", "a.py", "b.py"]

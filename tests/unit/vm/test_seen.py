@@ -99,8 +99,8 @@ def test_what_cannot_be_looked_at_is_not_absent(tree, monkeypatch):
     def refuse(*_arguments, **_named):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(vm_seen, "open", refuse, raising=False)
+    monkeypatch.setattr(vm_seen.safely, "digest", refuse)
     assert "sha256" not in vm_seen.describe([f"{tree}/file"])[f"{tree}/file"]
-    monkeypatch.setattr(vm_seen.os, "lstat", refuse)
+    monkeypatch.setattr(vm_seen.safely, "status", refuse)
     assert vm_seen.kind_of(f"{tree}/file") == "other"
     assert vm_seen.describe([f"{tree}/file"]) == {f"{tree}/file": {"kind": "other"}}

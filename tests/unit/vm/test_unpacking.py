@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.naming import shown
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import unpacking
 from tests.unit.vm import archives
 
@@ -77,6 +78,11 @@ def test_a_place_is_always_below(name):
         ([archives.member("x", kind=tarfile.FIFOTYPE)], "neither a file nor a directory nor a link"),
         ([archives.member("/etc/cron.d/x", folder=None)], "absolute path"),
         ([archives.member("../x")], "has .. among the parts of its path"),
+        ([archives.member("a\nb")], "has a control character in its path"),
+        ([archives.member("x" * 256)], "has a part of more than 255 bytes in its path"),
+        ([archives.directory("\u00e4" * 128)], "has a part of more than 255 bytes in its path"),
+        ([archives.member(".release.x.tmp/a")], "begins with .release., which is for files that wait for their place"),
+        ([archives.member("x", kind=tarfile.GNUTYPE_SPARSE)], "neither a file nor a directory nor a link"),
     ],
 )
 def test_a_member_that_leads_out_is_refused_by_its_name(tmp_path, members, reason):
@@ -86,7 +92,7 @@ def test_a_member_that_leads_out_is_refused_by_its_name(tmp_path, members, reaso
     assert said.startswith(f"src: {tmp_path}/kuma.tar.gz has a member '")
     assert reason in said
     refused = members[-1] if "before it" not in reason else next(item for item in members if item[0].islnk())
-    assert f"'{refused[0].name}'" in said
+    assert f"has a member {shown(refused[0].name)}, which " in said
     assert said.endswith("Nothing was unpacked.")
 
 
@@ -104,10 +110,14 @@ def test_links_that_stay_inside_are_taken(tmp_path):
     assert [items[place].target for place in ("a/b/x", "y", "z")] == ["../../bin/envoy", "./a/b", "nowhere"]
 
 
-def test_modes_lose_what_is_dangerous(tmp_path):
-    modes = {0o4755: 0o755, 0o2755: 0o755, 0o1777: 0o755, 0o666: 0o644, 0o600: 0o600, 0o555: 0o555, 0o722: 0o700}
-    items = read(tmp_path / "kuma.tar.gz", [archives.member(f"{mode:o}", mode=mode) for mode in modes])
-    assert {int(place, 8): item.mode for place, item in items.items()} == modes
+def test_everybody_may_use_and_nobody_change_what_is_unpacked(tmp_path):
+    programs, plain = (0o4755, 0o2755, 0o1777, 0o555, 0o722, 0o700, 0o100), (0o666, 0o600, 0o4000, 0)
+    members = [archives.member(f"{mode:o}", mode=mode) for mode in (*programs, *plain)]
+    members += [archives.directory(f"d{mode:o}", mode) for mode in (0, 0o700, 0o7777)]
+    items = read(tmp_path / "kuma.tar.gz", members)
+    assert {item.mode for place, item in items.items() if place.startswith("d")} == {0o755}
+    assert {int(place, 8) for place, item in items.items() if item.mode == 0o755 and not place.startswith("d")} == set(programs)
+    assert {int(place, 8) for place, item in items.items() if item.mode == 0o644} == set(plain)
 
 
 def test_the_last_of_two_members_counts(tmp_path):
@@ -116,8 +126,54 @@ def test_the_last_of_two_members_counts(tmp_path):
 
 
 def test_a_mark_that_was_packed_is_not_taken(tmp_path):
-    items = read(tmp_path / "kuma.tar.gz", [archives.member(".archive-sha256", b"0"), archives.member("bin/.archive-sha256")])
+    marks = [archives.member(".archive-sha256", b"0"), archives.member(".archive-sha256/a"), archives.member("bin/.archive-sha256")]
+    items = read(tmp_path / "kuma.tar.gz", marks)
     assert list(items) == ["bin/.archive-sha256"]
+
+
+@pytest.mark.parametrize("staged", [False, True])
+@pytest.mark.parametrize(
+    ("limits", "members", "said"),
+    [
+        ({"MEMBERS": 7}, 3, "has more than 7 members"),
+        ({"SIZE": 3 << 30}, "large", "becomes more than 3 GiB when it is unpacked"),
+        ({"SIZE": 1 << 20}, "many", "becomes more than 0 GiB when it is unpacked"),
+        ({}, "header", "has more than 2 MiB between two members"),
+        ({}, "names", "has more than 2 MiB between two members"),
+    ],
+)
+def test_a_bomb_is_refused_before_the_disk_or_the_memory_is_full(tmp_path, monkeypatch, limits, members, said, staged):
+    for name, value in limits.items():
+        monkeypatch.setattr(unpacking, name, value)
+    path = tmp_path / "kuma.tar.gz"
+    if members == "large":
+        # Its size is told by its header, and its bytes are never read.
+        large = archives.member("large")
+        archives.pack(path, archives.release())
+        with tarfile.open(path, "w:gz") as tar:
+            large[0].size = 3 << 30
+            tar.fileobj.write(large[0].tobuf())
+    else:
+        more = {
+            3: [archives.member(f"{number}") for number in range(3)],
+            "many": [archives.member(f"{number}", b"x" * 300_000) for number in range(4)],
+            "header": [archives.member("x")],
+            "names": [archives.member("/".join(["x" * 200] * 20_000))],
+        }[members]
+        if members == "header":
+            more[0][0].pax_headers = {"comment": "x" * (3 << 20)}
+        archives.pack(path, [*archives.release(), *more])
+    (tmp_path / "stage").mkdir()
+    with path.open("rb") as handle, unpacking.Stage(str(tmp_path / "stage")) as stage, pytest.raises(ModuleFailed) as failed:
+        unpacking.read(str(path), handle, [], stage if staged else None)
+    assert failed.value.msg == f"src: {path} {said}, expected a release, which is smaller: give another archive. Nothing was unpacked."
+
+
+def test_a_release_of_any_size_is_far_from_the_limits(tmp_path):
+    """Kuma's own have about 30 members and 600 MB."""
+    members = [archives.member(f"conf/{number}", b"x" * 100) for number in range(2000)]
+    assert len(read(tmp_path / "kuma.tar.gz", members)) == 2000
+    assert (unpacking.MEMBERS, unpacking.SIZE) == (10_000, 4 << 30)
 
 
 @pytest.mark.parametrize(
