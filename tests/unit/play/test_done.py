@@ -208,7 +208,7 @@ def test_a_restart_by_a_join_takes_nothing_from_anybody(active, connected, serve
     # Each is either restarted, waited for, or told as pending.
     healed = found.to_heal()
     after = dataclasses.replace(found, started=healed, healed=healed)
-    pending = after.pending(False)
+    pending = after.pending()
     if not connected:
         assert [item["name"] for item in pending] + after.waited_for({"web-1"}, pending) + after.healed != []
 
