@@ -175,14 +175,21 @@ def test_traffic_goes_through_the_proxy_in_both_directions(pair: Pair, redirecte
     assert int(pair.host.run(counter).split()[-1]) > before
 
 
-def test_trap_49_a_port_that_nobody_declared_is_refused(pair: Pair, redirected: Run) -> None:
-    get = GET.replace(":8080", ":9999").replace(".strip())", ".strip()[:20])")
+def test_trap_49_a_port_that_nobody_declared_is_refused_where_the_mesh_insists_on_mtls(pair: Pair, redirected: Run) -> None:
+    get = GET.replace(":8080", ":9999").replace(".strip())", ".strip()[:20])").format(pair.host.address)
+    call = pair.fleet.stage.control_plane.call
+    mesh = call("GET", "/meshes/default")
+    backend = {"name": "ca-1", "type": "builtin", "mode": "STRICT"}
     pair.host.run("systemd-run --quiet --unit=undeclared python3 -m http.server 9999")
     try:
         wait_until(lambda: pair.host.run("ss -Hltn 'sport = :9999'") != "", 20, "a server on a port that is not in the Dataplane")
-        assert pair.caller.run(get.format(pair.host.address), check=False) == ""
+        assert "DOCTYPE" in pair.caller.run(get)
+        call("PUT", "/meshes/default", {**mesh, "mtls": {"enabledBackend": "ca-1", "backends": [backend]}})
+        wait_until(lambda: pair.caller.run(get, check=False) == "", 30, "the port to be refused")
     finally:
         pair.host.run("systemctl stop undeclared")
+        call("PUT", "/meshes/default", mesh)
+    wait_until(lambda: pair.caller.run(GET.format(pair.host.address), check=False).strip() == HOST, 30, "plain text to be taken again")
 
 
 def test_a_second_run_changes_nothing_and_costs_one_visit(pair: Pair, redirected: Run) -> None:
