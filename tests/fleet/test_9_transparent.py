@@ -159,7 +159,11 @@ def test_trap_48_the_rules_are_there_and_ssh_is_excluded(pair: Pair, redirected:
     assert any(line.startswith("-A KUMA_MESH_INBOUND ") and "--dport 22 " in line and line.endswith("RETURN") for line in rules), rules
     assert any(line.startswith("-A KUMA_MESH_OUTBOUND_REDIRECT ") and "--to-ports 15001" in line for line in rules), rules
     assert pair.host.run(f"systemctl is-enabled {UNIT}; systemctl is-active {UNIT}").split() == ["enabled", "active"]
-    assert pair.host.run("nft list tables | grep warm || true") == ""
+    for chain in ("PREROUTING", "OUTPUT"):
+        # Whatever does not begin a connection is left alone before anything is redirected.
+        own = pair.host.run(f"iptables -t nat -S {chain}").splitlines()
+        left_alone = next(number for number, line in enumerate(own) if "! --tcp-flags FIN,SYN,RST,ACK SYN" in line)
+        assert left_alone < next(number for number, line in enumerate(own) if "-j KUMA_MESH_" in line), own
     assert list(redirected.changed) == [HOST]
 
 
@@ -213,7 +217,8 @@ def test_check_mode_shows_the_rules_and_changes_nothing(pair: Pair, redirected: 
 
 def test_rules_that_vanished_are_named_and_applied_again(pair: Pair, redirected: Run) -> None:
     before = pair.rules()
-    pair.host.run("iptables -t nat -D PREROUTING 1; iptables -t nat -F KUMA_MESH_INBOUND")
+    number = pair.host.run("iptables -t nat -L PREROUTING --line-numbers | awk '/KUMA_MESH/ {print $1; exit}'").strip()
+    pair.host.run(f"iptables -t nat -D PREROUTING {number}; iptables -t nat -F KUMA_MESH_INBOUND")
     run = pair.join("--diff", "--limit", HOST)
     assert run.code == 0, run.explain()
     assert list(run.changed) == [HOST]

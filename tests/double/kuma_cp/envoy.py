@@ -228,7 +228,7 @@ def bootstrap(node: Json, host: str, port: int, ca: str, admin: Json) -> Json:
         "connect_timeout": "1s",
         "load_assignment": assignment,
         "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
-        "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 10}},
+        "upstream_connection_options": {"tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 10}},
     }
     return {
         "node": node,
