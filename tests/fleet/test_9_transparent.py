@@ -159,7 +159,11 @@ def test_trap_48_the_rules_are_there_and_ssh_is_excluded(pair: Pair, redirected:
     assert any(line.startswith("-A KUMA_MESH_INBOUND ") and "--dport 22 " in line and line.endswith("RETURN") for line in rules), rules
     assert any(line.startswith("-A KUMA_MESH_OUTBOUND_REDIRECT ") and "--to-ports 15001" in line for line in rules), rules
     assert pair.host.run(f"systemctl is-enabled {UNIT}; systemctl is-active {UNIT}").split() == ["enabled", "active"]
-    assert pair.host.run("nft list tables | grep warm || true") == ""
+    for chain in ("PREROUTING", "OUTPUT"):
+        # Whatever does not begin a connection is left alone before anything is redirected.
+        own = pair.host.run(f"iptables -t nat -S {chain}").splitlines()
+        left_alone = next(number for number, line in enumerate(own) if "! --tcp-flags FIN,SYN,RST,ACK SYN" in line)
+        assert left_alone < next(number for number, line in enumerate(own) if "-j KUMA_MESH_" in line), own
     assert list(redirected.changed) == [HOST]
 
 
@@ -175,14 +179,21 @@ def test_traffic_goes_through_the_proxy_in_both_directions(pair: Pair, redirecte
     assert int(pair.host.run(counter).split()[-1]) > before
 
 
-def test_trap_49_a_port_that_nobody_declared_is_refused(pair: Pair, redirected: Run) -> None:
-    get = GET.replace(":8080", ":9999").replace(".strip())", ".strip()[:20])")
+def test_trap_49_a_port_that_nobody_declared_is_refused_where_the_mesh_insists_on_mtls(pair: Pair, redirected: Run) -> None:
+    get = GET.replace(":8080", ":9999").replace(".strip())", ".strip()[:20])").format(pair.host.address)
+    call = pair.fleet.stage.control_plane.call
+    mesh = call("GET", "/meshes/default")
+    backend = {"name": "ca-1", "type": "builtin", "mode": "STRICT"}
     pair.host.run("systemd-run --quiet --unit=undeclared python3 -m http.server 9999")
     try:
         wait_until(lambda: pair.host.run("ss -Hltn 'sport = :9999'") != "", 20, "a server on a port that is not in the Dataplane")
-        assert pair.caller.run(get.format(pair.host.address), check=False) == ""
+        assert "DOCTYPE" in pair.caller.run(get)
+        call("PUT", "/meshes/default", {**mesh, "mtls": {"enabledBackend": "ca-1", "backends": [backend]}})
+        wait_until(lambda: pair.caller.run(get, check=False) == "", 30, "the port to be refused")
     finally:
         pair.host.run("systemctl stop undeclared")
+        call("PUT", "/meshes/default", mesh)
+    wait_until(lambda: pair.caller.run(GET.format(pair.host.address), check=False).strip() == HOST, 30, "plain text to be taken again")
 
 
 def test_a_second_run_changes_nothing_and_costs_one_visit(pair: Pair, redirected: Run) -> None:
@@ -206,7 +217,8 @@ def test_check_mode_shows_the_rules_and_changes_nothing(pair: Pair, redirected: 
 
 def test_rules_that_vanished_are_named_and_applied_again(pair: Pair, redirected: Run) -> None:
     before = pair.rules()
-    pair.host.run("iptables -t nat -D PREROUTING 1; iptables -t nat -F KUMA_MESH_INBOUND")
+    number = pair.host.run("iptables -t nat -L PREROUTING --line-numbers | awk '/KUMA_MESH/ {print $1; exit}'").strip()
+    pair.host.run(f"iptables -t nat -D PREROUTING {number}; iptables -t nat -F KUMA_MESH_INBOUND")
     run = pair.join("--diff", "--limit", HOST)
     assert run.code == 0, run.explain()
     assert list(run.changed) == [HOST]

@@ -139,9 +139,11 @@ class Fleet:
 
     def watch(self):
         while not self.stop.wait(0.02):
+            # Read before the files: what the play says while they are listed concerns the next look.
+            held = self.held
             flying = {path.stem for path in self.directory.glob("*.go")} - {path.stem for path in self.directory.glob("*.gone")}
             self.most = max(self.most, len(flying))
-            for name in sorted(flying - self.held):
+            for name in sorted(flying - held):
                 result = self.results.get(name) or restarted(name)
                 if not result.get("failed"):
                     self.mesh.restart(name)

@@ -25,9 +25,10 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import 
 
 UNIT = "kuma-transparent-proxy.service"
 ROLLBACK = "kuma-transparent-proxy-rollback"
-WARM_TABLE = "kuma_transparent_proxy_warm_up"
-# Long enough that every connection in use sends a packet while connections are tracked and nothing is redirected yet.
-WARM_UP = 2.0
+# Trap 48: the kernel did not track what was open before the first rule, so the next packet of each such connection counts as its first. One that
+# does not begin a connection is left alone, however long the connection was idle.
+SPARED = ("-p", "tcp", "!", "--syn", "-m", "comment", "--comment", "kuma-transparent-proxy/connections from before", "-j", "ACCEPT")
+SPARED_IN = ("PREROUTING", "OUTPUT")
 # What the role lays down, below the root directory.
 UNIT_PATH = "etc/systemd/system/kuma-transparent-proxy.service"
 PROGRAM_DIR = "usr/local/lib/kuma-transparent-proxy"
@@ -100,13 +101,10 @@ class Vm:
             settings = pending["settings"] if pending else self.held()
             if settings is None:
                 raise Failed("there are no settings in %s" % self.settings_path)
-            # At boot there is no connection to be saved.
-            warm = self._warm_up() if pending else []
-            try:
-                status, output, error = self.run(redirection.install_command(settings))
-            finally:
-                for command in warm:
-                    self.run(command)
+            # At boot there is no connection to be spared.
+            if pending:
+                self._spare(settings)
+            status, output, error = self.run(redirection.install_command(settings))
             if status:
                 raise Failed("kumactl install transparent-proxy ended with %d: %s" % (status, (error or output).strip()))
             rules = self.rules()
@@ -117,21 +115,19 @@ class Vm:
                 write(self.pending_path, dict(pending, applied=True))
             self.say("applied %d rules" % sum(map(len, rules.values())))
 
-    def _warm_up(self) -> t.List[t.List[str]]:
-        """Have the kernel track the connections that are open, or their next packet would be redirected. Returns how to end it."""
-        begin = [["nft", "add", "table", "inet", WARM_TABLE]]
-        for hook in ("input", "output"):
-            chain = ["nft", "add", "chain", "inet", WARM_TABLE, hook, "{ type filter hook %s priority 0 ; }" % hook]
-            begin += [chain, ["nft", "add", "rule", "inet", WARM_TABLE, hook, "ct", "state", "established", "counter"]]
-        end = [["nft", "delete", "table", "inet", WARM_TABLE]]
-        if any(self.run(command)[0] for command in begin):
-            self.run(end[0])
-            counting = ["-m", "conntrack", "--ctstate", "ESTABLISHED", "-m", "comment", "--comment", WARM_TABLE]
-            end = [["iptables", "-w", "-D", hook, *counting] for hook in ("INPUT", "OUTPUT")]
-            for hook in ("INPUT", "OUTPUT"):
-                self.run(["iptables", "-w", "-I", hook, *counting])
-        self.sleep(WARM_UP)
-        return end
+    def _spare(self, settings: redirection.Settings) -> None:
+        """Leave connections alone that are open, for as long as there are rules. What kumactl puts in front of it redirects none but those of ``vnet``."""
+        for family, tool in redirection.FAMILIES.items():
+            if family == "ipv6" and "ipv4" in settings["arguments"]:
+                continue
+            for chain in SPARED_IN:
+                if self.run([tool, "-w", "-t", "nat", "-C", chain, *SPARED])[0]:
+                    self.run([tool, "-w", "-t", "nat", "-I", chain, *SPARED])
+
+    def _spare_no_more(self) -> None:
+        for tool in redirection.FAMILIES.values():
+            for chain in SPARED_IN:
+                self.run([tool, "-w", "-t", "nat", "-D", chain, *SPARED])
 
     def remove(self) -> None:
         """Take all rules away. Raises Failed when some are left."""
@@ -149,6 +145,7 @@ class Vm:
             left = self.rules()
             if left:
                 raise Failed("these rules could not be removed: %s" % "; ".join(line for lines in left.values() for line in lines))
+            self._spare_no_more()
             remove(self.rules_path)
 
     def _set_backup_aside(self) -> None:

@@ -180,7 +180,9 @@ class View:
             listen(f"outbound:{address}:{port}", address, port, "OUTBOUND", filter_of(protocol, cluster, cluster, "15s"))
         self._readiness(out, networking, options, listen)
         if "transparentProxying" in networking:
-            transparent.configure(out.resources, networking["transparentProxying"])
+            mesh = self.store.mesh(proxy.mesh)
+            strict = self.store.release.strict_inbound_ports and mesh is not None and transparent.insists(mesh.spec)
+            transparent.configure(out.resources, networking["transparentProxying"], strict)
         metrics.configure(out.resources, self.store, proxy, options, shared)
         return out.seal()
 
@@ -226,7 +228,7 @@ def bootstrap(node: Json, host: str, port: int, ca: str, admin: Json) -> Json:
         "connect_timeout": "1s",
         "load_assignment": assignment,
         "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
-        "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 10}},
+        "upstream_connection_options": {"tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 10}},
     }
     return {
         "node": node,

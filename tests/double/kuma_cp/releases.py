@@ -47,6 +47,11 @@ class Release:
         return self.order >= (2, 13, 0)
 
     @property
+    def strict_inbound_ports(self) -> bool:
+        """A mesh that insists on mTLS lets redirected connections in to declared ports alone."""
+        return self.order >= (2, 13, 0)
+
+    @property
     def immutable_labels(self) -> tuple[str, ...]:
         if self.v3:
             return ("kuma.io/zone",)

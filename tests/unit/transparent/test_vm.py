@@ -68,16 +68,21 @@ def test_the_way_back_is_armed_before_the_first_rule(world):
     names = [command[0].rpartition("/")[2] for command in world.commands]
     assert names.index("systemd-run") < names.index("kumactl")
     assert world.timer == [*PROGRAM, "rollback"]
-    assert world.tracked_before_the_rules
-    assert ["nft", "delete", "table", "inet", vm.WARM_TABLE] in world.commands
 
 
-def test_without_nft_connections_are_tracked_through_iptables(world):
-    world.missing.add("nft")
-    order(world, OLD)
-    added = [command[2:] for command in world.commands if command[:3] == ["iptables", "-w", "-I"]]
-    removed = [command[2:] for command in world.commands if command[:3] == ["iptables", "-w", "-D"]]
-    assert [words[1:] for words in added] == [words[1:] for words in removed] != []
+@pytest.mark.parametrize(("mode", "tools"), [("dualstack", ["ip6tables", "iptables"]), ("ipv4", ["iptables"])])
+def test_trap_48_connections_from_before_are_left_alone_until_the_rules_go(world, mode, tools):
+    """However long they were idle; there is one such rule in each chain, in front of the others, however often rules are applied."""
+    wanted = redirection.settings({**WANTED, "ip_family_mode": mode}, [22], [])
+    chains = {tool: ["OUTPUT", "PREROUTING"] for tool in tools}
+    keep(world, wanted)
+    assert world.spared_before_the_rules == world.spared == chains
+    keep(world, redirection.settings({**WANTED, "ip_family_mode": mode, "exclude_inbound_ports": ["9100"]}, [22], []))
+    assert world.spared == chains
+    assert all("KUMA_MESH" in "".join(world.saved[tool][2:]) and "KUMA_MESH" not in "".join(world.saved[tool][:2]) for tool in tools)
+    world.vm.remove()
+    assert world.spared == {}
+    assert world.foreign_untouched()
 
 
 def test_nothing_is_applied_when_the_way_back_cannot_be_armed(world):
@@ -111,10 +116,9 @@ def test_a_reboot_before_the_confirmation_leaves_the_vm_as_it_was(world):
     for name in ("pending.json", "rules.json"):
         (Path(world.root) / "run/kuma-transparent-proxy" / name).unlink()
     world.saved = {tool: [] for tool in world.saved}
-    before = len(world.commands)
     world.vm.apply()
     assert world.rules == rules
-    assert not any(command[0] == "nft" for command in world.commands[before:])
+    assert world.spared == {}, "at boot there is no connection to be spared"
 
 
 @pytest.mark.parametrize("connection", [ORDERED, None, {**AGAIN, "client": "127.0.0.6"}])

@@ -25,7 +25,7 @@ class World:
         self.commands = []
         self.unit = {"ActiveState": "inactive", "UnitFileState": "disabled", "Job": "0"}
         self.timer = None
-        self.tracked_before_the_rules = None
+        self.spared_before_the_rules = None
         self.vm = vm.Vm(self.run, root=self.root, sleep=lambda seconds: None)
 
     def run(self, command):
@@ -56,18 +56,22 @@ class World:
 
     def _iptables(self, command):
         rules = self.saved[command[0]]
-        if "-D" in command:
-            spec = command[command.index("-D") + 1 :]
+        verb = next((word for word in command if word in ("-C", "-I", "-D", "-F", "-X")), "")
+        spec = command[command.index(verb) + 1 :] if verb else []
+        if verb == "-C":
+            return 0 if any(shlex.split(line)[1:] == spec for line in rules) else 1, "", ""
+        if verb == "-I":
+            rules.insert(0, shlex.join(["-A", *spec]))
+        elif verb == "-D":
             self.saved[command[0]] = [line for line in rules if shlex.split(line)[1:] != spec]
-        elif "-F" in command:
+        elif verb == "-F":
             self.saved[command[0]] = [line for line in rules if not line.startswith("-A %s " % command[-1])]
         return 0, "", ""
 
     def _kumactl(self, command):
         if "--dry-run" in command:
             return 0, "\n".join(self.made(command)) + "\n", ""
-        tracked = [words for words in self.commands if words[0] == "nft" and "add" in words]
-        self.tracked_before_the_rules = bool(tracked)
+        self.spared_before_the_rules = self.spared
         for tool, rules in self.saved.items():
             kept = [line for line in rules if MARK not in line and redirection.CHAIN not in line]
             self.saved[tool] = kept + (self.made(command) if command[1] == "install" else [])
@@ -108,7 +112,18 @@ class World:
     @property
     def rules(self):
         """kumactl's own, of both families."""
-        return [line for rules in self.saved.values() for line in rules if line not in FOREIGN]
+        return [line for rules in self.saved.values() for line in rules if line not in FOREIGN and not _spares(line)]
+
+    @property
+    def spared(self):
+        """By tool, the chains that leave connections from before alone, at their very beginning."""
+        return {
+            tool: [line.split()[1] for line in rules if _spares(line)] for tool, rules in self.saved.items() if any(map(_spares, rules))
+        }
 
     def foreign_untouched(self):
         return all(FOREIGN[0] in rules for rules in self.saved.values())
+
+
+def _spares(line):
+    return shlex.split(line)[2:] == list(vm.SPARED)
