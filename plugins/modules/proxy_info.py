@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Returns everything that a join or a restart has to know about a VM in one task, whatever the number of proxies on it.
   - Whether a proxy runs with its current files is told by its process and by the files, not by what an earlier task wanted.
-  - Tokens are never returned, only their claims. The values of environment variables that are named like secrets are hidden.
+  - Tokens are never returned, only their claims. Of environment variables that role C(kuma_dp) does not set itself the names are returned alone.
 extends_documentation_fragment:
   - meshfleet.kuma.attributes
   - meshfleet.kuma.attributes.info

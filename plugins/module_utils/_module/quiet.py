@@ -28,13 +28,13 @@ class Module(AnsibleModule):
     _valid = False
 
     def __init__(self, argument_spec: t.Dict[str, t.Any], **checks: t.Any) -> None:
-        super().__init__(argument_spec=argument_spec, supports_check_mode=True, **checks)
+        super().__init__(argument_spec=argument_spec, supports_check_mode=True, **checks)  # type: ignore[no-untyped-call]
         self._valid = True
 
     def log(self, msg: str, log_args: t.Optional[Options] = None) -> None:
         if log_args is not None:
             msg = "Invoked with %s, whose values are not logged" % (", ".join(sorted(log_args)) or "no options")
-        super().log(redact(msg))
+        super().log(redact(msg))  # type: ignore[no-untyped-call]
 
     def exit_json(self, **result: t.Any) -> t.NoReturn:
         self._hide_forms()

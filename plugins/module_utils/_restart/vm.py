@@ -23,6 +23,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import fil
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import Facts, Side
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.files import Paths
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import envoy as vm_envoy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import journal as vm_journal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import (
@@ -37,7 +38,6 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import 
 ADMIN_SOCKET = "kuma-envoy-admin.sock"
 DEFAULT_ADMIN_PORT = 9901
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
-JOURNAL_LINES = 20
 # Ports of the cover's own: below those of outbounds, above those of Kuma.
 OWN_PORTS = range(9989, 9909, -1)
 SAID_WITHIN = 3.0
@@ -315,8 +315,7 @@ class Vm:
             self.log("%s: %s" % (self.units[side], exc))
 
     def journal(self, side: str) -> t.List[str]:
-        command = ["journalctl", "--unit=" + self.units[side], "--lines=%d" % JOURNAL_LINES, "--output=cat", "--no-pager", "--quiet"]
-        return [line[:500] for line in self.run(command)[1].splitlines() if line.strip()]
+        return vm_journal.of_unit(self.units[side], self.run)
 
     def keep_good(self) -> None:
         shown = parse_show(self.run(["systemctl", "show", "--property=Id,MainPID", self.units["main"]])[1]).get(self.units["main"], {})

@@ -21,9 +21,11 @@ import stat
 import tempfile
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, redact, redact_document
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import parse_environment
 
+CHANGED = "(hidden, changed)"
 Diff = t.Dict[str, str]
 
 
@@ -42,7 +44,8 @@ class WriteFailed(Exception):
 class Wish(t.NamedTuple):
     """One path as it should be. ``kind`` is directory, file, secret, link or absent; a secret without content keeps its own.
 
-    ``only_empty``: an absent directory is only removed when nothing is in it.
+    ``only_empty``: an absent directory is only removed when nothing is in it. ``shown``: the secret is an environment file, of which a diff
+    may show the names, and the values of these.
     """
 
     kind: str
@@ -53,6 +56,7 @@ class Wish(t.NamedTuple):
     owner: t.Optional[str] = None
     group: t.Optional[str] = None
     only_empty: bool = False
+    shown: t.Optional[t.Tuple[str, ...]] = None
 
 
 class Found(t.NamedTuple):
@@ -95,7 +99,8 @@ def _wish(kind: str, item: t.Mapping[str, t.Any]) -> Wish:
     # A mode that is none is left to `problems`, which has no other way to see it.
     if mode is None and item.get("mode"):
         mode = -1
-    return Wish(kind, removal.tidy(item["path"]), content, None, mode, item.get("owner"), item.get("group"))
+    shown = tuple(item["shown"]) if item.get("shown") is not None else None
+    return Wish(kind, removal.tidy(item["path"]), content, None, mode, item.get("owner"), item.get("group"), shown=shown)
 
 
 def look(path: str) -> Found:
@@ -215,11 +220,13 @@ def _kind_problems(wish: Wish, found: Found) -> t.List[str]:
 
 
 def diff(changes: t.Sequence[Change]) -> t.List[Diff]:
-    """Before and after of each change; nothing of a secret but its size."""
+    """Before and after of each change; nothing of a secret but its size, and of an environment file the names of its variables."""
     result = []
     for change in changes:
         wish, found = change.wish, change.found
         before, after = _shown(wish, found), _wanted(wish)
+        if wish.shown is not None:
+            before, after = _variables(wish, found)
         if change.attributes_only:
             before, after = _attributes(found), _attributes_wanted(wish, found)
         result.append({"before_header": wish.path, "after_header": wish.path, "before": before, "after": after})
@@ -249,9 +256,23 @@ def _wanted(wish: Wish) -> str:
     return "(link to %s)\n" % wish.target if wish.kind == "link" else "(%s)\n" % wish.kind
 
 
+def _variables(wish: Wish, found: Found) -> t.Tuple[str, str]:
+    """An environment file before and after: a line for each variable, and no value but those that may be shown."""
+    old, new = (parse_environment((content or b"").decode("utf-8", "replace")) for content in (found.content, wish.content))
+
+    def line(name: str, value: str, changed: bool) -> str:
+        if name in (wish.shown or ()):
+            return "%s=%s\n" % (name, redact(value))
+        return "%s=%s\n" % (name, CHANGED if changed else HIDDEN)
+
+    before = [line(name, value, False) for name, value in sorted(old.items())]
+    after = [line(name, value, old.get(name, value) != value) for name, value in sorted(new.items())]
+    return "".join(before) if found.kind == "file" else _shown(wish, found), "".join(after)
+
+
 def _text(content: bytes) -> str:
     try:
-        return redact(content.decode("utf-8"))
+        return redact_document(content.decode("utf-8"))
     except UnicodeDecodeError:
         return "(binary, %d bytes)\n" % len(content)
 

@@ -20,16 +20,14 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, is_secret_name, redact
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons, removal, seen
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, redact
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import journal, reasons, removal, seen
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN, UNIT, parse_environment, parse_show
 
 MARKER = removal.MARKER
 PROGRAMS = ("kuma-dp", "envoy")
-JOURNAL_LINES = 20
-READ_LINES = 400  # of which the last different ones are kept: Envoy says some things twice a second
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,FragmentPath,DropInPaths,NeedDaemonReload,NRestarts,TimeoutStopUSec"
 )
@@ -132,7 +130,7 @@ class Observer:
         for name in names:
             result[name] = self.proxy(name, units[name], current)
             if diagnose:
-                result[name]["journal"] = journal(name, self.run)
+                result[name]["journal"] = journal.of_unit(UNIT % name, self.run)
         return result
 
     def proxy(self, name: str, unit: t.Mapping[str, str], current: t.Optional[str]) -> t.Dict[str, t.Any]:
@@ -155,7 +153,7 @@ class Observer:
                 "pid": pid or None,
                 "started": started,
             },
-            "environment": {key: HIDDEN if is_secret_name(key) else redact(value) for key, value in environment.items()},
+            "environment": {key: redact(value) if key in journal.PLAIN else HIDDEN for key, value in environment.items()},
             "token": describe_token(paths["token"]),
             "files": {path: facts for path, facts in files.items() if facts},
             "version": version,
@@ -213,22 +211,6 @@ class Observer:
         if any(newer(path, started) for path in units if path and not path.endswith("/" + TRANSPARENT_DROP_IN)):
             changed.append(reasons.FILE_OF_UNIT)
         return found + [reasons.Reason(code) for code in sorted(changed)]
-
-
-def journal(name: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
-    """The last different lines that a proxy logged, without secrets."""
-    return journal_of(UNIT % name, run, lines)
-
-
-def journal_of(unit: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
-    command = ["journalctl", "--unit=" + unit, "--lines=%d" % READ_LINES, "--output=cat", "--no-pager", "--quiet"]
-    return [redact(line)[:500] for line in distinct(run(command)[1].splitlines())[-lines:]]
-
-
-def distinct(lines: t.Sequence[str]) -> t.List[str]:
-    """Lines that differ in more than numbers (times, process ids), each where it was said last; the reason is not lost among repetitions."""
-    last = {re.sub(r"\d+", "", line): index for index, line in enumerate(lines) if line.strip()}
-    return [lines[index] for index in sorted(last.values())]
 
 
 def newer(path: str, started: float) -> bool:

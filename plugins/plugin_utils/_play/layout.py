@@ -32,6 +32,7 @@ RESTART_SOURCES = (
     "_common/checks",
     "_common/jwt",
     "_common/naming",
+    "_common/redact",
     "_common/times",
     "_restart/facts",
     "_restart/files",
@@ -41,6 +42,7 @@ RESTART_SOURCES = (
     "_vm/commands",
     "_vm/envoy",
     "_vm/host",
+    "_vm/journal",
     "_vm/systemd",
 )
 # What 0.1.0 laid down in one folder.

@@ -116,7 +116,8 @@ class Laid:
         )
 
     def contents(self, wanted):
-        return {item["path"]: item["content"] for item in self.options(wanted)["files"]}
+        found = self.options(wanted)
+        return {item["path"]: item["content"] for group in ("files", "secrets") for item in found[group] if "content" in item}
 
     def render(self, template, variables):
         return self.renderer(template, {**variables, "ansible_search_path": [str(ROOT / "roles/kuma_proxy")]})
