@@ -110,6 +110,7 @@ options:
     description:
       - Whether the proxies are put back to what they ran with before their last restart by this module, version and settings, and
         are restarted with that. A proxy of which that is not known is not touched.
+      - A proxy that came back keeps its token, which works; the one of before is deleted on the VM when a restart is over.
     type: bool
     default: false
   ready_timeout:

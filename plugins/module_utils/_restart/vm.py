@@ -232,6 +232,9 @@ class Vm:
     def forget_cover(self) -> None:
         files.forget_cover(self.paths)
 
+    def forget_old_token(self) -> None:
+        files.forget_old_token(self.paths)
+
     @property
     def cover_name(self) -> str:
         return naming.cover_name(self.paths.name)

@@ -299,10 +299,10 @@ def test_each_boot_is_told_apart_also_in_a_container(machine):
 
 
 def everything(machine):
-    """All that is on the VM but below the tokens, as text, with what is encoded in it."""
+    """All that is on the VM but below the tokens and the settings, as text, with what is encoded in it."""
     found = []
     for path in machine.root.rglob("*"):
-        if path.is_file() and machine.root / "etc/tokens" not in path.parents:
+        if path.is_file() and not {machine.root / "etc/tokens", machine.root / "etc/env"} & set(path.parents):
             text = path.read_text(errors="replace")
             found.append(text)
             found.extend(
@@ -330,31 +330,58 @@ def test_the_token_of_a_cover_is_gone_when_it_was_forgotten_or_the_vm_rebooted(m
 
 
 @pytest.mark.parametrize("from_an_earlier_release", [False, True])
-def test_a_token_is_kept_among_the_tokens_alone_and_put_back_from_there(machine, from_an_earlier_release):
+def test_secrets_are_kept_beside_those_in_use_alone_and_put_back_from_there(machine, from_an_earlier_release):
     (machine.root / "etc/tokens").mkdir(exist_ok=True)
     token, environment = pathlib.Path(machine.paths.token), pathlib.Path(machine.paths.environment)
     old, new = jwt(Name="web-1", exp=1), jwt(Name="web-1", exp=2)
     token.write_text(old)
     token.chmod(0o600)
-    environment.write_text("A=old\n")
+    environment.write_text("A=canary-old\n")
     files.remember_start(machine.paths)
     if from_an_earlier_release:
         taken = json.loads(pathlib.Path(machine.paths.own("started.json")).read_text())
         for item in taken["files"]:
-            if item["path"] == str(token):
-                item["content"] = base64.b64encode(old.encode()).decode()
+            if item.pop("sha256", None):
+                item["content"] = base64.b64encode(pathlib.Path(item["path"]).read_bytes()).decode()
         files.write_json(machine.paths.own("started.json"), taken)
-        os.unlink(machine.paths.kept_token("started"))
+        for path in machine.paths.secrets:
+            os.unlink(machine.paths.kept("started", path))
     token.write_text(new)
-    environment.write_text("A=new\n")
+    environment.write_text("A=canary-new\n")
     assert files.remember_good(machine.paths, 0.0)
     files.remember_start(machine.paths)
     assert "eyJ" not in everything(machine)
-    kept = [pathlib.Path(machine.paths.kept_token(name)) for name in ("started", "good")]
-    assert [path.read_text() for path in kept] == [new, old]
-    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
+    assert "canary" not in everything(machine)
+    assert_kept(machine, {"started": (new, "A=canary-new\n"), "good": (old, "A=canary-old\n")})
     machine.vm().restore_good()
-    assert (token.read_text(), environment.read_text(), token.stat().st_mode & 0o777) == (old, "A=old\n", 0o600)
+    assert (token.read_text(), environment.read_text(), token.stat().st_mode & 0o777) == (old, "A=canary-old\n", 0o600)
+    machine.vm().forget_old_token()
+    machine.vm().forget_old_token()
+    token.write_text(new)
+    environment.write_text("A=canary-new\n")
+    machine.vm().restore_good()
+    # What came back with its token is not given the one of before any more.
+    assert (token.read_text(), environment.read_text()) == (new, "A=canary-old\n")
+
+
+def assert_kept(machine, wanted):
+    """``{snapshot: (token, environment)}`` are for root alone."""
+    for name, texts in wanted.items():
+        paths = [pathlib.Path(machine.paths.kept(name, path)) for path in machine.paths.secrets]
+        assert tuple(path.read_text() for path in paths) == texts
+        assert {(path.stat().st_mode & 0o777, path.stat().st_uid) for path in paths} == {(0o600, os.getuid())}
+
+
+def test_what_is_kept_is_told_by_its_digest(machine):
+    (machine.root / "etc/tokens").mkdir(exist_ok=True)
+    token = pathlib.Path(machine.paths.token)
+    token.write_text("old")
+    files.remember_start(machine.paths)
+    assert files.remember_good(machine.paths, 0.0)
+    pathlib.Path(machine.paths.kept("good", machine.paths.token)).write_text("another")
+    token.write_text("new")
+    machine.vm().restore_good()
+    assert token.read_text() == "new"
 
 
 def test_a_token_that_was_not_kept_stays_as_it_is(machine):
@@ -362,7 +389,7 @@ def test_a_token_that_was_not_kept_stays_as_it_is(machine):
     token = pathlib.Path(machine.paths.token)
     token.write_text("old")
     files.remember_start(machine.paths)
-    os.unlink(machine.paths.kept_token("started"))
+    os.unlink(machine.paths.kept("started", machine.paths.token))
     assert files.remember_good(machine.paths, 0.0)
     token.write_text("new")
     machine.vm().restore_good()
