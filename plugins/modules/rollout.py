@@ -85,7 +85,9 @@ options:
         gate) and C(proxies).
       - Each of the proxies has C(name), C(strategy) (V(auto), V(cover) or V(drained)), C(possible) and C(reasons) (whether its VM says that
         it can be restarted under cover, and why not), C(pending) (why it is to be restarted), C(refuse) (why it must not be restarted now),
-        C(direct) (whether it runs Direct, which takes longer) and C(version).
+        C(direct) (whether it runs Direct, which takes longer), C(version), and C(claims).
+      - C(claims) are the C(services) and the C(workload) that the inventory lets it claim to be, as M(meshfleet.kuma.fleet_plan) returns them. The
+        token of its cover is bound to these. Without them, or when its Dataplane claims another service, it is restarted without cover.
     type: list
     elements: dict
   settings:
@@ -201,7 +203,8 @@ options:
     description:
       - The options of M(meshfleet.kuma.proxy_restart), for O(state=restart) and O(state=put_back), but for those that say which proxies are
         meant and how.
-      - The token of a cover is valid for the longest restart that C(drain_time) and C(ready_timeout) allow, and a quarter of an hour.
+      - The token of a cover is valid for the longest restart that C(drain_time) and C(ready_timeout) allow, and a quarter of an hour. It is
+        revoked when the cover is gone.
     type: dict
     default: {}
   result:

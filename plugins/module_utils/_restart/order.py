@@ -87,7 +87,7 @@ def lay_cover(vm: Vm, wish: t.Mapping[str, t.Any]) -> Result:
     except Unable as exc:
         return untouched(wish, redact(str(exc)))
     if units[RESTART_UNIT % vm.paths.name].get("ActiveState") in _UNDER_WAY:
-        return {**untouched(wish, None), "outcome": BUSY}
+        return {**untouched(wish, None), "outcome": BUSY, "cover_token": vm.cover_claims()}
     _write_cover(vm, wish["cover"])
     return untouched(wish, None)
 

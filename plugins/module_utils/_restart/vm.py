@@ -225,6 +225,14 @@ class Vm:
             return "the token for a cover is one of %s, expected %s" % (claims["Name"], self.cover_name)
         return ""
 
+    def cover_claims(self) -> t.Dict[str, t.Any]:
+        """By what the token of the cover can be told from others, and revoked: its jti, exp and Zone, as far as it has them."""
+        try:
+            claims = decode_claims(files.read_text(self.paths.cover_token))
+        except ValueError:
+            return {}
+        return {key: claims[key] for key in ("jti", "exp", "Zone") if key in claims}
+
     def again(self) -> bool:
         status, output, _error = self.run(["systemctl", "show", "--property=NRestarts", "--value", RESTART_UNIT % self.paths.name])
         return status == 0 and output.strip() not in ("", "0")

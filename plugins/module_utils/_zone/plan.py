@@ -139,6 +139,7 @@ class Zones:
             "differs": False,
             "outbounds": [],
             "ports": dict(ports),
+            "claims": {"services": [], "workload": ""},
             "token": token,
             "ready": ready,
             "not_ready_reasons": status.ready(overview)[1] if overview else ["not registered"],

@@ -103,6 +103,7 @@ class Done:
                     "direct": seen["lifecycle"] == lifecycle.DIRECT,
                     "pending": why.get(proxy["name"], []),
                     "version": seen["version"] or "",
+                    "claims": proxy["claims"],
                     **({"zone_proxy": proxy["zone_proxy"]} if "zone_proxy" in proxy else {"refuse": proxy["hold"]}),
                 }
             )

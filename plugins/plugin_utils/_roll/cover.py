@@ -20,8 +20,9 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import f
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import (
     COMPUTED_LABELS,
     SERVICE_TAG,
-    WORKLOAD_LABEL,
     ZONE_TAG,
+    claims,
+    excess,
 )
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.plan import Abilities
@@ -64,25 +65,36 @@ def valid_for(longest: float) -> str:
     return format_duration(math.ceil(longest + MARGIN))
 
 
-def token_request(cover: t.Mapping[str, t.Any], release: Numbers, validity: str) -> t.Dict[str, t.Any]:
-    """The request for the token of ``cover``, bound to its name and to all it claims to be, and valid for the duration ``validity``."""
+def token_request(cover: t.Mapping[str, t.Any], allowed: t.Mapping[str, t.Any], release: Numbers, validity: str) -> t.Dict[str, t.Any]:
+    """The request for the token of ``cover``, bound to its name and to what is ``allowed``, and valid for the duration ``validity``.
+
+    A token that is bound to what its Dataplane has not is refused, so that it is bound to services only where there are tags.
+    """
     body: t.Dict[str, t.Any] = {"name": str(cover["name"]), "mesh": str(cover["mesh"]), "validFor": validity}
-    workload = (cover.get("labels") or {}).get(WORKLOAD_LABEL)
-    if workload and Release(*release).workload_tokens:
-        body["workload"] = str(workload)
-    networking = cover.get("networking") or {}
-    holders = [networking["gateway"]] if networking.get("gateway") else networking.get("inbound") or []
-    services = {str((holder.get("tags") or {}).get(SERVICE_TAG) or "") for holder in holders} - {""}
-    if services and Release(*release).has_tags:
-        body["tags"] = {SERVICE_TAG: sorted(services)}
+    found = claims(cover)
+    if found["workload"] and allowed.get("workload") and Release(*release).workload_tokens:
+        body["workload"] = str(allowed["workload"])
+    if found["services"] and Release(*release).has_tags:
+        body["tags"] = {SERVICE_TAG: sorted(allowed.get("services") or [])}
     return body
 
 
-def material(client: Client, mesh: str, name: str, validity: str) -> t.Dict[str, t.Any]:
-    """``{dataplane, token}`` for the cover of ``name``, from its Dataplane as it is now. ``validity`` is the token's. Raises ApiError."""
+def material(client: Client, mesh: str, name: str, allowed: t.Optional[t.Mapping[str, t.Any]], validity: str) -> t.Dict[str, t.Any]:
+    """``{dataplane, token}`` for the cover of ``name``, from its Dataplane as it is now, which may claim what is ``allowed`` and no more.
+
+    ``validity`` is the token's. Raises ApiError.
+    """
     live = client.get(api_path("meshes", mesh, "dataplanes", name)).body
     cover = dataplane(live)
-    body = token_request(cover, client.capabilities().release, validity)
+    reasons = excess(claims(cover), allowed)
+    if reasons:
+        raise ApiError(
+            f"no token for the cover of {name}",
+            "; ".join(reasons),
+            kind="invalid",
+            remedy="Find out who changed it, and put it right with the playbook join_mesh.",
+        )
+    body = token_request(cover, allowed or {}, client.capabilities().release, validity)
     wish = issue.Wish(body["name"], body["mesh"], body, None, "a cover")
     results, tokens = issue.issue(client, [wish], connections=1)
     if wish.name not in tokens:

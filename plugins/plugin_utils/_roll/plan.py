@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import excess
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, view
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings, share
 
@@ -104,6 +105,7 @@ class _Planner:
             "version": str(proxy.get("version") or instance.version),
             "services": dict(instance.services),
             "zone_proxy": str(proxy.get("zone_proxy") or ""),
+            "claims": dict(proxy.get("claims") or {}),
         }
 
     def strategy(self, host: Host, proxy: Host, name: str, instance: view.Instance) -> t.Tuple[str, t.List[str], str]:
@@ -132,6 +134,7 @@ class _Planner:
             reasons.append(f"its own name ends in {naming.COVER_SUFFIX}, which is reserved for covers")
         if self.abilities.no_token:
             reasons.append(self.abilities.no_token)
+        reasons.extend(excess(instance.claims, proxy.get("claims")))
         if name in self.abilities.named:
             reasons.append(f"{self.abilities.named[name]} applies to it by its name and would not apply to its cover")
         for what, version in (("runs", proxy.get("version") or instance.version), ("gets", host.get("target_version"))):
@@ -236,7 +239,7 @@ def make(
     abilities: Abilities = Abilities(),  # noqa: B008 -- a constant
     leftovers: t.Sequence[str] = (),
 ) -> Plan:
-    """The plan for ``hosts`` (``{host, reachable, proxies: [{name, strategy, possible, reasons, pending, refuse, direct, version}], target_version}``).
+    """The plan for ``hosts``: ``{host, reachable, proxies: [{name, strategy, possible, reasons, claims, pending, refuse, direct, version}], target_version}``.
 
     ``kind`` is restart, upgrade or leave. ``leftovers`` are hosts that an earlier run left in the middle; they go first.
     """

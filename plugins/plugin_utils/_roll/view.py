@@ -26,11 +26,15 @@ Proxy = t.Dict[str, t.Any]
 
 
 class Instance:
-    """One proxy with its cover. ``services`` maps what it offers to the kind of that, ``serving`` are those it offers now."""
+    """One proxy with its cover. ``services`` maps what it offers to the kind of that, ``serving`` are those it offers now.
 
-    __slots__ = ("online", "services", "serving", "version")
+    ``claims`` is what its Dataplane claims it to be.
+    """
+
+    __slots__ = ("claims", "online", "services", "serving", "version")
 
     def __init__(self) -> None:
+        self.claims: t.Dict[str, t.Any] = {}
         self.services: t.Dict[str, str] = {}
         self.serving: t.Set[str] = set()
         self.online = False
@@ -50,6 +54,7 @@ def instances(overviews: t.Iterable[Overview]) -> t.Dict[str, Instance]:
         instance.online = instance.online or online
         if naming.base_name(name) == name:
             instance.version = status.version(overview)
+            instance.claims = resource.claims(status.dataplane(overview))
         for service, (kind, serving) in offers(overview).items():
             instance.services.setdefault(service, kind)
             if serving and online:
@@ -153,10 +158,16 @@ def summary(overviews: t.Sequence[Overview], wanted: t.AbstractSet[str], at: flo
         "services": {name: {"total": entry.total, "down": sorted(entry.down), "kind": entry.kind} for name, entry in known.items()},
         "callers": callers(overviews),
         "proxies": {str(item["name"]): proxy(item) for item in overviews if naming.base_name(str(item["name"])) in wanted},
+        "covers": covers(overviews),
         "outage": None,
         "error": "",
         "recovered": 0.0,
     }
+
+
+def covers(overviews: t.Iterable[Overview]) -> t.List[str]:
+    """The covers that are connected."""
+    return sorted(str(item["name"]) for item in overviews if naming.base_name(str(item["name"])) != item["name"] and status.online(item))
 
 
 def view(kept: t.Mapping[str, t.Any]) -> View:

@@ -39,13 +39,14 @@ def overviews(client: Client, mesh: str, wanted: t.Sequence[str]) -> t.List[Json
     return found
 
 
-def material(client: Client, mesh: str, name: str, kind: str, validity: str) -> Json:
-    """``{dataplane, token}`` for the cover of a proxy, which is a zone proxy of ``kind`` unless that is empty.
+def material(client: Client, mesh: str, name: str, part: t.Mapping[str, t.Any], validity: str) -> Json:
+    """``{dataplane, token}`` for the cover of a proxy, from the ``part`` of it in the plan: what it may claim, and which zone proxy it is.
 
     ``validity`` is the token's, as a duration. Raises ApiError.
     """
+    kind = str(part.get("zone_proxy") or "")
     if not kind or client.capabilities().model == "v3":
-        return roll_cover.material(client, mesh, name, validity)
+        return roll_cover.material(client, mesh, name, part.get("claims"), validity)
     live = client.get(api_path(resource.PATHS[kind], name)).body
     cover = {key: value for key, value in live.items() if key not in _ANSWER_ONLY}
     cover["name"] = naming.cover_name(name)

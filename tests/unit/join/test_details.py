@@ -51,7 +51,8 @@ def test_a_gateway_that_the_control_plane_holds_differs_from_nothing():
 
 
 def test_a_connected_gateway_is_ready_cannot_be_fenced_and_has_a_cover_with_a_token_for_its_service():
-    desired = edge()["dataplane"]
+    proxy = edge()
+    desired = proxy["dataplane"]
     connected = overview(desired, dataplaneInsight={"subscriptions": [{"connectTime": "x"}]})
     assert status.ready(connected) == (True, [])
     assert status.status(connected) == "Online"
@@ -59,7 +60,8 @@ def test_a_connected_gateway_is_ready_cannot_be_fenced_and_has_a_cover_with_a_to
     assert "load balancer" in fence.cannot_be_fenced(desired)
     cover = roll_cover.dataplane(desired)
     assert cover["networking"] == desired["networking"]
-    assert roll_cover.token_request(cover, V214, "30m").items() >= {"tags": {"kuma.io/service": ["edge"]}, "validFor": "30m"}.items()
+    request = roll_cover.token_request(cover, proxy["claims"], V214, "30m")
+    assert request.items() >= {"tags": {"kuma.io/service": ["edge"]}, "validFor": "30m"}.items()
 
 
 def test_one_proxy_of_a_vm_may_be_a_gateway():

@@ -128,6 +128,7 @@ def test_a_roll_knows_of_each_proxy_what_it_needs():
         "direct": False,
         "pending": ["version 2.14.2 runs, 2.14.3 is installed"],
         "version": "2.14.2",
+        "claims": {"services": ["web"], "workload": "web"},
     }
 
 

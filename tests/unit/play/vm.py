@@ -31,6 +31,7 @@ def proxy(name="web-1", **changes):
         "address": "10.0.0.11",
         "dataplane": dataplane,
         "file": dataplane,
+        "claims": {"services": ["web"], "workload": "web"},
         "outbounds": [{"service": "backend", "address": "127.0.0.1", "port": 19524}],
         "ports": {"admin": 9901, "readiness": 9902, "coredns": 15053, "envoy_dns": 15054, "dns_prometheus": 19153},
         "lifecycle": "indirect",

@@ -32,14 +32,16 @@ def overview(name, services=("web",), online=True, state=None, health=None, gate
 
 def host(name, proxies=None, cover=True, pending=("version",), target="2.14.3", reachable=True, **options):
     names = proxies or [name]
-    each = [
-        {"name": n, "possible": cover, "reasons": [] if cover else ["no reuse_port"], "pending": list(pending), **options} for n in names
-    ]
+    own = {"possible": cover, "reasons": [] if cover else ["no reuse_port"], "pending": list(pending)}
+    each = [{"name": n, **own, **options} for n in names]
     return {"host": name, "reachable": reachable, "proxies": each, "target_version": target}
 
 
 def make(hosts, overviews, kind="restart", abilities=None, leftovers=(), **given):
+    """Each proxy may claim what it does, unless that is said of it."""
     instances = roll_view.instances(overviews)
+    for proxy in [proxy for host in hosts for proxy in host["proxies"]]:
+        proxy.setdefault("claims", instances.get(proxy["name"], roll_view.Instance()).claims)
     return roll_plan.make(kind, hosts, settings.read(given), instances, abilities or roll_plan.Abilities(), leftovers)
 
 
@@ -308,3 +310,18 @@ def test_ten_thousand_hosts_are_planned_in_linear_time():
     # Four times the hosts. A part that grows with their square would make it sixteen times.
     assert spent < 10 * quarter
     assert decisions_of(plan, overviews) == 2 * 10_000
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"services": ["web"], "workload": ""}, "its Dataplane claims kuma.io/service payments, which the inventory does not give it"),
+        (None, "nobody says what it may claim to be (claims)"),
+    ],
+)
+def test_what_claims_more_than_the_inventory_gives_it_gets_no_token_of_a_cover(claims, reason):
+    """Everybody may write Dataplanes, unless somebody has seen to it."""
+    hosts, overviews = [host("web-0", claims=claims), host("web-1")], [overview("web-0", ("web", "payments")), overview("web-1")]
+    plan = make(hosts, overviews)
+    assert (plan.records["web-0"]["strategy"], plan.records["web-0"]["reasons"]) == ("drained", [reason])
+    assert plan.records["web-1"]["strategy"] == "cover"

@@ -103,6 +103,7 @@ class World:
                     {
                         "name": vm.name,
                         "possible": vm.cover,
+                        "claims": {"services": [], "workload": ""},
                         "reasons": [] if vm.cover else ["no"],
                         "pending": ["x"] * (vm.name in self.pending),
                     }
