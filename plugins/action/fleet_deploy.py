@@ -91,7 +91,7 @@ class ActionModule(action.FleetAction):
         wanted = files.options(wish, self.render, action.code, lambda value: str(to_nice_yaml(value, indent=2, sort_keys=True)))
         if not comparing.differs(wanted, wish.observed["paths"]):
             return {}
-        return self.module("proxy_files", **wanted, daemon_reload=True)
+        return self.entrust("proxy_files", **wanted, daemon_reload=True)
 
     def _service(self, wish: files.Wish, written: Json) -> Json:
         names = [proxy["name"] for proxy in wish.planned]

@@ -124,6 +124,14 @@ class RoleAction(ActionBase):
     def search_dirs(self) -> t.List[str]:
         return controller.search_dirs(self.variables)
 
+    def forget(self) -> None:
+        """Remove what the modules of this task have left on the VM.
+
+        Without pipelining their arguments are in files there until the task ends, and longer when the VM is lost.
+        """
+        if self._connection._shell.tmpdir is not None:
+            self._remove_tmp_path(self._connection._shell.tmpdir)  # type: ignore[no-untyped-call]
+
     def api(self) -> Json:
         """How the control plane that the options of role kuma_dp name is reached: ``{url, token, ca_path, validate_certs}``. Raises Missing."""
         api = self.read(options.API)
@@ -212,6 +220,12 @@ class FleetAction(RoleAction):
         prefix = "kuma_cp" if self.role == "kuma_cp" else "kuma_dp"
         option, colon, rest = message.partition(": ")
         return f"{prefix}_{_SAID[option]} ({option}){colon}{rest}" if option in _SAID else message
+
+    def entrust(self, name: str, **arguments: t.Any) -> Json:
+        """The same with a module that is told secrets, which are not to lie on the VM while others run."""
+        result = self.module(name, **arguments)
+        self.forget()
+        return result
 
     def secret(self, name: str, **arguments: t.Any) -> Json:
         """The same with a module whose answer is a secret: what a connection says of it with -vvv is censored."""

@@ -33,6 +33,8 @@ _NOT_REGISTERED = (sync.FAILED, sync.SKIPPED)
 class Joining:
     """``plan`` makes the plan anew, ``options`` are ``options.REGISTRATION``, ``wanting`` are the hosts on which a release is missing.
 
+    ``users`` has the URLs of archives with their user by those without.
+
     Afterwards ``tokens`` are the new ones: ``{host: {proxy: token}}``.
     """
 
@@ -42,6 +44,7 @@ class Joining:
     role: str
     wanting: bool
     check: bool
+    users: t.Callable[[], t.Mapping[str, str]] = dict
     tokens: t.Dict[str, t.Dict[str, str]] = field(default_factory=dict)
 
     def join(self, register: bool) -> Json:
@@ -72,7 +75,7 @@ class Joining:
     def _planned(self) -> Json:
         plan = self.plan()
         if plan["fetch"] and self.wanting and not self.check:
-            problems = controller.fetch(plan["fetch"], self.role)
+            problems = controller.fetch(plan["fetch"], self.role, self.users())
             if problems:
                 raise ItemsFailed(preflight.message(problems), {})
             # Now there is something to look into.

@@ -95,6 +95,7 @@ def test_a_first_join_visits_three_times_after_the_look(deploy):
         "checksum": "ab" * 32, "src": "/tmp/of-the-vm/a.tar.gz",
     }  # fmt: skip
     assert only(vm.calls, "proxy_files")["secrets"][0]["content"] == "a.b.c"
+    assert vm.removed == ["proxy_files"], "its arguments lie on the VM while applications are waited for"
     assert only(vm.calls, "proxy_service") == {"names": ["web-1"], "state": "started", "enabled": True, "gates": []}
     assert "a.b.c" not in str(result)
     assert tray.cleared == ["web-1"]
