@@ -89,7 +89,7 @@ class ActionModule(action.FleetAction):
 
     def _files(self, wish: files.Wish) -> Json:
         wanted = files.options(wish, self.render, action.code, lambda value: str(to_nice_yaml(value, indent=2, sort_keys=True)))
-        if not comparing.differs(wanted, wish.observed["paths"]):
+        if not comparing.differs(wanted, wish.observed["paths"], self.digest_key()):
             return {}
         return self.entrust("proxy_files", **wanted, daemon_reload=True)
 

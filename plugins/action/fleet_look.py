@@ -27,7 +27,8 @@ class ActionModule(action.FleetAction):
         names = fleet.proxy_names(told)
         vm = self.read(layout.PLACE)
         place = layout.Layout.of(vm, str(self.value("kuma_dp_version")) if joins else "")
-        seen = self.module("proxy_info", names=names, **vm, **(_paths(place, names) if joins else {}))
+        paths = {**_paths(place, names), "digest_key": self.digest_key()} if joins else {}
+        seen = self.module("proxy_info", names=names, **vm, **paths)
         result = {"changed": False, "host": seen["host"], "names": names}
         return {**result, "options": self._options(told, seen["host"])} if joins else result
 

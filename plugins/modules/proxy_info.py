@@ -55,6 +55,11 @@ options:
     type: list
     elements: path
     default: []
+  digest_key:
+    version_added: 0.2.0
+    description:
+      - With this key the digests of O(paths) are those of HMAC. Without it, whoever sees a result may try what secret a file holds.
+    type: str
 requirements:
   - Linux with systemd
 seealso:
@@ -125,7 +130,8 @@ host:
       description:
         - "O(paths) and O(secret_paths), each as it is given, with C(kind) (V(file), V(directory), V(link), V(absent) or V(other), which is also what
           cannot be looked at), C(mode) such as V(0644), and C(owner) and C(group), which are names, or numbers as text where nobody has them."
-        - "Those of O(paths) have C(sha256) of the content of a file that can be read, or C(target) of a link, as well."
+        - "Those of O(paths) have C(sha256) of the content of a file that can be read (with O(digest_key) its HMAC-SHA-256), or C(target) of a
+          link, as well."
       returned: always
       type: dict
       sample: {/etc/kuma: {kind: directory, mode: "0755", owner: root, group: root}, /etc/kuma/outbounds.env: {kind: absent}}
@@ -205,7 +211,7 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "versions": sorted(archives),
         "archives": archives,
         "current": vm_proxy.current_version(params["install_dir"]),
-        "paths": seen.describe(params["paths"], params["secret_paths"]),
+        "paths": seen.describe(params["paths"], params["secret_paths"], params["digest_key"] or ""),
         "proxies": observer.proxies(params["names"], params["diagnose"]),
     }
     for name, proxy in host["proxies"].items():
@@ -246,6 +252,7 @@ def main() -> None:
             "paths": {"type": "list", "elements": "path", "default": []},
             # The paths of secrets are not secret.
             "secret_paths": {"type": "list", "elements": "path", "default": [], "no_log": False},
+            "digest_key": {"type": "str", "no_log": True},
         },
         names={"names[]": naming.NAME},
     )

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 import typing as t
 
@@ -53,10 +55,10 @@ def of_unit(unit: str, run: Runner, lines: int = LINES) -> t.List[str]:
 
 
 def secrets_of(unit: str, run: Runner) -> t.List[str]:
-    """The values of a unit's EnvironmentFiles that are not the role's own, line by line."""
+    """The values of a unit's EnvironmentFiles that are not the role's own, line by line, and those that a proxy had before."""
     shown = run(["systemctl", "show", "--property=EnvironmentFiles", "--value", unit])[1]
     values: t.List[str] = []
-    for path in re.findall(r"^(/.*?)(?: \(ignore_errors=\w+\))?$", shown, re.MULTILINE):
+    for path in _with_kept(re.findall(r"^(/.*?)(?: \(ignore_errors=\w+\))?$", shown, re.MULTILINE)):
         try:
             with open(path, encoding="utf-8", errors="replace") as handle:
                 environment = systemd.parse_environment(handle.read())
@@ -64,6 +66,14 @@ def secrets_of(unit: str, run: Runner) -> t.List[str]:
             continue
         values += [line for name, value in environment.items() if name not in PLAIN for line in value.splitlines()]
     return [value for value in values if len(value) >= _SHORTEST]
+
+
+def _with_kept(paths: t.Iterable[str]) -> t.Iterator[str]:
+    """Files, and beside them what a restart keeps of earlier ones."""
+    for path in paths:
+        directory, name = os.path.split(path)
+        yield path
+        yield from sorted(glob.glob(os.path.join(glob.escape(directory), ".%s.*" % glob.escape(os.path.splitext(name)[0]))))
 
 
 def distinct(lines: t.Sequence[str]) -> t.List[str]:

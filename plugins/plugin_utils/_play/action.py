@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import pathlib
+import secrets
 import typing as t
 
 from ansible import constants
@@ -197,6 +198,18 @@ class FleetAction(RoleAction):
 
     def tray(self) -> tray.Tray:
         return tray.Tray(constants.DEFAULT_LOCAL_TMP, self.role)  # type: ignore[attr-defined]
+
+    def digest_key(self) -> str:
+        """For the digests of files of this VM: the same in all steps of a run, and known to nobody else.
+
+        Results have them, and the settings of a proxy may hold a password that is soon found by trying.
+        """
+        kept = tray.Tray(constants.DEFAULT_LOCAL_TMP, f"{self.role}-digests")  # type: ignore[attr-defined]
+        own = kept.take(self.host)
+        if not own:
+            own = {"key": secrets.token_hex(16)}
+            kept.keep(self.host, own)
+        return own["key"]
 
     def render(self, template: str, variables: t.Mapping[str, t.Any], role: str = "kuma_proxy") -> str:
         """A template of a role, filled in."""

@@ -28,9 +28,12 @@ CONTENTS = ["", "x\n", "ä"]
 MODES = ["0640", "644", "0755", "1777"]
 
 
+KEY = "of this run"
+
+
 def described(params):
     """What a look tells of the paths of a write, as it reaches the controller."""
-    return json.loads(json.dumps(vm_seen.describe(*comparing.paths_of(params))))
+    return json.loads(json.dumps(vm_seen.describe(*comparing.paths_of(params), KEY)))
 
 
 # -- against the plan of a write
@@ -104,7 +107,7 @@ def spoil(path, deed):
 
 def check(params):
     """Returns what differs."""
-    differing = comparing.differs(params, described(params))
+    differing = comparing.differs(params, described(params), KEY)
     removals, problems = vm_files.removals_of(params)
     try:
         changes = vm_files.plan([*vm_files.wishes_of(params), *removals], known=problems)

@@ -27,7 +27,9 @@ ENVIRONMENT = {
 @pytest.fixture
 def said(tmp_path):
     """``said(line, ...)``: what is told when the unit, which has its environment from a file, logged these lines."""
-    (tmp_path / "env").write_text(systemd.render_environment(ENVIRONMENT))
+    (tmp_path / "web-1.env").write_text(systemd.render_environment(ENVIRONMENT))
+    (tmp_path / ".web-1.started").write_text(systemd.render_environment({"KUMA_ONE": "canary-of-before"}))
+    (tmp_path / ".web-2.started").write_text(systemd.render_environment({"KUMA_ONE": "of another proxy"}))
 
     def of(*lines):
         def run(command):
@@ -35,7 +37,7 @@ def said(tmp_path):
                 assert "--unit=" + UNIT in command
                 return 0, "\n".join(lines), ""
             assert command == ["systemctl", "show", "--property=EnvironmentFiles", "--value", UNIT]
-            return 0, f"{tmp_path}/env (ignore_errors=no)\n{tmp_path}/none (ignore_errors=yes)\n", ""
+            return 0, f"{tmp_path}/web-1.env (ignore_errors=no)\n{tmp_path}/none (ignore_errors=yes)\n", ""
 
         return journal.of_unit(UNIT, run)
 
@@ -47,6 +49,8 @@ def said(tmp_path):
     [
         ("one: canary-of-one-line!", "one: (hidden)!"),
         ('{"KUMA_SEVERAL": "canary-of\\nseveral \\"lines\'\\nA=b"}', '{"KUMA_SEVERAL": "(hidden)\\n(hidden)\\nA=b"}'),
+        ("it was canary-of-before", "it was (hidden)"),
+        ("of another proxy", "of another proxy"),
         (f"token {jwt()}", "token (hidden)"),
         ("web-1-of-the-shop logs at level info", "web-1-of-the-shop logs at level info"),
     ],

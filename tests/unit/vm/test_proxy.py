@@ -248,6 +248,17 @@ def test_what_is_written_is_read(values):
     assert systemd.parse_environment("# about\n" + systemd.render_environment(values)) == values
 
 
+def test_of_settings_the_names_are_told_and_no_digest(tmp_path):
+    (tmp_path / "env").mkdir()
+    settings_ = {"KUMA_DATAPLANE_NAME": "web-1", "KUMA_ONE": "canary", "KUMA_CONTROL_PLANE_URL": "https://me:canary@example.com"}
+    (tmp_path / "env/web-1.env").write_text(systemd.render_environment({**settings_, "SEVERAL": "canary\nB=canary"}))
+    found = module_runner.run("proxy_info", {"config_dir": str(tmp_path)})["host"]["proxies"]["web-1"]
+    hidden = {"KUMA_ONE": "(hidden)", "SEVERAL": "(hidden)", "KUMA_CONTROL_PLANE_URL": "https://(hidden)@example.com"}
+    assert found["environment"] == {"KUMA_DATAPLANE_NAME": "web-1", **hidden}
+    assert "canary" not in json.dumps(found)
+    assert "sha256" not in found["files"][f"{tmp_path}/env/web-1.env"]
+
+
 def test_the_module_describes_this_machine(tmp_path):
     """The result of the real module matches its RETURN, and a check run is the same."""
     options = {"names": ["web-1"], "config_dir": str(tmp_path / "etc"), "install_dir": str(tmp_path / "opt"), "diagnose": True}
