@@ -225,7 +225,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, showing, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
@@ -236,7 +236,7 @@ def write(module: AnsibleModule, runner: Runner) -> Result:
         result = {
             "changed": bool(changes),
             "changed_paths": [change.wish.path for change in changes],
-            "diff": files.diff(changes),
+            "diff": showing.diff(changes),
             "daemon_reloaded": False,
         }
         if not module.check_mode:
