@@ -43,8 +43,9 @@ class Module(AnsibleModule):
     def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn:
         if not self._valid:
             # Options that are not as they should be, a secret under a wrong name among them.
-            result["invocation"] = {"module_args": dict.fromkeys(self.params, "(not shown)")}
-            self.no_log_values.update(misplaced(self.params, self.argument_spec))
+            given = getattr(self, "params", {})
+            result["invocation"] = {"module_args": dict.fromkeys(given, "(not shown)")}
+            self.no_log_values.update(misplaced(given, self.argument_spec))
             msg = redact(msg)
         self._hide_forms()
         super().fail_json(msg, **result)

@@ -55,7 +55,12 @@ def jti_of(proxy):
 @pytest.mark.parametrize(
     ("release", "labels", "tags", "bound"),
     [
-        (V214, {"kuma.io/workload": "another"}, {"kuma.io/service": "web"}, {"workload": "shop", "tags": {"kuma.io/service": ["api", "web"]}}),
+        (
+            V214,
+            {"kuma.io/workload": "another"},
+            {"kuma.io/service": "web"},
+            {"workload": "shop", "tags": {"kuma.io/service": ["api", "web"]}},
+        ),
         (V212, {"kuma.io/workload": "shop"}, {"kuma.io/service": "web"}, {"tags": {"kuma.io/service": ["api", "web"]}}),
         (V300, {"kuma.io/workload": "shop"}, {}, {"workload": "shop"}),
         # What its Dataplane has not it would be refused for.
