@@ -240,7 +240,7 @@ EXAMPLES = r"""
           - host: web-1
             reachable: true
             target_version: 2.14.3
-            proxies: [{name: web-1, possible: true, pending: []}]
+            proxies: [{name: web-1, possible: true, pending: [], claims: {services: [web], workload: web}}]
         settings:
           budget: 25%
           max_failures: 1

@@ -15,6 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import forms, redact
 
 Options = t.Mapping[str, t.Any]
+NOT_SHOWN = "(not shown)"
 _SHORT = 8
 
 
@@ -44,7 +45,7 @@ class Module(AnsibleModule):
         if not self._valid:
             # Options that are not as they should be, a secret under a wrong name among them.
             given = getattr(self, "params", {})
-            result["invocation"] = {"module_args": dict.fromkeys(given, "(not shown)")}
+            result["invocation"] = {"module_args": dict.fromkeys(given, NOT_SHOWN)}
             self.no_log_values.update(misplaced(given, self.argument_spec))
             msg = redact(msg)
         self._hide_forms()
