@@ -23,7 +23,7 @@ class ActionModule(action.FleetAction):
     def step(self) -> Json:
         look, wanted = self.own("look"), self._wanted()
         unpacked = self._release(wanted, look)
-        written = self.module("proxy_files", **control_plane_files.options(wanted, look["checksum"], self._render, _to_yaml))
+        written = self.entrust("proxy_files", **control_plane_files.options(wanted, look["checksum"], self._render, _to_yaml))
         signed: Json = {} if wanted.given else self.module("control_plane_certificate", **wanted.signing())
         renewed = bool(written.get("changed") or signed.get("changed"))
         served = self.module("control_plane_service", files=wanted.inputs, files_changed=renewed, **wanted.asking())

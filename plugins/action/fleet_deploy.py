@@ -100,9 +100,9 @@ class ActionModule(action.FleetAction):
     def _files(self, wish: files.Wish, unpacked: bool) -> Json:
         wanted = files.options(wish, self.render, action.code, lambda value: str(to_nice_yaml(value, indent=2, sort_keys=True)))
         # What was unpacked has lost its mark, also when the look before that has seen it.
-        if not unpacked and not comparing.differs(wanted, wish.observed["paths"]):
+        if not unpacked and not comparing.differs(wanted, wish.observed["paths"], self.digest_key()):
             return {}
-        return self.module("proxy_files", **wanted, daemon_reload=True)
+        return self.entrust("proxy_files", **wanted, daemon_reload=True)
 
     def _service(self, wish: files.Wish, written: Json, heal: t.Sequence[str]) -> Json:
         names = [proxy["name"] for proxy in wish.planned]

@@ -10,9 +10,10 @@ import typing as t
 from contextlib import closing
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import without_user
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet as join_fleet
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import fleet as zone_fleet
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, fleet, issuing, joining, options, rotating
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, fleet, issuing, joining, options, rotating
 
 Json = t.Dict[str, t.Any]
 
@@ -53,11 +54,21 @@ class ActionModule(action.FleetAction):
                 check=self.check,
                 issuer=issued.issuer(client),
                 kids={**(rotating.newest(client, wanted["mesh"]) if rotation == rotating.KEY else {}), **issued.kids},
+                users=lambda: self._users(looks),
             )
             result = join.join(register=self.role == "kuma_dp")
             self.tray().lay(join.tokens)
             self.warnings.extend(client.warnings)
             return {**result, "requests": client.requests}
+
+    def _users(self, looks: t.Mapping[str, Json]) -> Json:
+        """The URLs of archives that hold a user or a password, by what is left of them in results."""
+        found = {}
+        for host, look in looks.items():
+            told = str(self.seen(host)("kuma_dp_archive", ""))
+            url = controller.archive_source(told, look["options"]["version"], look["host"]["architecture"], [])
+            found[without_user(url)] = url
+        return found
 
     def _plan(self, client: Client, hosts: fleet.Hosts, wanted: Json, issued: issuing.Issuing) -> Json:
         warnings: t.List[str] = []

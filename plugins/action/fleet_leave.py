@@ -29,12 +29,14 @@ class ActionModule(action.FleetAction):
 
     def step(self) -> Json:
         withdraw = self.params["step"] == "withdraw"
+        # What is no name is refused before anything is asked.
+        mesh, names = str(self.value("kuma_dp_mesh")), self._names()
         with closing(self.client()) as client:
-            holders = self._holders(client) if self.read(options.LEAVE)["revoke"] else []
+            holders = self._holders(client, mesh) if self.read(options.LEAVE)["revoke"] else []
             if withdraw and holders:
                 rotating.may_revoke(client, [holder.list for holder in holders], _WITHOUT)
             leave = self._mesh if self.role == "kuma_dp" else self._zone
-            result = leave(client, withdraw)
+            result = leave(client, mesh, names, withdraw)
             if holders and not withdraw:
                 result = self._with_revoked(client, holders, result)
             self.warnings.extend(client.warnings)
@@ -46,10 +48,10 @@ class ActionModule(action.FleetAction):
     def _names(self) -> t.List[str]:
         return sorted(name for host in self.in_play for name in self.leaving(host))
 
-    def _holders(self, client: Client) -> t.List[held.Holder]:
+    def _holders(self, client: Client, mesh: str) -> t.List[held.Holder]:
         """Whose tokens are revoked, with what their VMs hold."""
         zone = self.role != "kuma_dp" and client.capabilities().model != "v3"
-        mesh, found = str(self.value("kuma_dp_mesh")), []
+        found = []
         for host in self.in_play:
             proxies = (self.fact(host, "look") or {}).get("host", {}).get("proxies", {})
             for name in self.leaving(host):
@@ -69,8 +71,8 @@ class ActionModule(action.FleetAction):
         self.warnings.extend(leaving.unrevoked(unknown))
         return {**result, "changed": result["changed"] or bool(ids), "revoked": ids}
 
-    def _mesh(self, client: Client, withdraw: bool) -> Json:
-        leave = leaving.MeshLeave(client, str(self.value("kuma_dp_mesh")), self._names(), self.check)
+    def _mesh(self, client: Client, mesh: str, names: t.List[str], withdraw: bool) -> Json:
+        leave = leaving.MeshLeave(client, mesh, names, self.check)
         if withdraw:
             self.warnings.extend(leave.withdraw())
             return {"changed": False}
@@ -83,9 +85,9 @@ class ActionModule(action.FleetAction):
         deleted, diff = leave.delete(direct)
         return {"changed": bool(deleted), "deleted": deleted, "diff": diff}
 
-    def _zone(self, client: Client, withdraw: bool) -> Json:
+    def _zone(self, client: Client, mesh: str, names: t.List[str], withdraw: bool) -> Json:
         last = self.read(options.ZONE_LEAVE)["last"]
-        leave = leaving.ZoneLeave(client, str(self.value("kuma_dp_mesh")), self._names(), last, self.check)
+        leave = leaving.ZoneLeave(client, mesh, names, last, self.check)
         if withdraw:
             return {"changed": False, "registered": leave.judge()}
         deleted = leave.delete()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import without_user
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, fleet, layout, options, redirection
 
@@ -27,7 +28,8 @@ class ActionModule(action.FleetAction):
         fleet.check_names(self.host, names, self.role, told["proxies"])
         vm = self.read(layout.PLACE)
         place = layout.Layout.of(vm, str(self.value("kuma_dp_version")) if joins else "")
-        seen = self.module("proxy_info", names=names, **vm, **(_paths(place, names) if joins else {}))
+        paths = {**_paths(place, names), "digest_key": self.digest_key()} if joins else {}
+        seen = self.module("proxy_info", names=names, **vm, **paths)
         result = {"changed": False, "host": seen["host"], "names": names}
         return {**result, "options": self._options(told, seen["host"])} if joins else result
 
@@ -41,7 +43,8 @@ class ActionModule(action.FleetAction):
             "address": fleet.address(told["address"], self.host, known, seen["default_address"]),
             "search_dirs": directories,
             "version": version,
-            "archive": controller.archive_source(release["archive"], version, architecture, directories),
+            # With the user of a URL it would be in every result; who fetches it looks again.
+            "archive": without_user(controller.archive_source(release["archive"], version, architecture, directories)),
             "archive_checksum": release["archive_checksum"],
             "archive_cache": os.path.expanduser(release["archive_cache"]),
             "install": seen["archives"].get(version, "") != checksum(release["archive_checksum"], architecture),

@@ -218,8 +218,8 @@ class ActionModule(action.RoleAction):
         def hand_over(name: str) -> str:
             return restarting.hand_over(client, host.roll.mesh, str(self.value("kuma_dp_initial_state")), moving[name])
 
-        vm = restarting.Vm(self._on_vm, self._forget)
-        return restarting.Restart(vm, host.cover, params["restart"], moving, hand_over).restart(host.wishes(params["names"]))
+        vm, covers = restarting.Vm(self._on_vm, self.forget), restarting.Covers(host.cover, host.note_token)
+        return restarting.Restart(vm, covers, params["restart"], moving, hand_over).restart(host.wishes(params["names"]))
 
     def _on_vm(self, arguments: Result) -> Result:
         """The result of proxy_restart. What is known of a host that gets unreachable in the middle is not to be lost."""
@@ -230,9 +230,6 @@ class ActionModule(action.RoleAction):
         except AnsibleConnectionFailure as error:
             return {"changed": False, "unreachable": True, "msg": str(error)}
         return found
-
-    def _forget(self) -> None:
-        self._remove_tmp_path(self._connection._shell.tmpdir)  # type: ignore[no-untyped-call]
 
     def _problem(self, _params: Result) -> Result:
         return {"changed": False, "msg": rolling.problem(self.variables)}
@@ -260,9 +257,9 @@ class ActionModule(action.RoleAction):
         host = self._host(client, params)
         if not host.failed_with_an_upgrade():
             return {"changed": False}
-        vm = restarting.Vm(self._on_vm, self._forget)
+        vm, covers = restarting.Vm(self._on_vm, self.forget), restarting.Covers(host.cover, host.note_token)
         try:
-            found = restarting.Restart(vm, host.cover, {**params["restart"], "restore": True}).restart(host.wishes(names))
+            found = restarting.Restart(vm, covers, {**params["restart"], "restore": True}).restart(host.wishes(names))
         except run.Stopped as stopped:
             found = {"failed": True, "msg": str(stopped)}
         return {"changed": bool(found.get("changed")), "msg": rolling.put_back(self.host, found), "_ansible_verbose_always": True}

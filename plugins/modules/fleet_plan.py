@@ -86,6 +86,7 @@ RETURN = r"""
 plan:
   description:
     - "For each host in the play C(proxies): a list with C(name), C(mesh), C(address), C(dataplane), C(outbounds), C(ports), C(workload),
+      C(claims) (C(services) and C(workload): what it may claim to be),
       C(token), C(registered), C(differs), C(ready), C(not_ready_reasons), C(labels_lost), C(gates), C(fenced), C(privileged_ports),
       C(lifecycle), C(file) and C(template) (what the Dataplane file of a Direct proxy holds), C(arguments) (for its kuma-dp) and C(hold)
       (why it must not be restarted now) of every proxy; and C(archive), the path of its archive on the controller."

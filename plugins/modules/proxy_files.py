@@ -24,8 +24,8 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Of a secret it shows the size alone. Tokens, private keys and the values of variables that are named like secrets are
-        hidden in other files as well.
+      - Of a secret it shows the size alone, or with O(secrets[].shown) the names of its variables. Tokens, private keys, users in URLs and the
+        values of variables that are named like secrets are hidden in other files as well.
   idempotent:
     support: full
 options:
@@ -93,6 +93,13 @@ options:
       content:
         description: The content. Without it the file keeps what it has, and only owner, group and mode are repaired.
         type: str
+      shown:
+        version_added: 0.2.0
+        description:
+          - Says that the file is an environment file of systemd. The diff then has the names of its variables, whether their values
+            change, and the values of the variables that are named here.
+        type: list
+        elements: str
   links:
     description: Symbolic links. One that points elsewhere is switched atomically.
     type: list
@@ -219,7 +226,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import run
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, showing, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 # Paths are judged by what is done to them, in _vm/removal.py.
@@ -235,7 +242,7 @@ def write(module: AnsibleModule, runner: Runner) -> Result:
         result = {
             "changed": bool(changes),
             "changed_paths": [change.wish.path for change in changes],
-            "diff": files.diff(changes),
+            "diff": showing.diff(changes),
             "daemon_reloaded": False,
         }
         if not module.check_mode:
@@ -261,6 +268,10 @@ def _attributes() -> t.Dict[str, t.Any]:
     return {"path": {"type": "path", "required": True}, "mode": {"type": "str"}, "owner": {"type": "str"}, "group": {"type": "str"}}
 
 
+def _secret() -> t.Dict[str, t.Any]:
+    return {"content": {"type": "str", "no_log": True}, "shown": {"type": "list", "elements": "str"}}
+
+
 def _list_of(options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     return {"type": "list", "elements": "dict", "default": [], "options": options}
 
@@ -276,7 +287,7 @@ def main() -> None:
             "directories": _list_of(_attributes()),
             "files": _list_of(dict(_attributes(), content={"type": "str", "required": True})),
             # The paths of secrets are not secret.
-            "secrets": dict(_list_of(dict(_attributes(), content={"type": "str", "no_log": True})), no_log=False),
+            "secrets": dict(_list_of(dict(_attributes(), **_secret())), no_log=False),
             "links": _list_of({"path": {"type": "path", "required": True}, "target": {"type": "str", "required": True}}),
             "absent": _paths(),
             "below": _paths(),

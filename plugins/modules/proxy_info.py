@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Returns everything that a join or a restart has to know about a VM in one task, whatever the number of proxies on it.
   - Whether a proxy runs with its current files is told by its process and by the files, not by what an earlier task wanted.
-  - Tokens are never returned, only their claims. The values of environment variables that are named like secrets are hidden.
+  - Tokens are never returned, only their claims. Of environment variables that role C(kuma_dp) does not set itself the names are returned alone.
   - Files that others than root can write are looked at as regular files of limited size alone. A link, a fifo or a file without end is not followed, waited
     for or read, and counts as missing.
 extends_documentation_fragment:
@@ -57,6 +57,11 @@ options:
     type: list
     elements: path
     default: []
+  digest_key:
+    version_added: 0.2.0
+    description:
+      - With this key the digests of O(paths) are those of HMAC. Without it, whoever sees a result may try what secret a file holds.
+    type: str
 requirements:
   - Linux with systemd
 seealso:
@@ -131,7 +136,8 @@ host:
       description:
         - "O(paths) and O(secret_paths), each as it is given, with C(kind) (V(file), V(directory), V(link), V(absent) or V(other), which is also what
           cannot be looked at), C(mode) such as V(0644), and C(owner) and C(group), which are names, or numbers as text where nobody has them."
-        - "Those of O(paths) have C(sha256) of the content of a file that can be read, or C(target) of a link, as well."
+        - "Those of O(paths) have C(sha256) of the content of a file that can be read (with O(digest_key) its HMAC-SHA-256), or C(target) of a
+          link, as well."
       returned: always
       type: dict
       sample: {/etc/kuma: {kind: directory, mode: "0755", owner: root, group: root}, /etc/kuma/outbounds.env: {kind: absent}}
@@ -172,8 +178,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import why_no_cover
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as transparent_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import journal, refusals, safely, seen, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import refusals, safely, seen, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 NEEDRESTART = "/etc/needrestart"
@@ -217,7 +223,7 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         "versions": sorted(archives),
         "archives": archives,
         "current": vm_proxy.current_version(params["install_dir"]),
-        "paths": seen.describe(params["paths"], params["secret_paths"]),
+        "paths": seen.describe(params["paths"], params["secret_paths"], params["digest_key"] or ""),
         "proxies": observer.proxies(params["names"], params["diagnose"]),
     }
     for name, proxy in host["proxies"].items():
@@ -233,7 +239,7 @@ def _traffic(name: str, proxy: t.Mapping[str, t.Any], params: t.Mapping[str, t.A
     main = facts.main
     # A healthy proxy costs no look into its journal, nor does a new one.
     asked = params["diagnose"] or (main.connected is not True and proxy["token"]["present"])
-    refusal = refusals.found(vm_proxy.logged(systemd.UNIT % name, runner)) if asked else None
+    refusal = refusals.found(journal.logged(systemd.UNIT % name, runner)) if asked else None
     return {
         "serves": True if main.serves else False if main.serves_nobody or not main.pid else None,
         "connected": main.connected,
@@ -265,6 +271,7 @@ def main() -> None:
             "paths": {"type": "list", "elements": "path", "default": []},
             # The paths of secrets are not secret.
             "secret_paths": {"type": "list", "elements": "path", "default": [], "no_log": False},
+            "digest_key": {"type": "str", "no_log": True},
         },
         names={
             "names[]": naming.PROXY,

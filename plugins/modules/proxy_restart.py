@@ -110,6 +110,7 @@ options:
     description:
       - Whether the proxies are put back to what they ran with before their last restart by this module, version and settings, and
         are restarted with that. A proxy of which that is not known is not touched.
+      - A proxy that came back keeps its token, which works; the one of before is deleted on the VM when a restart is over.
     type: bool
     default: false
   ready_timeout:
@@ -177,6 +178,10 @@ results:
       type: str
       sample: restarted
     request: {description: The identifier of this restart., returned: when it was begun, type: str}
+    cover_token:
+      description: By what the token of its cover can be told from others, C(jti), C(exp) and C(Zone), so that it can be revoked.
+      returned: with O(until=prepared) when the outcome is V(busy)
+      type: dict
     strategy: {description: V(cover) or V(drained)., returned: when it was decided, type: str, sample: cover}
     reasons: {description: Why it was not restarted under cover., returned: always, type: list, elements: str}
     notes: {description: What the VM cannot do for a restart under cover., returned: always, type: list, elements: str}

@@ -151,7 +151,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, heal, stop
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as restart_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import gate as vm_gate
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, service
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import journal, proxy, service, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
@@ -215,7 +215,7 @@ def _restart(name: str, params: t.Mapping[str, t.Any], runner: Runner) -> None:
             address,
             port,
         )
-        raise ModuleFailed(message, {"journals": {name: proxy.journal(name, runner)}})
+        raise ModuleFailed(message, {"journals": {name: journal.of_unit(systemd.UNIT % name, runner)}})
     _ask([name], params)
     time.sleep(params["settle"])
 

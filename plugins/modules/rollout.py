@@ -45,8 +45,7 @@ attributes:
     support: none
   idempotent:
     support: partial
-    details:
-      - Hosts with nothing pending are not rolled. When no host is left, no run is begun and nothing is written.
+    details: Hosts with nothing pending are not rolled. When no host is left, no run is begun and nothing is written.
   action:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
     support: full
@@ -81,13 +80,15 @@ options:
     choices: [restart, upgrade, leave]
   hosts:
     description:
-      - The hosts, for O(state=start). Each has C(host), C(reachable), C(target_version) (the version of kuma-dp it is to run, for the
-        gate), C(proxies) and C(late) (why a host that can be reached is no part of the roll; it is told as refused, and no failure of the roll).
-      - Each of the proxies has C(name), C(strategy) (V(auto), V(cover) or V(drained)), C(possible) and C(reasons) (whether its VM says that
-        it can be restarted under cover, and why not), C(pending) (why it is to be restarted), C(refuse) (why it must not be restarted now),
-        C(direct) (whether it runs Direct, which takes longer), C(version) and C(serves), what M(meshfleet.kuma.proxy_info) says of it.
+      - The hosts, for O(state=start). Each has C(host), C(reachable), C(target_version) (the version of kuma-dp it is to run), C(proxies) and C(late) (why
+        a host that can be reached is no part of the roll; it is told as refused, and no failure of the roll).
+      - Each of the proxies has C(name), C(strategy) (V(auto), V(cover) or V(drained)), C(possible) and C(reasons) (whether its VM says that it can be
+        restarted under cover, and why not), C(pending) (why it is to be restarted), C(refuse) (why it must not be restarted now), C(direct) (whether
+        it runs Direct, which takes longer), C(version), C(claims), and C(serves), what M(meshfleet.kuma.proxy_info) says of it.
       - A proxy that is not connected and whose C(serves) is false is restarted whenever there is room, without a fence, a canary or a budget, as nothing is
         taken from anybody; its failure does not stop the roll. One that is not connected and whose C(serves) is true counts as one that serves.
+      - C(claims) are the C(services) and the C(workload) that the inventory lets it claim, as M(meshfleet.kuma.fleet_plan) returns them. The token of
+        its cover is bound to these. Without them, or when its Dataplane claims another service, it is restarted without cover.
     type: list
     elements: dict
   settings:
@@ -203,7 +204,8 @@ options:
     description:
       - The options of M(meshfleet.kuma.proxy_restart), for O(state=restart) and O(state=put_back), but for those that say which proxies are
         meant and how.
-      - The token of a cover is valid for the longest restart that C(drain_time) and C(ready_timeout) allow, and a quarter of an hour.
+      - The token of a cover is valid for the longest restart that C(drain_time) and C(ready_timeout) allow, and a quarter of an hour. It is
+        revoked when the cover is gone.
     type: dict
     default: {}
   result:
@@ -246,7 +248,7 @@ EXAMPLES = r"""
           - host: web-1
             reachable: true
             target_version: 2.14.3
-            proxies: [{name: web-1, possible: true, pending: []}]
+            proxies: [{name: web-1, possible: true, pending: [], claims: {services: [web], workload: web}}]
         settings:
           budget: 25%
           max_failures: 1

@@ -101,7 +101,7 @@ def test_a_control_plane_that_issues_nothing_says_so() -> None:
     assert (problem.value.status, problem.value.detail) == (400, "issuing tokens using the control plane is disabled.")
 
 
-def test_trap_59_a_revocation_is_a_global_secret_and_one_of_the_mesh_is_passed_over() -> None:
+def test_trap_60_a_revocation_is_a_global_secret_and_one_of_the_mesh_is_passed_over() -> None:
     found = ControlPlane()
     token = found.issue()
     jti = str(jwt.decode(token, options={"verify_signature": False})["jti"]).encode()
@@ -136,7 +136,7 @@ def test_the_key_with_the_highest_number_issues_and_a_key_that_is_gone_is_missed
     )
 
 
-def test_trap_60_a_key_in_pkcs_8_makes_every_request_for_a_token_fail() -> None:
+def test_trap_61_a_key_in_pkcs_8_makes_every_request_for_a_token_fail() -> None:
     found = ControlPlane()
     found.secret("dataplane-token-signing-key-default-2", private(KEY, serialization.PrivateFormat.PKCS8))
     with pytest.raises(Problem) as problem:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import requests
 
 from tests.fleet.fleet import Fleet, service
-from tests.lab import archive, postgres
+from tests.lab import archive, canary, certificates, postgres
 from tests.lab.ansible import Ansible, Run
 from tests.lab.archive import Archive, kuma_bin
 
@@ -47,7 +48,7 @@ class ControlPlane:
     def ca(self) -> Path:
         return self.directory / "ca.pem"
 
-    def play(self, *arguments: str, package: Archive | None = None, **variables: Any) -> Run:
+    def play(self, *arguments: str, package: Archive | None = None, told: Path | None = None, **variables: Any) -> Run:
         package = package or self.archive
         settings = {
             "kuma_cp_version": package.version,
@@ -59,7 +60,8 @@ class ControlPlane:
         }
         place = self.fleet.stage.directory
         inventory = self.fleet.stage.lab.inventory({"kuma_control_plane": {"hosts": {HOST: {}}, "vars": settings}}, place / "control.yml")
-        return Ansible(place, inventory).playbook(self.fleet.stage.playbook("control_plane"), *arguments)
+        environment = {**canary.environment(told), "ANSIBLE_PIPELINING": "False"} if told else {}
+        return Ansible(place, inventory).playbook(self.fleet.stage.playbook("control_plane"), *arguments, environment=environment)
 
     def ask(self, path: str, token: str | None = None, port: int = 5682) -> Any:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -269,3 +271,25 @@ def test_an_upgrade_with_another_name_keeps_token_and_ca(control_plane: ControlP
     assert "there is one instance" in "\n".join(run.warnings)
     session = requests.Session()
     assert session.get(f"https://{control_plane.address}:5682/who-am-i", verify=str(control_plane.ca), timeout=10).status_code == 200
+
+
+def test_a_key_that_is_given_a_password_and_settings_are_in_their_files_alone(
+    control_plane: ControlPlane, kept: Run, tmp_path: Path
+) -> None:
+    certificate, key = certificates.self_signed(tmp_path, "given", control_plane.address)
+    lines = [line for line in key.read_text().splitlines() if not line.startswith("-")]
+    given = {"kuma_cp_tls_cert": str(certificate), "kuma_cp_tls_key": key.read_text(), "kuma_cp_tls_ca": str(certificate)}
+    package = archive.build(NEXT, with_control_plane=True) if kuma_bin() is None else None
+    told, began = tmp_path / "told", time.time()
+    run = control_plane.play(*canary.LOUD, package=package, told=told, kuma_cp_environment=canary.ONE_LINE, **given)
+    assert run.code == 0, run.explain()
+    texts = [*lines, "$ecret", *canary.ONE_LINE.values()]
+    canary.check_told(run.output, told, "Lay everything down", control_plane.token, texts)
+    assert "AAA_ONE=(hidden)" in run.output
+    host = control_plane.fleet.host(HOST)
+    own = r"/etc/kuma-cp/(kuma-cp\.env|secrets\.env|admin-token|tls/given-key\.pem)|/var/lib/kuma-cp/.*"
+    assert canary.on_host(host, began, texts, own_files=own, own_processes=r"/kuma-cp\.service") == []
+    assert set(canary.on_host(host, began, texts, own_files="nowhere", own_processes=r"/kuma-cp\.service")) >= {
+        "/etc/kuma-cp/kuma-cp.env",
+        "/etc/kuma-cp/tls/given-key.pem",
+    }

@@ -47,7 +47,7 @@ FLEETS = {
     ),
     "joins": (
         *("test_1_refused", "test_2_join", "test_3_faults", "test_3_healing", "test_4_leave"),
-        *("test_9_control_plane", "test_9_transparent", "test_9_zone_proxy", "test_9_direct"),
+        *("test_9_control_plane", "test_9_transparent", "test_9_zone_proxy", "test_9_direct", "test_9_canary"),
     ),
 }
 

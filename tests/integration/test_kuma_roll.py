@@ -80,7 +80,8 @@ class Fleet:
     def host(self, name, *proxies, moving=(), **variables):
         """A host that has joined; the proxy of its own name unless it is told others, each with a version pending."""
         found = [{"name": name, **each} for each in proxies or ({},)]
-        roll = [{"possible": True, "reasons": [], "pending": ["version"], "version": "2.14.3", **each} for each in found]
+        own = {"possible": True, "reasons": [], "pending": ["version"], "version": "2.14.3"}
+        roll = [{**own, "claims": self.mesh.claims(each["name"]), **each} for each in found]
         dataplanes = {each: self.written(each) for each in moving}
         state = {"roll": roll, "gates": [], "moving": list(moving), "dataplanes": dataplanes}
         self.hosts[name] = {"state": state, **variables}

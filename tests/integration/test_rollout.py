@@ -157,7 +157,14 @@ class Fleet:
                 "host": name,
                 "reachable": True,
                 "target_version": "2.14.3",
-                "proxies": [{"name": name, "possible": cover, "pending": ["version"] if pending is None or name in pending else []}],
+                "proxies": [
+                    {
+                        "name": name,
+                        "possible": cover,
+                        "pending": ["version"] if pending is None or name in pending else [],
+                        "claims": self.mesh.claims(name),
+                    }
+                ],
             }
             for name in self.names
         ]

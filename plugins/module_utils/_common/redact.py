@@ -8,12 +8,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import typing as t
 
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){1,2}")
 _PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|SIGNING_?KEY)S?\Z", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"^([ \t]*(?:export )?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*)(.+)$", re.MULTILINE)
+_ENTRY = re.compile(r"([ \t]*(?:- +)*)([\"']?([A-Za-z_][A-Za-z0-9_]*)[\"']?:)[ \t]+(\S.*)\Z")
+# A value of an entry that is no secret, whatever it is called.
+_PLAIN = re.compile(r"(true|false|null|~|[0-9.]+)\Z", re.IGNORECASE)
+_USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#@\"']*@", re.IGNORECASE)
 HIDDEN = "(hidden)"
 
 
@@ -23,6 +29,40 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """``text`` without tokens, private keys and the values of variables that are named like secrets."""
-    text = _PRIVATE_KEY.sub(r"\1 %s \2" % HIDDEN, _JWT.sub(HIDDEN, text))
+    """``text`` without tokens, private keys, the user and password of URLs, and the values of variables that are named like secrets."""
+    text = without_user(_PRIVATE_KEY.sub(r"\1 %s \2" % HIDDEN, _JWT.sub(HIDDEN, text)))
     return _ASSIGNMENT.sub(lambda match: match.group(1) + (HIDDEN if is_secret_name(match.group(2)) else match.group(3)), text)
+
+
+def redact_document(text: str) -> str:
+    """The same for the content of a file, which may be YAML: values that go on in the following lines are hidden as a whole."""
+    lines: t.List[str] = []
+    hidden_below: t.Optional[int] = None
+    for line in redact(text).splitlines(keepends=True):
+        indent = len(line) - len(line.lstrip())
+        if hidden_below is not None and (indent > hidden_below or not line.strip()):
+            continue
+        hidden_below = None
+        entry = _ENTRY.match(line.rstrip("\r\n"))
+        if entry and is_secret_name(entry.group(3)) and not _PLAIN.match(entry.group(4)):
+            hidden_below = len(entry.group(1))
+            line = "%s%s %s\n" % (entry.group(1), entry.group(2), HIDDEN)
+        lines.append(line)
+    return "".join(lines)
+
+
+def without_user(text: str) -> str:
+    """``text`` without the user and the password that URLs in it hold."""
+    return _USER_INFO.sub(r"\1%s@" % HIDDEN, text)
+
+
+def forms(secret: str) -> t.Set[str]:
+    """The texts that ``secret`` may be in others: itself, and as Python and JSON write it, which is another one where it has several lines."""
+    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]} - {""}
+
+
+def without(text: str, secrets: t.Iterable[str]) -> str:
+    """``text`` without these values, the longest first; those of less than six characters are words that stand for other things as well."""
+    for form in sorted({form for secret in secrets for form in forms(secret) if len(form) >= 6}, key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
+    return text

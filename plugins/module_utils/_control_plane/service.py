@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks, naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import asking, proxy, safely, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import asking, journal, proxy, safely, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 UNIT = "kuma-cp.service"
@@ -124,7 +124,7 @@ class Service:
             time.sleep(_POLL)
 
     def fail(self, message: str) -> t.NoReturn:
-        lines = proxy.journal_of(UNIT, self.run)
+        lines = journal.of_unit(UNIT, self.run)
         raise ModuleFailed("%s. Its journal ends with: %s" % (message, " | ".join(lines[-5:])), {"journal": lines})
 
     def systemctl(self, *arguments: str, check: bool = True) -> None:

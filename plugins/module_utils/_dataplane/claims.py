@@ -42,6 +42,30 @@ def of_dataplane(dataplane: t.Mapping[str, t.Any], release: Numbers, bind: t.Con
     return found
 
 
+def identity(dataplane: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """What its proxy claims to be, ``{services, workload}``: the services of its tags, which 3.0 has none of, and its workload."""
+    networking = dataplane.get("networking") or {}
+    holders = [networking["gateway"]] if networking.get("gateway") else networking.get("inbound") or []
+    services = {str((holder.get("tags") or {}).get(resource.SERVICE_TAG) or "") for holder in holders} - {""}
+    return {"services": sorted(services), "workload": str((dataplane.get("labels") or {}).get(resource.WORKLOAD_LABEL) or "")}
+
+
+def excess(found: t.Mapping[str, t.Any], allowed: t.Optional[t.Mapping[str, t.Any]]) -> t.List[str]:
+    """Why a Dataplane with the :func:`identity` ``found`` is not what the inventory allows; None allows nothing.
+
+    Whoever may write Dataplanes, which is everybody by default, could have it claim the service of somebody else.
+    """
+    if allowed is None:
+        return ["nobody says what it may claim to be (claims)"]
+    reasons = []
+    foreign = sorted({*(found.get("services") or [])} - {*(allowed.get("services") or [])})
+    if foreign:
+        reasons.append("its Dataplane claims %s %s, which the inventory does not give it" % (resource.SERVICE_TAG, ", ".join(foreign)))
+    if found.get("workload") and allowed.get("workload") and found["workload"] != allowed["workload"]:
+        reasons.append("its Dataplane has the workload %s, expected %s" % (found["workload"], allowed["workload"]))
+    return reasons
+
+
 def _tags(networking: t.Mapping[str, t.Any]) -> t.Dict[str, t.List[str]]:
     values: t.Dict[str, t.Set[str]] = {}
     for holder in [*(networking.get("inbound") or []), networking.get("gateway") or {}]:

@@ -291,6 +291,7 @@ class Fleet:
             "outbounds": proxy["outbounds"],
             "ports": proxy["ports"],
             "workload": proxy["workload"],
+            "claims": _claims(proxy, desired),
             "token": token,
             "registered": live is not None,
             "differs": live is None or bool(resource.difference(desired, live, self.release, self.labels)),
@@ -308,6 +309,13 @@ class Fleet:
         planned, problems = lifecycle.plan(proxy, desired, text, self.release, self.labels)
         self.problems.extend(problems)
         return {**planned._asdict(), "file": lifecycle.preset(desired, self.initial_state)}
+
+
+def _claims(proxy: Proxy, desired: resource.Dataplane) -> t.Dict[str, t.Any]:
+    """What the inventory lets a proxy claim, ``{services, workload}``. A Direct one may still run with tags, where 3.0 is to have none."""
+    found = token_claims.identity(desired)
+    services = {*found["services"], *(str(service["name"]) for service in proxy["services"])}
+    return {"services": sorted(services), "workload": found["workload"] or str(proxy["workload"] or "")}
 
 
 def _proxy_pins(proxy: Proxy) -> t.Dict[str, int]:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.parameters import env_fallback
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR, ApiError, Client, Invalid
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, Result
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.quiet import Module
 
 # Of the options of the doc fragment those that become part of a path.
 API_NAMES: naming.Rules = {"ca_path": naming.PLACE}
@@ -84,7 +85,7 @@ class Outcome(t.NamedTuple):
 
 def run(spec: Spec) -> None:
     """Run a module in a process of its own, as Ansible starts it."""
-    module = AnsibleModule(argument_spec=spec.argument_spec(), supports_check_mode=True, **spec.checks)
+    module = Module(spec.argument_spec(), **spec.checks)
     if REQUESTS_IMPORT_ERROR is not None:
         module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
     call = Call(module.params, module.check_mode, module._diff)

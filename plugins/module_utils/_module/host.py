@@ -17,6 +17,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common import nami
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.quiet import Module
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 
@@ -67,7 +68,7 @@ def run(
 
     ``names`` are the options that become part of a path or of the name of a unit; when one cannot, nothing is done.
     """
-    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
+    module = Module(argument_spec)
     invocation = {"module_args": without_contents(module.params)}
     try:
         problems = ["%s %s" % found for found in naming.faults(module.params, names or {})]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import stat
@@ -67,9 +68,14 @@ class Paths(_Fields):
     def cover_token(self) -> str:
         return os.path.join(self.config_dir, "tokens", ".%s.cover" % self.name)
 
-    def kept_token(self, snapshot: str) -> str:
-        """Where the token of a snapshot (``started``, ``good``) is: beside the proxy's own, for a token is nowhere but there."""
-        return os.path.join(self.config_dir, "tokens", ".%s.%s" % (self.name, snapshot))
+    @property
+    def secrets(self) -> t.Tuple[str, str]:
+        """The files with secrets of those that a start uses."""
+        return self.token, self.environment
+
+    def kept(self, snapshot: str, path: str) -> str:
+        """Where such a file of a snapshot (``started``, ``good``) is: beside the one in use, for a secret is nowhere but there."""
+        return os.path.join(os.path.dirname(path), ".%s.%s" % (self.name, snapshot))
 
     @property
     def current(self) -> str:
@@ -119,23 +125,27 @@ def make_directories(paths: Paths) -> int:
 def snapshot(paths: Paths, name: str) -> t.Dict[str, t.Any]:
     """What a start of the proxy uses now: contents, owners, modes, and the version that ``current`` points to.
 
-    It is for the file ``<name>.json``; the content of the token goes to a file of its own.
+    It is for the file ``<name>.json``. What holds secrets goes to a file of its own, which only root may read; here is its digest.
     """
     files = []
     for path in paths.started_with():
         with contextlib.suppress(OSError):
             content, status = safely.examine(path)
-            # A token belongs to its proxy, which may have made a program of it.
+            # What belongs to its proxy may have been made a program of.
             item = {"path": path, "mode": stat.S_IMODE(status.st_mode) & 0o777, "uid": status.st_uid, "gid": status.st_gid}
-            if path == paths.token:
-                safely.write(paths.kept_token(name), content, 0o600)
-            else:
-                item["content"] = base64.b64encode(content).decode("ascii")
-            files.append(item)
+            files.append({**item, **_keep(paths, name, path, content)})
     links = []
     with contextlib.suppress(OSError):
         links.append({"path": paths.current, "target": safely.target(paths.current)})
     return {"time": time.time(), "files": files, "links": links}
+
+
+def _keep(paths: Paths, name: str, path: str, content: bytes) -> t.Dict[str, str]:
+    """What the entry of a file in the snapshot ``<name>.json`` says of its content."""
+    if path not in paths.secrets:
+        return {"content": base64.b64encode(content).decode("ascii")}
+    safely.write(paths.kept(name, path), content, 0o600)
+    return {"sha256": hashlib.sha256(content).hexdigest()}
 
 
 def restore(paths: Paths, taken: t.Mapping[str, t.Any]) -> None:
@@ -154,9 +164,12 @@ def restore(paths: Paths, taken: t.Mapping[str, t.Any]) -> None:
 
 
 def _content(paths: Paths, item: t.Mapping[str, t.Any], name: str) -> t.Optional[bytes]:
-    """What a file of the snapshot ``<name>.json`` held; None for a token that was not kept."""
-    # Snapshots of 0.1.0 hold the token, too.
-    return base64.b64decode(item["content"]) if "content" in item else _bytes(paths.kept_token(name))
+    """What a file of the snapshot ``<name>.json`` held; None for a secret that is not kept any more."""
+    # Snapshots of 0.1.0 hold secrets, too.
+    if "content" in item:
+        return base64.b64decode(item["content"])
+    content = _bytes(paths.kept(name, item["path"]))
+    return content if content is None or hashlib.sha256(content).hexdigest() == item.get("sha256") else None
 
 
 def _bytes(path: str) -> t.Optional[bytes]:
@@ -195,7 +208,7 @@ def remember_good(paths: Paths, started: float) -> bool:
     elif newest(paths) < started:
         taken = snapshot(paths, "good")
     if taken is None:
-        for path in (paths.own("good.json"), paths.kept_token("good")):
+        for path in (paths.own("good.json"), *(paths.kept("good", path) for path in paths.secrets)):
             with contextlib.suppress(OSError):
                 safely.remove(path)
         return False
@@ -207,14 +220,17 @@ def _renamed(paths: Paths, taken: t.Mapping[str, t.Any], old: str, new: str) -> 
     """The snapshot ``<old>.json`` as ``<new>.json`` holds it."""
     files = []
     for item in taken["files"]:
-        if item["path"] == paths.token:
-            content = _content(paths, item, old)
-            if content is None:
-                continue
-            safely.write(paths.kept_token(new), content, 0o600)
-            item = {key: value for key, value in item.items() if key != "content"}
-        files.append(item)
+        content = _content(paths, item, old)
+        if content is not None:
+            about = {key: value for key, value in item.items() if key not in ("content", "sha256")}
+            files.append({**about, **_keep(paths, new, item["path"], content)})
     return {**taken, "files": files}
+
+
+def forget_old_token(paths: Paths) -> None:
+    """Delete the token of before a restart that is over: its proxy has connected with the one in use, which is what to go back to from now on."""
+    with contextlib.suppress(FileNotFoundError):
+        safely.remove(paths.kept("good", paths.token))
 
 
 def forget_cover(paths: Paths) -> None:

@@ -55,6 +55,9 @@ class World(t.Protocol):
     def forget_cover(self) -> None:
         """Delete the token of the cover, which is gone."""
 
+    def forget_old_token(self) -> None:
+        """Delete the token that the proxy was started with before."""
+
     def start(self, side: str) -> None:
         """Start the unit of a side."""
 
@@ -135,6 +138,7 @@ class Machine:
             if changes["stage"] == "done":
                 # Before the state is saved, for nothing is done after that.
                 self.world.forget_cover()
+                self.world.forget_old_token()
         self.state = {**self.state, **changes}
         self.world.save(self.state)
 

@@ -16,7 +16,7 @@ import uuid
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files, steps
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.vm import Vm
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy, safely
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import journal, safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import COVER_UNIT, RESTART_UNIT, UNIT, parse_show
 
 Result = t.Dict[str, t.Any]
@@ -87,7 +87,7 @@ def lay_cover(vm: Vm, wish: t.Mapping[str, t.Any]) -> Result:
     except Unable as exc:
         return untouched(wish, redact(str(exc)))
     if units[RESTART_UNIT % vm.paths.name].get("ActiveState") in _UNDER_WAY:
-        return {**untouched(wish, None), "outcome": BUSY}
+        return {**untouched(wish, None), "outcome": BUSY, "cover_token": vm.cover_claims()}
     _write_cover(vm, wish["cover"])
     return untouched(wish, None)
 
@@ -204,9 +204,9 @@ def _broken(vm: Vm, unit: str, state: t.Optional[t.Dict[str, t.Any]]) -> t.Dict[
     served = "main" if facts.main.serves else "cover" if facts.cover.serves else "none"
     stage = "stage: " + state["stage"] if state is not None else "it did not begin"
     problem = "%s ended or hangs without a result (%s)" % (unit, stage)
-    journal = proxy.journal_of(unit, vm.run)
+    lines = journal.of_unit(unit, vm.run)
     known = state if state is not None else steps.begin({}, "", 0.0, None)
-    return {**known, "outcome": "failed", "served_by": served, "problem": problem, "journal": journal}
+    return {**known, "outcome": "failed", "served_by": served, "problem": problem, "journal": lines}
 
 
 def _shown(name: str, state: t.Mapping[str, t.Any]) -> Result:

@@ -23,6 +23,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import fil
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import Facts, Side
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.files import Paths
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import envoy as vm_envoy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import journal as vm_journal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
@@ -39,7 +40,6 @@ ADMIN_SOCKET = "kuma-envoy-admin.sock"
 BOOTSTRAP_LIMIT = 4 << 20  # bytes
 DEFAULT_ADMIN_PORT = 9901
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
-JOURNAL_LINES = 20
 # Ports of the cover's own: below those of outbounds, above those of Kuma.
 OWN_PORTS = range(9989, 9909, -1)
 SAID_WITHIN = 3.0
@@ -234,12 +234,23 @@ class Vm:
             return "the token for a cover is one of %s, expected %s" % (claims["Name"], self.cover_name)
         return ""
 
+    def cover_claims(self) -> t.Dict[str, t.Any]:
+        """By what the token of the cover can be told from others, and revoked: its jti, exp and Zone, as far as it has them."""
+        try:
+            claims = decode_claims(files.read_text(self.paths.cover_token))
+        except ValueError:
+            return {}
+        return {key: claims[key] for key in ("jti", "exp", "Zone") if key in claims}
+
     def again(self) -> bool:
         status, output, _error = self.run(["systemctl", "show", "--property=NRestarts", "--value", RESTART_UNIT % self.paths.name])
         return status == 0 and output.strip() not in ("", "0")
 
     def forget_cover(self) -> None:
         files.forget_cover(self.paths)
+
+    def forget_old_token(self) -> None:
+        files.forget_old_token(self.paths)
 
     @property
     def cover_name(self) -> str:
@@ -324,8 +335,7 @@ class Vm:
             self.log("%s: %s" % (self.units[side], exc))
 
     def journal(self, side: str) -> t.List[str]:
-        command = ["journalctl", "--unit=" + self.units[side], "--lines=%d" % JOURNAL_LINES, "--output=cat", "--no-pager", "--quiet"]
-        return [line[:500] for line in self.run(command)[1].splitlines() if line.strip()]
+        return vm_journal.of_unit(self.units[side], self.run)
 
     def keep_good(self) -> None:
         shown = parse_show(self.run(["systemctl", "show", "--property=Id,MainPID", self.units["main"]])[1]).get(self.units["main"], {})

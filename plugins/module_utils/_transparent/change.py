@@ -18,7 +18,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures im
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import redirection
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as transparent_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files as vm_files
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host, showing
 
 Params = t.Mapping[str, t.Any]
 Connection = t.Optional[t.Dict[str, t.Any]]
@@ -60,7 +60,7 @@ class Change:
         reasons = self._reasons(held, rules, wanted)
         result: Result = {"changed": bool(reasons or changes), "ordered": False, "reasons": reasons, "arguments": wanted["arguments"]}
         if self.diff:
-            result["diff"] = vm_files.diff(changes) + ([self._rules_diff(held, rules, wanted)] if reasons else [])
+            result["diff"] = showing.diff(changes) + ([self._rules_diff(held, rules, wanted)] if reasons else [])
         if not self.check_mode and result["changed"]:
             self._carry_out(changes, wanted if reasons else None)
             result["ordered"] = bool(reasons)

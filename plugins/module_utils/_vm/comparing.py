@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import collections
-import hashlib
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, removal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.seen import digest_of
 
 Params = t.Mapping[str, t.Any]
 # The options that say what there is to be, and those that say what is not.
@@ -24,16 +24,23 @@ _UNSEEN: t.Mapping[str, str] = {"kind": "unseen"}
 
 
 def paths_of(params: Params) -> t.Tuple[t.List[str], t.List[str]]:
-    """What ``proxy_info`` has to look at for :func:`differs`, given the options of ``proxy_files``: its ``paths`` and ``secret_paths``."""
+    """What ``proxy_info`` has to look at for :func:`differs`, given the options of ``proxy_files``: its ``paths`` and ``secret_paths``.
+
+    Environment files are among the ``paths``: there is no telling without their digests whether they differ.
+    """
+    secrets = params.get("secrets") or []
     plain = [str(item["path"]) for option in WISHES if option != "secrets" for item in params.get(option) or []]
-    return plain + [str(path) for path in params.get("absent") or []], [str(item["path"]) for item in params.get("secrets") or []]
+    plain += [str(item["path"]) for item in secrets if item.get("shown") is not None]
+    return plain + [str(path) for path in params.get("absent") or []], [str(item["path"]) for item in secrets if item.get("shown") is None]
 
 
-def differs(params: Params, seen: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.List[str]:
-    """The paths that ``proxy_files`` would change or complain of, in its order, given its options and ``host.paths`` of ``proxy_info``.
+def differs(params: Params, seen: t.Mapping[str, t.Mapping[str, t.Any]], key: str = "") -> t.List[str]:
+    """The paths that ``proxy_files`` would change or complain of, in its order, given its options and ``host.paths`` of ``proxy_info``,
+    which was told ``key`` for its digests.
 
-    What ``seen`` does not tell counts as differing: paths that are not in it, a secret with content, owners that are given by a number and
-    seen by a name (but for root), and everything of ``absent_releases``, ``absent_unfinished`` and ``absent_if_empty``.
+    What ``seen`` does not tell counts as differing: paths that are not in it, a secret with content of which it has no digest, owners that
+    are given by a number and seen by a name (but for root), and everything of ``absent_releases``, ``absent_unfinished`` and
+    ``absent_if_empty``.
     """
     found = {removal.tidy(path): facts for path, facts in seen.items()}
     wishes = files.wishes_of({option: [_as_text(item) for item in params.get(option) or []] for option in WISHES})
@@ -42,24 +49,22 @@ def differs(params: Params, seen: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Li
     different = [
         wish.path
         for wish in wishes
-        if times[wish.path] > 1 or removal.problem(wish.path) or _is_different(wish, found.get(wish.path, _UNSEEN))
+        if times[wish.path] > 1 or removal.problem(wish.path) or _is_different(wish, found.get(wish.path, _UNSEEN), key)
     ]
     return different + [removal.tidy(str(path)) for option in _UNTOLD for path in params.get(option) or []]
 
 
-def _as_text(item: t.Mapping[str, t.Any]) -> t.Dict[str, t.Optional[str]]:
+def _as_text(item: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     """Its values as the module gets them."""
-    return {key: None if value is None else str(value) for key, value in item.items()}
+    return {key: value if value is None or key == "shown" else str(value) for key, value in item.items()}
 
 
-def _is_different(wish: files.Wish, seen: t.Mapping[str, t.Any]) -> bool:
+def _is_different(wish: files.Wish, seen: t.Mapping[str, t.Any], key: str) -> bool:
     if wish.kind in ("absent", "link"):
         return (wish.kind, wish.target) != (seen["kind"], seen.get("target") if wish.kind == "link" else None)
     if seen["kind"] != ("file" if wish.kind == "secret" else wish.kind):
         return True
-    if wish.kind == "secret" and wish.content is not None:
-        return True
-    if wish.kind == "file" and hashlib.sha256(wish.content or b"").hexdigest() != seen.get("sha256"):
+    if wish.kind != "directory" and wish.content is not None and digest_of(wish.content, key) != seen.get("sha256"):
         return True
     if wish.mode is not None and wish.mode != int(seen["mode"], 8):
         return True

@@ -19,10 +19,7 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import removal, safely
-
-Diff = t.Dict[str, str]
 
 
 class Problems(Exception):
@@ -40,7 +37,8 @@ class WriteFailed(Exception):
 class Wish(t.NamedTuple):
     """One path as it should be. ``kind`` is directory, file, secret, link or absent; a secret without content keeps its own.
 
-    ``only_empty``: an absent directory is only removed when nothing is in it.
+    ``only_empty``: an absent directory is only removed when nothing is in it. ``shown``: the secret is an environment file, of which a diff
+    may show the names, and the values of these.
     """
 
     kind: str
@@ -51,6 +49,7 @@ class Wish(t.NamedTuple):
     owner: t.Optional[str] = None
     group: t.Optional[str] = None
     only_empty: bool = False
+    shown: t.Optional[t.Tuple[str, ...]] = None
 
 
 class Found(t.NamedTuple):
@@ -93,7 +92,8 @@ def _wish(kind: str, item: t.Mapping[str, t.Any]) -> Wish:
     # A mode that is none is left to `problems`, which has no other way to see it.
     if mode is None and item.get("mode"):
         mode = -1
-    return Wish(kind, removal.tidy(item["path"]), content, None, mode, item.get("owner"), item.get("group"))
+    shown = tuple(item["shown"]) if item.get("shown") is not None else None
+    return Wish(kind, removal.tidy(item["path"]), content, None, mode, item.get("owner"), item.get("group"), shown=shown)
 
 
 def look(path: str) -> Found:
@@ -219,65 +219,6 @@ def _kind_problems(wish: Wish, found: Found) -> t.List[str]:
     if wish.kind == "directory" and found.kind not in ("directory", "absent"):
         return ["%s is a %s, expected a directory" % (wish.path, found.kind)]
     return []
-
-
-def diff(changes: t.Sequence[Change]) -> t.List[Diff]:
-    """Before and after of each change; nothing of a secret but its size."""
-    result = []
-    for change in changes:
-        wish, found = change.wish, change.found
-        before, after = _shown(wish, found), _wanted(wish)
-        if change.attributes_only:
-            before, after = _attributes(found), _attributes_wanted(wish, found)
-        result.append({"before_header": wish.path, "after_header": wish.path, "before": before, "after": after})
-    return result
-
-
-def _shown(wish: Wish, found: Found) -> str:
-    if found.kind == "absent":
-        return ""
-    if wish.kind == "secret":
-        return "(secret, %d bytes)\n" % len(found.content or b"")
-    if wish.kind == "absent" and found.kind == "file":
-        # It may be a secret; a removal does not say.
-        return "(file, %d bytes)\n" % len(found.content or b"")
-    if found.kind == "file":
-        return _text(found.content or b"")
-    return "(link to %s)\n" % found.target if found.kind == "link" else "(%s)\n" % found.kind
-
-
-def _wanted(wish: Wish) -> str:
-    if wish.kind == "absent":
-        return ""
-    if wish.kind == "secret":
-        return "(new secret, %d bytes)\n" % len(wish.content or b"")
-    if wish.kind == "file":
-        return _text(wish.content or b"")
-    return "(link to %s)\n" % wish.target if wish.kind == "link" else "(%s)\n" % wish.kind
-
-
-def _text(content: bytes) -> str:
-    try:
-        return redact(content.decode("utf-8"))
-    except UnicodeDecodeError:
-        return "(binary, %d bytes)\n" % len(content)
-
-
-def _attributes(found: Found) -> str:
-    return "mode: %04o\nowner: %s\ngroup: %s\n" % (found.mode or 0, _name(pwd.getpwuid, found.uid), _name(grp.getgrgid, found.gid))
-
-
-def _attributes_wanted(wish: Wish, found: Found) -> str:
-    mode = wish.mode if wish.mode is not None else found.mode
-    owner = wish.owner or _name(pwd.getpwuid, found.uid)
-    return "mode: %04o\nowner: %s\ngroup: %s\n" % (mode or 0, owner, wish.group or _name(grp.getgrgid, found.gid))
-
-
-def _name(find: t.Callable[[int], t.Any], number: t.Optional[int]) -> str:
-    try:
-        return str(find(number or 0)[0])
-    except KeyError:
-        return str(number)
 
 
 def apply(changes: t.Sequence[Change]) -> None:

@@ -19,17 +19,15 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims, key_id
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, is_secret_name, redact
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import modes, reasons, removal, safely, seen
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import HIDDEN, redact
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import journal, modes, reasons, removal, safely, seen
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.host import Processes, lifecycle_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import TRANSPARENT_DROP_IN, UNIT, parse_environment, parse_show
 
 MARKER = removal.MARKER
 PROGRAMS = ("kuma-dp", "envoy")
-JOURNAL_LINES = 20
 TOKEN_LIMIT = 64 << 10  # bytes
-READ_LINES = 400  # of which the last different ones are kept: Envoy says some things twice a second
 # What a kuma-dp was told by its control plane. Its user could put anything in its place.
 BOOTSTRAP = "bootstrap.yaml"
 _PROPERTIES = (
@@ -150,7 +148,7 @@ class Observer:
         for name in names:
             result[name] = self.proxy(name, units[name], current)
             if diagnose:
-                result[name]["journal"] = journal(name, self.run)
+                result[name]["journal"] = journal.of_unit(UNIT % name, self.run)
         return result
 
     def proxy(self, name: str, unit: t.Mapping[str, str], current: t.Optional[str]) -> t.Dict[str, t.Any]:
@@ -165,6 +163,8 @@ class Observer:
         why = self.restart_reasons(paths, unit, started, version, replaced, current, lifecycle) if started is not None else []
         why = [reason for reason in why if not (reloaded and reason.code == reasons.TOKEN)]
         files = {path: describe_file(path) for kind, path in paths.items() if kind in ("dataplane", "environment")}
+        # Whoever has the digest of an environment file can try what may be in it.
+        (files[paths["environment"]] or {}).pop("sha256", None)
         return {
             "unit": {
                 "active": unit.get("ActiveState") == "active",
@@ -176,7 +176,7 @@ class Observer:
                 "pid": pid or None,
                 "started": started,
             },
-            "environment": {key: HIDDEN if is_secret_name(key) else redact(value) for key, value in environment.items()},
+            "environment": {key: redact(value) if key in journal.PLAIN else HIDDEN for key, value in environment.items()},
             "token": {**describe_token(paths["token"]), "reloaded": reloaded},
             "files": {path: facts for path, facts in files.items() if facts},
             "version": version,
@@ -246,26 +246,6 @@ def reloads_token(environment: t.Mapping[str, str]) -> bool:
         return False
     text = safely.text_of(os.path.join(work_dir, BOOTSTRAP)) or ""
     return bool(re.search(r"""["']?filename["']?:\s*["']?%s["']?\s*[,}\n]""" % re.escape(token), text + "\n"))
-
-
-def journal(name: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
-    """The last different lines that a proxy logged, without secrets."""
-    return journal_of(UNIT % name, run, lines)
-
-
-def journal_of(unit: str, run: Runner, lines: int = JOURNAL_LINES) -> t.List[str]:
-    return [redact(line)[:500] for line in distinct(logged(unit, run))[-lines:]]
-
-
-def logged(unit: str, run: Runner) -> t.List[str]:
-    """What a unit logged last, with whatever secrets are in it."""
-    return run(["journalctl", "--unit=" + unit, "--lines=%d" % READ_LINES, "--output=cat", "--no-pager", "--quiet"])[1].splitlines()
-
-
-def distinct(lines: t.Sequence[str]) -> t.List[str]:
-    """Lines that differ in more than numbers (times, process ids), each where it was said last; the reason is not lost among repetitions."""
-    last = {re.sub(r"\d+", "", line): index for index, line in enumerate(lines) if line.strip()}
-    return [lines[index] for index in sorted(last.values())]
 
 
 def newer(path: str, started: float) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 import grp
+import hashlib
+import hmac
 import os
 import pwd
 import stat
@@ -42,10 +44,11 @@ def problems(option: str, paths: t.Iterable[str]) -> t.List[str]:
     return ["%s: %s %s" % (option, path, removal.problem(removal.tidy(path))) for path in paths if removal.problem(removal.tidy(path))]
 
 
-def describe(paths: t.Iterable[str], secrets: t.Iterable[str] = ()) -> t.Dict[str, Seen]:
+def describe(paths: t.Iterable[str], secrets: t.Iterable[str] = (), key: str = "") -> t.Dict[str, Seen]:
     """``{path: {kind, mode, owner, group, sha256 of a file, target of a link}}``, of ``secrets`` without the last two.
 
-    The mode is text such as 0644, owners are names, or numbers as text where nobody has them. What is absent has its kind alone.
+    The mode is text such as 0644, owners are names, or numbers as text where nobody has them. What is absent has its kind alone. With a
+    ``key`` the digests are of no use to who does not have it.
     """
     owner, group = functools.lru_cache(None)(user_name), functools.lru_cache(None)(group_name)
     hidden = set(secrets)
@@ -57,18 +60,25 @@ def describe(paths: t.Iterable[str], secrets: t.Iterable[str] = ()) -> t.Dict[st
             mode = "%04o" % stat.S_IMODE(status.st_mode)
             found[path].update(mode=mode, owner=owner(status.st_uid), group=group(status.st_gid))
             if path not in hidden:
-                found[path].update(_content(path, kind))
+                found[path].update(_content(path, kind, key))
     return found
 
 
-def _content(path: str, kind: str) -> t.Dict[str, str]:
+def _content(path: str, kind: str, key: str) -> t.Dict[str, str]:
     """Its digest or target; nothing for other kinds, and for what went away meanwhile or may not be read."""
     try:
         if kind == "file":
-            return {"sha256": safely.digest(path)}
+            return {"sha256": digest_of(safely.read(path), key)}
         return {"target": safely.target(path)} if kind == "link" else {}
     except OSError:
         return {}
+
+
+def digest_of(content: bytes, key: str = "") -> str:
+    """The digest that a file with this content has."""
+    digest = hmac.new(key.encode("utf-8"), digestmod="sha256") if key else hashlib.sha256()
+    digest.update(content)
+    return str(digest.hexdigest())
 
 
 def user_name(uid: int) -> str:

@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import asking, proxy, systemd
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import asking, journal, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 Units = t.Mapping[str, t.Mapping[str, str]]
@@ -97,7 +97,7 @@ def restart(name: str, run: Runner) -> None:
 def _systemctl(command: t.Sequence[str], names: t.Sequence[str], run: Runner) -> None:
     status, output, error = run(["systemctl", *command, *[systemd.UNIT % name for name in names]])
     if status:
-        logs = {name: proxy.journal(name, run) for name in names}
+        logs = {name: journal.of_unit(systemd.UNIT % name, run) for name in names}
         message = "systemctl %s failed for %s: %s" % (command[0], ", ".join(names) or "this VM", (error or output).strip())
         raise ModuleFailed(message, {"journals": logs})
 

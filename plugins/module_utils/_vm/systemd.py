@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
@@ -25,18 +24,37 @@ UNITS = "/etc/systemd/system"
 RUNNING = "/run/systemd/system"
 
 
+_ASSIGNMENT = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*")
+_QUOTED = {'"': re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL), "'": re.compile(r"'([^']*)'")}
+
+
 def parse_environment(text: str) -> t.Dict[str, str]:
-    """The assignments of a systemd EnvironmentFile; quotes are removed, lines that are none are left out."""
+    """The assignments of a systemd EnvironmentFile; quotes are removed, lines that are none are left out.
+
+    What is quoted may have several lines, of which none is an assignment, whatever it looks like.
+    """
     values: t.Dict[str, str] = {}
-    for line in text.splitlines():
-        key, equals, value = line.strip().partition("=")
-        if not equals or not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", key):
-            continue
-        try:
-            values[key] = "".join(shlex.split(value)) if value[:1] in "'\"" else value.strip()
-        except ValueError:
-            values[key] = value
+    position = 0
+    while position < len(text):
+        assignment = _ASSIGNMENT.match(text, position)
+        if assignment is not None:
+            start = assignment.end()
+            quoted = _QUOTED[text[start]].match(text, start) if text[start : start + 1] in _QUOTED else None
+            if quoted is not None:
+                values[assignment.group(1)] = re.sub(r'\\(["\\`$])', r"\1", quoted.group(1)) if text[start] == '"' else quoted.group(1)
+                position = quoted.end()
+            else:
+                # A quote that is never closed goes on to the end.
+                end = len(text) if text[start : start + 1] in _QUOTED else _end_of_line(text, start)
+                values[assignment.group(1)] = text[start:end].strip()
+                position = end
+        position = _end_of_line(text, position) + 1
     return values
+
+
+def _end_of_line(text: str, position: int) -> int:
+    end = text.find("\n", position)
+    return len(text) if end < 0 else end
 
 
 def render_environment(values: t.Mapping[str, str]) -> str:

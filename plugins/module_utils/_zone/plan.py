@@ -144,6 +144,7 @@ class Zones:
             "differs": False,
             "outbounds": [],
             "ports": dict(ports),
+            "claims": {"services": [], "workload": ""},
             "token": token,
             "connected": connected,
             "ready": ready,

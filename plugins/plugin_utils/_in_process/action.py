@@ -27,7 +27,9 @@ from ansible.plugins.action.normal import ActionModule as Normal
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import forms, redact
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Outcome, Spec, carry_out
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.quiet import NOT_SHOWN, misplaced
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._in_process.plain import environment, plain
 
 Json = t.Dict[str, t.Any]
@@ -100,7 +102,9 @@ class InProcess(Normal):
             found = ArgumentSpecValidator(self.spec.argument_spec(), **self.spec.checks).validate(plain(options))
             call = Call(found.validated_parameters, bool(self._task.check_mode), bool(self._task.diff))
             call.hide(found._no_log_values)
-            outcome = Outcome({}, self._wrong(found)) if found.error_messages else carry_out(self.spec, call)
+            if found.error_messages:
+                call.hide(misplaced(call.params, self.spec.argument_spec()))
+            outcome = Outcome({}, redact(self._wrong(found))) if found.error_messages else carry_out(self.spec, call)
         return self._answer(found, call, outcome)
 
     def _answer(self, found: ValidationResult, call: Call, outcome: Outcome) -> Json:
@@ -109,7 +113,9 @@ class InProcess(Normal):
         if outcome.msg is not None:
             result.update(failed=True, msg=outcome.msg)
         if self._shows_options():
-            result["invocation"] = {"module_args": dict(call.params)}
+            # Among options that are refused may be a secret under a wrong name.
+            shown = dict.fromkeys(call.params, NOT_SHOWN) if found.error_messages else dict(call.params)
+            result["invocation"] = {"module_args": shown}
         call.warnings.extend(f"Both option {both['option']} and its alias {both['alias']} are set." for both in found._warnings)
         if call.warnings:
             result["warnings"] = call.warnings
@@ -143,4 +149,4 @@ class InProcess(Normal):
 def censored(result: Json, secrets: t.AbstractSet[str]) -> Json:
     """``result`` without any of ``secrets``. ansible-core 2.18 would take ``True`` for one of them where a secret is called like it."""
     kept = {key: value for key, value in result.items() if value is None or isinstance(value, bool)}
-    return dict(remove_values(result, secrets), **kept)
+    return dict(remove_values(result, {form for secret in secrets for form in forms(secret)}), **kept)

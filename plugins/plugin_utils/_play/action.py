@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import pathlib
+import secrets
 import typing as t
 
 from ansible import constants
@@ -139,6 +140,14 @@ class RoleAction(ActionBase):
     def search_dirs(self) -> t.List[str]:
         return controller.search_dirs(self.variables)
 
+    def forget(self) -> None:
+        """Remove what the modules of this task have left on the VM.
+
+        Without pipelining their arguments are in files there until the task ends, and longer when the VM is lost.
+        """
+        if self._connection._shell.tmpdir is not None:
+            self._remove_tmp_path(self._connection._shell.tmpdir)  # type: ignore[no-untyped-call]
+
     def api(self) -> Json:
         """How the control plane that the options of role kuma_dp name is reached: ``{url, token, ca_path, validate_certs}``. Raises Missing."""
         api = self.read(options.API)
@@ -207,6 +216,18 @@ class FleetAction(RoleAction):
     def tray(self) -> tray.Tray:
         return tray.Tray(constants.DEFAULT_LOCAL_TMP, self.role)  # type: ignore[attr-defined]
 
+    def digest_key(self) -> str:
+        """For the digests of files of this VM: the same in all steps of a run, and known to nobody else.
+
+        Results have them, and the settings of a proxy may hold a password that is soon found by trying.
+        """
+        kept = tray.Tray(constants.DEFAULT_LOCAL_TMP, f"{self.role}-digests")  # type: ignore[attr-defined]
+        own = kept.take(self.host)
+        if not own:
+            own = {"key": secrets.token_hex(16)}
+            kept.keep(self.host, own)
+        return own["key"]
+
     def render(self, template: str, variables: t.Mapping[str, t.Any], role: str = "kuma_proxy") -> str:
         """A template of a role, filled in."""
         lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
@@ -229,6 +250,12 @@ class FleetAction(RoleAction):
         prefix = "kuma_cp" if self.role == "kuma_cp" else "kuma_dp"
         option, colon, rest = message.partition(": ")
         return f"{prefix}_{_SAID[option]} ({option}){colon}{rest}" if option in _SAID else message
+
+    def entrust(self, name: str, **arguments: t.Any) -> Json:
+        """The same with a module that is told secrets, which are not to lie on the VM while others run."""
+        result = self.module(name, **arguments)
+        self.forget()
+        return result
 
     def secret(self, name: str, **arguments: t.Any) -> Json:
         """The same with a module whose answer is a secret: what a connection says of it with -vvv is censored."""

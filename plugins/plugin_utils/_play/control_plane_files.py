@@ -33,7 +33,6 @@ def options(wanted: ControlPlane, checksum: str, render: Render, to_yaml: t.Call
         ],
         "files": [
             {**_ours(wanted, wanted.config, "0640"), "content": config(wanted, to_yaml)},
-            {**_ours(wanted, wanted.environment, "0640"), "content": environment(wanted)},
             {**root(UNIT, "0644"), "content": render("kuma-cp.service.j2", _of_unit(wanted))},
             {**root(wanted.marker, "0644"), "content": checksum + "\n"},
             *_certificates(wanted),
@@ -64,6 +63,8 @@ def _certificates(wanted: ControlPlane) -> t.Iterator[Json]:
 
 
 def _secrets(wanted: ControlPlane) -> t.Iterator[Json]:
+    # What users tell kuma-cp may be one.
+    yield {**_ours(wanted, wanted.environment, "0640"), "content": environment(wanted), "shown": []}
     if wanted.on_postgres:
         # For systemd alone, which reads it as root.
         content = render_environment({"KUMA_STORE_POSTGRES_PASSWORD": wanted.options["postgres_password"]})

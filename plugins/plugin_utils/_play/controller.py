@@ -15,6 +15,7 @@ import typing as t
 
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact, without_user
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.archive import is_url
 
 Json = t.Dict[str, t.Any]
@@ -85,12 +86,16 @@ def archive_source(value: str, version: str, architecture: str, directories: t.S
     return find(name, directories) or os.path.expanduser(name)
 
 
-def fetch(wanted: t.Sequence[t.Mapping[str, str]], role: str) -> t.List[str]:
+def fetch(wanted: t.Sequence[t.Mapping[str, str]], role: str, users: t.Optional[t.Mapping[str, str]] = None) -> t.List[str]:
     """Fetch ``[{url, path, checksum}]``, each to its path. Returns a sentence for each that could not be.
 
-    What came is there under its name only when it has the checksum.
+    What came is there under its name only when it has the checksum. ``users`` are the URLs with the user that is left out of results.
     """
-    return [f"{role}_archive {item['url']} {fault}" for item in wanted for fault in _fetched(item, role)]
+    return [
+        f"{role}_archive {without_user(item['url'])} {redact(fault)}"
+        for item in wanted
+        for fault in _fetched({**item, "url": (users or {}).get(item["url"], item["url"])}, role)
+    ]
 
 
 def writable(path: str, variable: str) -> str:

@@ -135,6 +135,7 @@ class Done:
                     "pending": why.get(proxy["name"], []),
                     "version": seen["version"] or "",
                     "serves": None if proxy["name"] in self.started else seen.get("serves"),
+                    "claims": proxy["claims"],
                     **({"zone_proxy": proxy["zone_proxy"]} if "zone_proxy" in proxy else {"refuse": proxy["hold"]}),
                 }
             )

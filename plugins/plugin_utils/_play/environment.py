@@ -13,10 +13,16 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import lifecycle
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.journal import PLAIN
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import render_environment
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.layout import Layout
 
 Json = t.Dict[str, t.Any]
+
+
+def shown(proxy: Json, options: Json, layout: Layout) -> t.List[str]:
+    """The variables of :func:`of_proxy` whose values are no secret: those that the role sets, and no user."""
+    return sorted((set(_settings(proxy, options, layout)) & PLAIN) - set(options["settings"]))
 
 
 def of_proxy(proxy: Json, options: Json, layout: Layout) -> str:

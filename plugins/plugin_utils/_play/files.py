@@ -44,7 +44,7 @@ def options(wish: Wish, render: Render, code: Code, to_yaml: t.Callable[[t.Any],
     return {
         "directories": wish.layout.directories(wish.observed["needrestart"]),
         "files": [*_of_proxies(wish, to_yaml), *_shared(wish, render), *restart_code(code)],
-        "secrets": [_token(wish, name) for name in names],
+        "secrets": [*(_token(wish, name) for name in names), *_environments(wish)],
         "links": wish.layout.links(),
         "absent": wish.layout.outdated(names),
         "below": wish.layout.kept_below,
@@ -55,8 +55,14 @@ def _of_proxies(wish: Wish, to_yaml: t.Callable[[t.Any], str]) -> t.Iterator[Jso
     for proxy in wish.planned:
         dataplane = proxy["template"] or to_yaml(proxy["file"]).strip()
         yield {**wish.layout.ours(wish.layout.dataplane(proxy["name"]), "0640"), "content": dataplane + "\n"}
-        content = environment.of_proxy(proxy, wish.options, wish.layout)
-        yield {**wish.layout.ours(wish.layout.environment(proxy["name"]), "0640"), "content": content}
+
+
+def _environments(wish: Wish) -> t.Iterator[Json]:
+    """What users tell kuma-dp may be a secret."""
+    for proxy in wish.planned:
+        told = {"content": environment.of_proxy(proxy, wish.options, wish.layout)}
+        shown = environment.shown(proxy, wish.options, wish.layout)
+        yield {**wish.layout.ours(wish.layout.environment(proxy["name"]), "0640"), **told, "shown": shown}
 
 
 def _token(wish: Wish, name: str) -> Json:

@@ -26,6 +26,7 @@ RULES: naming.Rules = {
     "kuma_dp_archive_cache": naming.PLACE,
     "kuma_dp_dataplane_template": naming.PLACE,
     "kuma_dp_roll_dir": naming.PLACE,
+    "kuma_dp_token_ledger": naming.PLACE,
     "kuma_dp_roll_before": naming.PLACE,
     "kuma_dp_roll_after": naming.PLACE,
     "kuma_zone_proxy_zone": naming.LOOSE,
@@ -42,7 +43,7 @@ RULES: naming.Rules = {
 OR_NONE = frozenset(
     (
         "kuma_dp_version", "kuma_dp_application_units", "kuma_dp_dataplane_template", "kuma_dp_roll_before", "kuma_dp_roll_after",
-        "kuma_zone_proxy_zone", "kuma_migration_report_path", "kuma_cp_version", "kuma_cp_fetch_dir",
+        "kuma_zone_proxy_zone", "kuma_migration_report_path", "kuma_cp_version", "kuma_cp_fetch_dir", "kuma_dp_token_ledger",
     )
 )  # fmt: skip
 _RULES_OF = {path.partition("[")[0]: (path, rule) for path, rule in RULES.items()}

@@ -12,7 +12,7 @@ import contextlib
 import os
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import files, showing
 
 Json = t.Dict[str, t.Any]
 
@@ -39,7 +39,7 @@ def keep(directory: str, ca: str, token: str, check: bool) -> t.List[Json]:
     }
     try:
         changes = files.plan(files.wishes_of(wanted), check)
-        difference: t.List[Json] = [*files.diff(changes)]
+        difference: t.List[Json] = [*showing.diff(changes)]
         if not check:
             # The control planes of several hosts share these, and make them at the same time.
             for path in reversed(missing):

@@ -34,8 +34,8 @@ _NOT_REGISTERED = (sync.FAILED, sync.SKIPPED)
 class Joining:
     """``plan`` makes the plan anew, ``options`` are ``options.REGISTRATION``, ``wanting`` are the hosts on which a release is missing.
 
-    ``issuer`` makes tokens; those of another key than ``kids`` has for the path of their sort are replaced. Afterwards ``tokens`` are the
-    new ones: ``{host: {proxy: token}}``.
+    ``issuer`` makes tokens; those of another key than ``kids`` has for the path of their sort are replaced. ``users`` has the URLs of archives
+    with their user by those without. Afterwards ``tokens`` are the new ones: ``{host: {proxy: token}}``.
     """
 
     client: Client
@@ -46,6 +46,7 @@ class Joining:
     check: bool
     issuer: issue.Issuer
     kids: t.Mapping[str, str] = field(default_factory=dict)
+    users: t.Callable[[], t.Mapping[str, str]] = dict
     tokens: t.Dict[str, t.Dict[str, str]] = field(default_factory=dict)
 
     def join(self, register: bool) -> Json:
@@ -88,7 +89,7 @@ class Joining:
     def _planned(self) -> Json:
         plan = self.plan()
         if plan["fetch"] and self.wanting and not self.check:
-            problems = controller.fetch(plan["fetch"], self.role)
+            problems = controller.fetch(plan["fetch"], self.role, self.users())
             if problems:
                 raise ItemsFailed(preflight.message(problems), {})
             # Now there is something to look into.

@@ -33,6 +33,7 @@ RESTART_SOURCES = (
     "_common/checks",
     "_common/jwt",
     "_common/naming",
+    "_common/redact",
     "_common/times",
     "_restart/facts",
     "_restart/files",
@@ -43,6 +44,7 @@ RESTART_SOURCES = (
     "_vm/commands",
     "_vm/envoy",
     "_vm/host",
+    "_vm/journal",
     "_vm/safely",
     "_vm/systemd",
 )
@@ -51,8 +53,8 @@ OLD_SOURCES = (
     "_envoy", "_host", "_names", "_restart", "_restart_files", "_restart_machine", "_restart_steps", "_restart_vm", "_systemd", "_tokens",
 )  # fmt: skip
 COMMENT = "Kuma data plane proxies"
-# What the restart keeps beside a token.
-_STARTED = (".started", ".good", ".cover")
+# What the restart keeps beside a token and an environment file, whatever of it is there.
+_KEPT = [("tokens", ".started"), ("tokens", ".good"), ("tokens", ".cover"), ("env", ".started"), ("env", ".good")]
 
 
 # The options that a layout depends on, beside the version.
@@ -144,7 +146,7 @@ class Layout:
             *map(self.dataplane, names),
             *map(self.environment, names),
             *map(self.token, names),
-            *(f"{self.config_dir}/tokens/.{name}{suffix}" for suffix in _STARTED for name in names),
+            *(f"{self.config_dir}/{directory}/.{name}{suffix}" for directory, suffix in _KEPT for name in names),
             *(f"{STATE_DIR}/{name}" for name in names),
             *([self.outbounds] if last_of_mesh else []),
         ]

@@ -21,22 +21,31 @@ _FOLDER = "meshfleet.kuma-tokens"
 
 
 class Tray:
-    """``directory`` is Ansible's local temporary one; ``role`` keeps apart what two roles of a play hand to one host."""
+    """``directory`` is Ansible's local temporary one; ``role`` keeps apart what two roles of a play hand to one host, and other secrets."""
 
     def __init__(self, directory: str, role: str) -> None:
         self._directory = os.path.join(directory, _FOLDER, role)
 
     def lay(self, tokens: t.Mapping[str, t.Mapping[str, str]]) -> None:
         """``{host: {proxy: token}}``; what was there before is gone."""
-        for directory in (os.path.dirname(self._directory), self._directory):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(directory, mode=0o700)
+        self._make()
         for name in os.listdir(self._directory):
             os.unlink(os.path.join(self._directory, name))
         for host, own in tokens.items():
-            descriptor = os.open(self._path(host), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-                json.dump(own, handle)
+            self.keep(host, own)
+
+    def keep(self, host: str, own: t.Mapping[str, str]) -> None:
+        """What one host has from now on; what others have stays."""
+        self._make()
+        self.clear(host)
+        descriptor = os.open(self._path(host), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            json.dump(own, handle)
+
+    def _make(self) -> None:
+        for directory in (os.path.dirname(self._directory), self._directory):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, mode=0o700)
 
     def take(self, host: str) -> t.Dict[str, str]:
         """The tokens of one host; it still finds them when it asks again."""

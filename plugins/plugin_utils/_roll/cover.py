@@ -14,10 +14,10 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client, NotFound, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Numbers, Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import claims, fence
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import COMPUTED_LABELS, ZONE_TAG
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane.resource import COMPUTED_LABELS, SERVICE_TAG, ZONE_TAG
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.plan import Abilities
 
@@ -59,21 +59,39 @@ def valid_for(longest: float) -> str:
     return format_duration(math.ceil(longest + MARGIN))
 
 
-def token_request(cover: t.Mapping[str, t.Any], release: Numbers, validity: str) -> t.Dict[str, t.Any]:
-    """The request for the token of ``cover``, bound to its name and to all it claims to be, and valid for the duration ``validity``."""
-    bound = claims.of_dataplane(cover, release)
-    return {"name": str(cover["name"]), "mesh": str(cover["mesh"]), "validFor": validity, **bound}
+def token_request(cover: t.Mapping[str, t.Any], allowed: t.Mapping[str, t.Any], release: Numbers, validity: str) -> t.Dict[str, t.Any]:
+    """The request for the token of ``cover``, bound to its name and to what is ``allowed``, and valid for the duration ``validity``.
+
+    A token that is bound to what its Dataplane has not is refused, so that it is bound to services only where there are tags.
+    """
+    body: t.Dict[str, t.Any] = {"name": str(cover["name"]), "mesh": str(cover["mesh"]), "validFor": validity}
+    found = claims.identity(cover)
+    if found["workload"] and allowed.get("workload") and Release(*release).workload_tokens:
+        body[claims.WORKLOAD] = str(allowed["workload"])
+    if found["services"] and Release(*release).has_tags:
+        body[claims.TAGS] = {SERVICE_TAG: sorted(allowed.get("services") or [])}
+    return body
 
 
-def material(issuer: issue.Issuer, mesh: str, name: str, validity: str, host: str) -> t.Dict[str, t.Any]:
-    """``{dataplane, token}`` for the cover of ``name`` on ``host``, from its Dataplane as it is now. ``validity`` is the token's.
+def material(
+    issuer: issue.Issuer, mesh: str, name: str, allowed: t.Optional[t.Mapping[str, t.Any]], validity: str, host: str
+) -> t.Dict[str, t.Any]:
+    """``{dataplane, token}`` for the cover of ``name`` on ``host``, from its Dataplane as it is now, which may claim what is ``allowed``.
 
-    Raises ApiError.
+    ``validity`` is the token's. Raises ApiError.
     """
     client = issuer.client
     live = client.get(api_path("meshes", mesh, "dataplanes", name)).body
     cover = dataplane(live)
-    body = token_request(cover, client.capabilities().release, validity)
+    reasons = claims.excess(claims.identity(cover), allowed)
+    if reasons:
+        raise ApiError(
+            f"no token for the cover of {name}",
+            "; ".join(reasons),
+            kind="invalid",
+            remedy="Find out who changed it, and put it right with the playbook join_mesh.",
+        )
+    body = token_request(cover, allowed or {}, client.capabilities().release, validity)
     wish = issue.Wish(body["name"], body["mesh"], body, None, "a cover", host=host)
     results, tokens = issue.issue(issuer, [wish], connections=1)
     if wish.name not in tokens:

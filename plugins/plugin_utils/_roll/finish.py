@@ -16,7 +16,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status as dataplane_status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import gate, traffic, view, zone
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import gate, retiring, traffic, view, zone
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.run import Json, Roll
 
@@ -45,6 +45,7 @@ class Finish:
             overviews = roll.patiently(self._covers_gone)
             deleted, running = self._ghosts(overviews)
             self._lift(overviews)
+            self._revoke(running)
             roll.patiently(roll.locks.release)
         except ApiError as error:
             self.notes.append(f"the control plane could not be asked in the end: {error}")
@@ -104,6 +105,13 @@ class Finish:
                 continue
             deleted.append(name)
         return sorted(deleted), sorted(running)
+
+    def _revoke(self, running: t.Sequence[str]) -> None:
+        """The tokens of covers that are gone. One that cannot be revoked ends by itself, so that the roll is none the worse for it."""
+        try:
+            retiring.retire(self.roll, running, self.roll.clock())
+        except ApiError as error:
+            self.notes.append(f"the tokens of covers could not be revoked, and end by themselves: {error}")
 
     # -- fences
 

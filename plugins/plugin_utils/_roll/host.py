@@ -11,7 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, cover, gate, outline, plan, traffic, zone
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, cover, gate, outline, plan, retiring, traffic, zone
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import pulse as roll_pulse
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import view as roll_view
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.run import Json, Roll
@@ -189,8 +190,15 @@ class Host:
         """
         roll, validity = self.roll, cover.valid_for(longest)
         record = t.cast(Json, self._record())
-        kind = next((part.get("zone_proxy") or "" for part in record["parts"] if part["name"] == name), "")
-        return roll.patiently(lambda: zone.material(roll.issuer, roll.mesh, name, kind, validity, self.name))
+        part: Json = next((part for part in record["parts"] if part["name"] == name), {})
+        made = roll.patiently(lambda: zone.material(roll.issuer, roll.mesh, name, part, validity, self.name))
+        # Before it leaves this process: a controller that is killed from here on leaves word of it.
+        self.note_token(name, decode_claims(made["token"]))
+        return made
+
+    def note_token(self, name: str, claims: t.Mapping[str, t.Any]) -> None:
+        """Write down that the cover of ``name`` has a token with these claims, so that it is revoked when the cover is gone."""
+        retiring.note(self.roll.journal, self.name, name, claims)
 
     def failed_with_an_upgrade(self) -> bool:
         """Whether it is to be put back to what it ran with before."""
@@ -305,4 +313,5 @@ class Host:
             record.update(status=status, reason=reason, completed=now)
             roll.journal.save_record(self.name, record)
             admission.complete(state, roll.settings, self.name, status == "done", lost, now)
+        retiring.sweep(roll)
         return Answer(status, reason)

@@ -28,7 +28,7 @@ import typing as t
 Json = t.Dict[str, t.Any]
 Records = t.Dict[str, Json]
 
-HEAD, OVERVIEW, JOURNAL, SERVICES = "head.json", "overview.json", "journal.json", "services.jsonl"
+HEAD, OVERVIEW, JOURNAL, SERVICES, COVERS = "head.json", "overview.json", "journal.json", "services.jsonl", "covers.json"
 RUNNING, DONE, FAILED, ABORTED = "running", "done", "failed", "aborted"
 
 
@@ -106,11 +106,18 @@ class Journal:
         with self._flock("lock", fcntl.LOCK_EX):
             yield
 
-    @contextlib.contextmanager
-    def refreshing(self) -> t.Iterator[bool]:
+    def refreshing(self) -> t.ContextManager[bool]:
         """Whether this process may ask the control plane now; False while another one does."""
+        return self._alone("overview.lock")
+
+    def retiring(self) -> t.ContextManager[bool]:
+        """Whether this process may look through the tokens of covers now; False while another one does."""
+        return self._alone("covers.lock")
+
+    @contextlib.contextmanager
+    def _alone(self, name: str) -> t.Iterator[bool]:
         try:
-            with self._flock("overview.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with self._flock(name, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 yield True
         except BlockingIOError:
             yield False
@@ -187,6 +194,13 @@ class Journal:
 
     def save_overview(self, kept: Json) -> None:
         write_json(os.path.join(self.path, OVERVIEW), kept)
+
+    def covers(self) -> Json:
+        """``{swept, tokens: {jti: token}}``: what is known of the tokens of covers, and when they were last looked through."""
+        return t.cast(Json, read_json(os.path.join(self.path, COVERS)) or {"swept": 0.0, "tokens": {}})
+
+    def save_covers(self, kept: Json) -> None:
+        write_json(os.path.join(self.path, COVERS), kept)
 
     def note_services(self, lines: t.Sequence[Json]) -> None:
         """Append ``{service, at, total, serving, in_flight}`` to the history."""

@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import claims
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, outline, view
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.outline import COVER, DRAINED
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.settings import Settings
@@ -111,6 +112,7 @@ class _Planner:
             "zone_proxy": str(proxy.get("zone_proxy") or ""),
             "dead": name in self.dead,
             "stale": name in self.stale,
+            "claims": dict(proxy.get("claims") or {}),
         }
 
     def strategy(self, host: Host, proxy: Host, name: str, instance: view.Instance) -> t.Tuple[str, t.List[str], str]:
@@ -141,6 +143,7 @@ class _Planner:
             reasons.append(f"its own name ends in {naming.COVER_SUFFIX}, which is reserved for covers")
         if self.abilities.no_token:
             reasons.append(self.abilities.no_token)
+        reasons.extend(claims.excess(instance.claims, proxy.get("claims")))
         if name in self.abilities.named:
             reasons.append(f"{self.abilities.named[name]} applies to it by its name and would not apply to its cover")
         for what, version in (("runs", proxy.get("version") or instance.version), ("gets", host.get("target_version"))):
@@ -250,8 +253,8 @@ def make(
     abilities: Abilities = Abilities(),  # noqa: B008 -- a constant
     leftovers: t.Sequence[str] = (),
 ) -> Plan:
-    """The plan for ``hosts`` (``{host, reachable, proxies: [{name, strategy, possible, reasons, pending, refuse, direct, version, serves}],
-    target_version, late}``; ``late`` is why a host is no part of the roll although it could be reached).
+    """The plan for ``hosts`` (``{host, reachable, target_version, late, proxies: [{name, strategy, possible, reasons, claims, pending, refuse,
+    direct, version, serves}]}``; ``late`` is why a host is no part of the roll although it could be reached).
 
     ``kind`` is restart, upgrade or leave. ``leftovers`` are hosts that an earlier run left in the middle; they go first.
     """

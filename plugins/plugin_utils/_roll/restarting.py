@@ -44,21 +44,25 @@ def _nobody_moves(name: str) -> str:
     raise AssertionError(name)
 
 
-class Restart:
-    """``cover(name, longest)`` makes the material of a cover, and ``options`` are those of proxy_restart.
+class Covers(t.NamedTuple):
+    """``make(name, longest)`` returns the material of a cover; ``note(name, claims)`` is told of the token of one that somebody else made."""
 
-    ``hand_over(name)`` registers a proxy of ``moving`` anew, and says what went wrong.
-    """
+    make: t.Callable[[str, float], Json]
+    note: t.Callable[[str, Json], None]
+
+
+class Restart:
+    """``options`` are those of proxy_restart. ``hand_over(name)`` registers a proxy of ``moving`` anew, and says what went wrong."""
 
     def __init__(
         self,
         vm: Vm,
-        cover: t.Callable[[str, float], Json],
+        covers: Covers,
         options: Json,
         moving: t.Container[str] = (),
         hand_over: t.Callable[[str], str] = _nobody_moves,
     ) -> None:
-        self._vm, self._cover, self._options = vm, cover, options
+        self._vm, self._covers, self._options = vm, covers, options
         self._moving, self._hand_over = moving, hand_over
 
     def restart(self, wishes: t.Iterable[Json]) -> Json:
@@ -101,7 +105,7 @@ class Restart:
         longest = steps.longest(drain_time, float(self._options.get("ready_timeout", 60.0)))
         for _attempt in range(ATTEMPTS):
             try:
-                cover = self._cover(wish["name"], longest)
+                cover = self._covers.make(wish["name"], longest)
             except ApiError as error:
                 return {"changed": False, "failed": True, "msg": f"{wish['name']} was not touched: {error}", "failure": error.as_failure()}
             laid = self._call([dict(wish, cover=cover)], until=order.PREPARED)
@@ -109,6 +113,8 @@ class Restart:
                 self._vm.forget()
             if _ended(laid) or laid["results"][0]["outcome"] != order.BUSY:
                 return laid
+            # Whoever began it may be gone, and cannot revoke the token of its cover.
+            self._covers.note(wish["name"], laid["results"][0].get("cover_token") or {})
             waited = self._call([wish], until=order.FREE)
             if _ended(waited) or waited["results"][0]["outcome"] == order.BUSY:
                 return waited

@@ -21,7 +21,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._traffic.propagation import Timing
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, cover, gate, view, zone
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, cover, gate, retiring, view, zone
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import plan as roll_plan
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import traffic as roll_traffic
@@ -97,6 +97,7 @@ class Starter:
             raise
         for name in {journal.run for journal in dead if journal is not earlier}:
             self._close(next(journal for journal in dead if journal.run == name))
+        self._adopt(run)
         return result
 
     # -- earlier runs
@@ -122,6 +123,12 @@ class Starter:
             if self.wish.resume and not head["abort"] and head["kind"] == self.wish.kind:
                 return journal
         return None
+
+    def _adopt(self, run: str) -> None:
+        """See to the tokens of covers that earlier runs have left."""
+        own = roll_journal.Journal(os.path.join(self.wish.directory, run))
+        for name in sorted(roll_journal.ended(self.wish.directory, self.client.url) - {run}):
+            retiring.adopt(own, roll_journal.Journal(os.path.join(self.wish.directory, name)))
 
     def _close(self, journal: roll_journal.Journal) -> None:
         with journal.locked():

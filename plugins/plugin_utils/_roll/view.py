@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
-from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import fence, resource, status
+from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import claims, fence, resource, status
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.resource import groups_of
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.admission import CALLED, CALLER, GATEWAY, ZONE, Service, View
 
@@ -28,12 +28,13 @@ Proxy = t.Dict[str, t.Any]
 class Instance:
     """One proxy with its cover. ``services`` maps what it offers to the kind of that, ``serving`` are those it offers now.
 
-    ``ready`` are those that clients still have it for, whether it is connected or not.
+    ``claims`` is what its Dataplane claims it to be. ``ready`` are those services that clients still have it for, whether it is connected or not.
     """
 
-    __slots__ = ("online", "ready", "services", "serving", "version")
+    __slots__ = ("claims", "online", "ready", "services", "serving", "version")
 
     def __init__(self) -> None:
+        self.claims: t.Dict[str, t.Any] = {}
         self.services: t.Dict[str, str] = {}
         self.serving: t.Set[str] = set()
         self.ready: t.Set[str] = set()
@@ -54,6 +55,7 @@ def instances(overviews: t.Iterable[Overview]) -> t.Dict[str, Instance]:
         instance.online = instance.online or online
         if naming.base_name(name) == name:
             instance.version = status.version(overview)
+            instance.claims = claims.identity(status.dataplane(overview))
         for service, (kind, serving) in offers(overview).items():
             instance.services.setdefault(service, kind)
             if serving:
@@ -164,10 +166,16 @@ def summary(overviews: t.Sequence[Overview], wanted: t.AbstractSet[str], at: flo
         },
         "callers": callers(overviews),
         "proxies": {str(item["name"]): proxy(item) for item in overviews if naming.base_name(str(item["name"])) in wanted},
+        "covers": covers(overviews),
         "outage": None,
         "error": "",
         "recovered": 0.0,
     }
+
+
+def covers(overviews: t.Iterable[Overview]) -> t.List[str]:
+    """The covers that are connected."""
+    return sorted(str(item["name"]) for item in overviews if naming.base_name(str(item["name"])) != item["name"] and status.online(item))
 
 
 def view(kept: t.Mapping[str, t.Any]) -> View:

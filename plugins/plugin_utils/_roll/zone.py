@@ -39,14 +39,15 @@ def overviews(client: Client, mesh: str, wanted: t.Sequence[str]) -> t.List[Json
     return found
 
 
-def material(issuer: issue.Issuer, mesh: str, name: str, kind: str, validity: str, host: str) -> Json:
-    """``{dataplane, token}`` for the cover of a proxy on ``host``, which is a zone proxy of ``kind`` unless that is empty.
+def material(issuer: issue.Issuer, mesh: str, name: str, part: t.Mapping[str, t.Any], validity: str, host: str) -> Json:
+    """``{dataplane, token}`` for the cover of a proxy on ``host``, from the ``part`` of it in the plan: its claims, and which zone proxy it is.
 
     ``validity`` is the token's, as a duration. Raises ApiError.
     """
     client = issuer.client
+    kind = str(part.get("zone_proxy") or "")
     if not kind or client.capabilities().model == "v3":
-        return roll_cover.material(issuer, mesh, name, validity, host)
+        return roll_cover.material(issuer, mesh, name, part.get("claims"), validity, host)
     live = client.get(api_path(resource.PATHS[kind], name)).body
     cover = {key: value for key, value in live.items() if key not in _ANSWER_ONLY}
     cover["name"] = naming.cover_name(name)

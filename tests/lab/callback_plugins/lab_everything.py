@@ -2,12 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes all that a callback gets to see to the file LAB_EVERYTHING: every event with its results, items and variables, skipped ones included."""
+"""Writes all that a callback gets to see to the file LAB_EVERYTHING: every event with its results, items and variables, skipped ones included.
+
+Of a host it writes the name alone: what the inventory says is the user's own.
+"""
 
 from __future__ import annotations
 
 import os
 
+from ansible.inventory.host import Host
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
@@ -41,6 +45,8 @@ class CallbackModule(CallbackBase):
         self._file.flush()
 
     def _shown(self, value, depth=2):
+        if isinstance(value, Host):
+            return value.get_name()
         found = {name: getattr(value, name) for name in ATTRIBUTES if depth and hasattr(value, name)}
         return repr({name: self._shown(item, depth - 1) for name, item in found.items()} or value)
 

@@ -55,7 +55,8 @@ class Play:
         facts = self.hosts.setdefault(host, {"inventory_hostname": host, **self.variables, **more})
         self.groups["meshfleet_kuma_zone_join" if role == "kuma_zone_proxy" else "meshfleet_kuma_join"].append(host)
         proxies = [{"name": each} if isinstance(each, str) else each for each in proxies]
-        roll = [{"possible": True, "reasons": [], "pending": ["version"], "version": "2.14.3", **each} for each in proxies]
+        own = {"possible": True, "reasons": [], "pending": ["version"], "version": "2.14.3"}
+        roll = [{**own, "claims": self.mesh.claims(each["name"]), **each} for each in proxies]
         dataplanes = {name: self.written(name) for name in moving}
         state = {"roll": roll, "gates": list(gates), "moving": list(moving), "dataplanes": dataplanes}
         facts[f"{role}_look"] = {"options": {"version": version}}

@@ -21,10 +21,13 @@ class HostVars(dict):
 
 
 class Vm:
-    """Answers as the modules do, with ``{module: answer}``; a module that has none changes something. ``calls`` is what ran, with its options."""
+    """Answers as the modules do, with ``{module: answer}``; a module that has none changes something. ``calls`` is what ran, with its options.
+
+    ``removed`` are the modules after which the arguments of all of them were taken off the VM.
+    """
 
     def __init__(self, answers=None):
-        self.answers, self.calls = answers or {}, []
+        self.answers, self.calls, self.removed = answers or {}, [], []
 
     def __call__(self, module_name, module_args, task_vars):
         name = module_name.rpartition(".")[2]
@@ -49,6 +52,8 @@ def step(module, params, variables=None, *, role="kuma_dp", host="web-1", play=(
     action.warnings, action.visits = [], []
     action._templar = types.SimpleNamespace(template=lambda value: value)
     action._execute_module = vm
+    action._connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir="/tmp/of-the-vm"))
+    action._remove_tmp_path = lambda path: vm.removed.append(vm.modules[-1])
     action.render = lambda template, _variables: template
     try:
         return action.step(), vm

@@ -134,12 +134,14 @@ def deploying(look=None, check=False, answers=None, **options):
         }
     )
     own = made(control_plane_deploy, vm, {**variables(**options), "kuma_cp_look": {**LOOK, **(look or {})}}, check)
+    own._connection._shell.tmpdir = "/tmp/of-the-vm"
     return own.step(), own, vm
 
 
 def test_release_files_certificate_and_service_in_this_order():
     result, own, vm = deploying()
     assert vm.names == ["proxy_release", "proxy_files", "control_plane_certificate", "control_plane_service"]
+    assert own.removed == [("/tmp/of-the-vm", "proxy_files")], "its arguments lie on the VM while kuma-cp is waited for"
     assert own.sent == ["/cache/kuma.tar.gz"]
     assert vm.options("proxy_release") == {
         "user": "kuma-cp",

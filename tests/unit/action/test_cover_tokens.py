@@ -33,15 +33,14 @@ def handed(play, host="web-1"):
     return play.vm.arguments[0]["proxies"][0]["cover"]["token"]
 
 
-def test_the_token_of_a_cover_is_in_the_ledger_with_its_host_and_bound_to_all_that_the_proxy_claims(play):
+def test_the_token_of_a_cover_is_in_the_ledger_with_its_host_and_bound_to_what_the_inventory_says(play):
     made = play()
     claims = decode_claims(handed(made))
     (entry,) = Ledger(made.variables["kuma_dp_token_ledger"]).read()
     assert (entry.jti, entry.name, entry.mesh, entry.end, entry.host) == (
         claims["jti"], "web-1-cover", made.mesh.name, claims["exp"], "web-1",
     )  # fmt: skip
-    tags = made.mesh.get("web-1")["networking"]["inbound"][0]["tags"]
-    assert claims["Tags"] == {key: [value] for key, value in tags.items() if key != "kuma.io/zone"}
+    assert claims["Tags"] == {"kuma.io/service": ["web"]}
 
 
 def test_it_is_signed_here_where_a_key_is_named(play):
@@ -62,7 +61,13 @@ def test_a_cover_whose_token_could_not_be_written_down_is_not_begun(play, tmp_pa
 def test_a_roll_that_is_done_by_hand_writes_down_where_it_is_told(play, tmp_path):
     made = play()
     own = {"url": made.mesh.way.url, "token": made.mesh.control_plane.token, "run_dir": str(made.directory / "by-hand")}
-    hosts = [{"host": "web-1", "reachable": True, "proxies": [{"name": "web-1", "possible": True, "pending": ["x"]}]}]
+    hosts = [
+        {
+            "host": "web-1",
+            "reachable": True,
+            "proxies": [{"name": "web-1", "possible": True, "pending": ["x"], "claims": {"services": ["web"]}}],
+        }
+    ]
     made.task("finish")
     began = made.task("start", mesh=made.mesh.name, hosts=hosts, settings={"soak": 0, "gate_timeout": 5}, **own)
     book = Ledger(str(tmp_path / "mine.jsonl"))

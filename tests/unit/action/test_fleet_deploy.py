@@ -51,7 +51,8 @@ def deploy(monkeypatch):
     ):
         planned = planned or [proxy()]
         observed = {**host(*(each["name"] for each in planned)), "paths": {}, **(found or {})}
-        monkeypatch.setattr(comparing, "differs", lambda _wanted, _seen: list(differing))
+        monkeypatch.setattr(comparing, "differs", lambda _wanted, _seen, key: list(differing) if key == "k" else None)
+        monkeypatch.setattr(play_action.FleetAction, "digest_key", lambda _self: "k")
         monkeypatch.setattr(fleet_deploy.ActionModule, "send", lambda _self, archive: f"/tmp/of-the-vm/{archive}")
         tray = Tray(tokens or {})
         monkeypatch.setattr(play_action.FleetAction, "tray", lambda _self: tray)
@@ -109,6 +110,7 @@ def test_a_first_join_visits_three_times_after_the_look(deploy):
         "checksum": "ab" * 32, "src": "/tmp/of-the-vm/a.tar.gz",
     }  # fmt: skip
     assert only(vm.calls, "proxy_files")["secrets"][0]["content"] == "a.b.c"
+    assert vm.removed == ["proxy_files"], "its arguments lie on the VM while applications are waited for"
     assert only(vm.calls, "proxy_service") == {"names": ["web-1"], "state": "started", "enabled": True, "gates": []}
     assert "a.b.c" not in str(result)
     assert tray.cleared == ["web-1"]

@@ -208,7 +208,7 @@ def test_only_what_was_replaced_is_revoked_when_that_is_asked_for(fleet):
 def test_tokens_and_proxies_that_are_named_are_revoked_without_looking_at_a_vm(fleet):
     fleet.issued("gone-1", "gone-2", name="gone")
     fleet.issued("ended", name="gone", end=NOW - 10)
-    zone = Entry(f"{fleet.mesh}-zone", "zone", "gate", "", int(NOW) + 99, "vm", 1, "1")
+    zone = Entry(f"{fleet.mesh}-zone", "zone", "gate", "", int(NOW) + DAY, "vm", 1, "1")
     fleet.ledger.append([zone])
     made = fleet.action(fleet_tokens, "look", "revoke", kuma_revoke_names="gone")
     made._execute_module = None  # nobody is visited

@@ -337,7 +337,8 @@ def hand(play, **more):
 def test_what_a_task_says_itself_is_done_whatever_the_options_are(pair):
     for facts in pair.hosts.values():
         facts.update(kuma_dp_mesh="another", kuma_dp_control_plane_url="http://127.0.0.1:1", kuma_dp_roll_limit="nonsense")
-    hosts = [{"host": "web-1", "reachable": True, "proxies": [{"name": "web-1", "possible": True, "pending": ["x"]}]}]
+    proxy = {"name": "web-1", "possible": True, "pending": ["x"], "claims": pair.mesh.claims("web-1")}
+    hosts = [{"host": "web-1", "reachable": True, "proxies": [proxy]}]
     began = pair.task("start", **hand(pair, mesh=pair.mesh.name, hosts=hosts, settings={"soak": 0, "gate_timeout": 5}))
     assert began["order"] == ["web-1"], began
     own = hand(pair, run=began["run"])

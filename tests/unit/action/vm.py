@@ -42,6 +42,8 @@ def made(module, vm, variables, check=False, diff=False):
     own._task = types.SimpleNamespace(check_mode=check, diff=diff)
     context = types.SimpleNamespace(no_log=False)
     own._connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None), reset=lambda: None, _play_context=context)
+    own.removed = []
+    own._remove_tmp_path = lambda path: own.removed.append((path, vm.names[-1]))
     own.variables = {"playbook_dir": "/nowhere", "ansible_play_hosts_all": ["cp"], **variables}
     own.host, own.check, own.warnings, own.visits = "cp", check, [], []
     own.role = own.ARGUMENTS["role"]["default"]

@@ -5,9 +5,20 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import is_secret_name, redact
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import (
+    HIDDEN,
+    forms,
+    is_secret_name,
+    redact,
+    redact_document,
+    without,
+)
 from tests.unit.common.test_jwt import jwt
 
 
@@ -37,3 +48,31 @@ def test_redaction_hides_tokens_keys_and_secrets_and_nothing_else():
 )
 def test_names_of_secrets(name, secret):
     assert is_secret_name(name) is secret
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://u:p@mirror.example.com/kuma.tar.gz", "https://(hidden)@mirror.example.com/kuma.tar.gz"),
+        ("see http://token@[::1]:80/x, and https://a.example.com/@b", "see http://(hidden)@[::1]:80/x, and https://a.example.com/@b"),
+        ("kuma-dp@web-1.service, me@example.com", "kuma-dp@web-1.service, me@example.com"),
+    ],
+)
+def test_the_user_of_a_url_is_hidden(text, shown):
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize("value", ["one", "|\n    line one\n\n    line two", "'line one\n\n    line two'", '"a\\nline two"'])
+def test_values_of_yaml_are_hidden_with_all_their_lines(value):
+    shown = redact_document(f"a: 1\nstore:\n  password: {value}\n  user: kuma\n- adminToken: true\n  token:\n    path: /x\n")
+    assert shown == "a: 1\nstore:\n  password: (hidden)\n  user: kuma\n- adminToken: true\n  token:\n    path: /x\n"
+
+
+def test_a_message_that_begins_with_the_name_of_an_option_is_no_yaml():
+    assert redact("token: not a JWT") == "token: not a JWT"
+
+
+@given(st.text("AB\n\"'\\\té", min_size=6), st.sampled_from([str, repr, json.dumps]), st.text("xyz "))
+def test_a_value_is_found_as_it_is_and_as_others_write_it(secret, write, around):
+    left = without(around + write(secret) + around, [secret])
+    assert not [form for form in forms(secret) if form in left.replace(HIDDEN, "")]

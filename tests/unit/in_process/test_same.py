@@ -117,6 +117,22 @@ def test_options_that_are_refused(monkeypatch, name, options):
     assert action["msg"].startswith(("missing required arguments: ", "parameters are mutually exclusive: ", "Unsupported parameters for "))
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resources", {"secrets": [{"name": "a", "dat": SECRET}]}),
+        ("resources", {"secrets": [f"{SECRET}\nof several lines"]}),
+        ("resource", {"type": "Secret", "name": "a", "value": f"{SECRET}\nof several lines"}),
+    ],
+)
+def test_a_secret_under_a_wrong_name_is_shown_by_neither(monkeypatch, control_plane, name, options):
+    monkeypatch.setattr(return_docs, "validate", lambda result, module: None)
+    module, action = both(name, control_plane.options(**options))
+    assert action == module
+    assert action["failed"]
+    assert SECRET not in json.dumps(action)
+
+
 def test_a_token_over_http_gives_the_same_warning(control_plane):
     module, action = both("control_plane_info", {"url": control_plane.url, "token": control_plane.token})
     assert action == module

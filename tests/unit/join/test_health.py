@@ -62,7 +62,8 @@ def planned(observed):
 
 
 def test_the_plan_asks_for_another_token_although_the_claims_are_right():
-    claims = {"Name": "web-1", "Mesh": "default", "Workload": "web", "exp": 1000.0}
+    tags = {key: list(values) for key, values in planned({})["token"]["tags"].items()}
+    claims = {"Name": "web-1", "Mesh": "default", "Workload": "web", "Tags": tags, "exp": 1000.0}
     own = planned({"token": {"claims": claims}, "refusal": REVOKED})
     assert own["token"]["refused"] == REFUSED
     assert own["connected"] is False

@@ -346,3 +346,17 @@ def test_internal_ports_never_collide_and_do_not_depend_on_the_order(names, take
     assert not set(used) & taken
     again = proxy_ports.allocate([{"name": name, "current": allocated[name]} for name in reversed(names)], taken)
     assert again == allocated
+
+
+@pytest.mark.parametrize(("model", "release"), [("v2", V214), ("v3", V3)])
+def test_a_proxy_may_claim_what_the_inventory_says_whatever_its_dataplane_claims(model, release):
+    """Without tags as well: a Direct proxy runs with those that it has until it is restarted."""
+    offered = [{"name": name, "port": port, "service_port": port + 10000} for name, port in (("web", 8080), ("api", 8081))]
+    foreign = overview(plan([host(1, services=[{**offered[0], "name": "payments"}])])[0]["web-1"]["proxies"][0]["dataplane"])
+    plans, _problems = plan([host(1, services=offered, workload="shop")], [foreign], model, release)
+    assert plans["web-1"]["proxies"][0]["claims"] == {"services": ["api", "web"], "workload": "shop"}
+
+
+def test_a_gateway_may_claim_its_own_service():
+    plans, _problems = plan([host(1, services=[], gateway={"name": "edge"})])
+    assert plans["web-1"]["proxies"][0]["claims"]["services"] == ["edge"]

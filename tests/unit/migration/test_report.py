@@ -264,7 +264,7 @@ def test_what_the_inventory_says():
     ("bind", "release", "found"),
     [(["tags", "workload"], NOW, True), (["workload"], NOW, False), (None, NOW, False), (["tags"], (3, 0, 0), False)],
 )
-def test_trap_61_tokens_that_are_bound_to_tags_are_named(bind, release, found):
+def test_trap_62_tokens_that_are_bound_to_tags_are_named(bind, release, found):
     services = [{"name": "web", "port": 8080}]
     findings = examine(overview("web-1", inbound()), hosts=[host(services=services, token_bind=bind)], release=release)
     own = [finding for finding in findings if finding.code == "token-tags"]

@@ -142,8 +142,16 @@ def test_the_cover_may_be_prepared_by_a_call_of_its_own(systemd, tmp_path):
 def test_a_cover_is_not_prepared_into_a_restart_that_is_under_way(systemd, tmp_path):
     systemd.busy = True
     result = run(wish(), until="prepared")
-    assert (result["changed"], result["results"][0]["outcome"]) == (False, "busy")
-    assert not (tmp_path / "etc/tokens/.web-1.cover").exists()
+    assert (result["changed"], result["results"][0]["outcome"], result["results"][0]["cover_token"]) == (False, "busy", {})
+    token = tmp_path / "etc/tokens/.web-1.cover"
+    assert not token.exists()
+    token.parent.mkdir(parents=True, exist_ok=True)
+    token.write_text(jwt(Name="web-1-cover", jti="a-b-c", exp=1_900_000_000))
+    again = run(wish(), until="prepared")
+    # Whoever takes it over can have it revoked.
+    assert again["results"][0]["cover_token"] == {"jti": "a-b-c", "exp": 1_900_000_000}
+    assert "eyJ" not in json.dumps(again)
+    token.unlink()
     state = systemd.vm("web-1").restart()
     (tmp_path / "lib/web-1").mkdir(parents=True)
     path = str(tmp_path / "lib/web-1/restart.json")

@@ -246,12 +246,10 @@ DIRECTORIES_POSTGRES = [
 CHECKSUM = "ab" * 32
 FILES_PLAIN = [
     ("/etc/kuma-cp/kuma-cp.yaml", "root", "kuma-cp", "0640", CONFIG_PLAIN),
-    ("/etc/kuma-cp/kuma-cp.env", "root", "kuma-cp", "0640", ENVIRONMENT_PLAIN),
     ("/opt/kuma/2.14.3/.archive-sha256", "root", "root", "0644", CHECKSUM + "\n"),
 ]
 FILES_POSTGRES = [
     ("/srv/kuma-cp/kuma-cp.yaml", "root", "mesh-cp", "0640", CONFIG_POSTGRES),
-    ("/srv/kuma-cp/kuma-cp.env", "root", "mesh-cp", "0640", ENVIRONMENT_POSTGRES),
     ("/srv/kuma/2.13.10/.archive-sha256", "root", "root", "0644", CHECKSUM + "\n"),
     ("/srv/kuma-cp/tls/postgres-ca.pem", "root", "mesh-cp", "0644", CA),
 ]
@@ -260,10 +258,15 @@ FILES_EXTENDED = [
     *FILES_PLAIN[1:],
     ("/etc/kuma-cp/tls/given.pem", "root", "kuma-cp", "0644", CA.replace("MIIB", "CERT")),
 ]
+_PLAIN = ("/etc/kuma-cp/kuma-cp.env", "root", "kuma-cp", "0640", ENVIRONMENT_PLAIN)
 SECRETS = [
-    [],
-    [("/srv/kuma-cp/secrets.env", "root", "root", "0600", SECRETS_POSTGRES)],
+    [_PLAIN],
     [
+        ("/srv/kuma-cp/kuma-cp.env", "root", "mesh-cp", "0640", ENVIRONMENT_POSTGRES),
+        ("/srv/kuma-cp/secrets.env", "root", "root", "0600", SECRETS_POSTGRES),
+    ],
+    [
+        _PLAIN,
         ("/etc/kuma-cp/secrets.env", "root", "root", "0600", 'KUMA_STORE_POSTGRES_PASSWORD="p"\n'),
         ("/etc/kuma-cp/tls/given-key.pem", "root", "kuma-cp", "0640", KEY),
     ],

@@ -114,13 +114,23 @@ def test_no_secret_is_in_a_file_that_is_none():
     for secret in (PASSWORD, "$ecret", KEY, "PRIVATE KEY"):
         assert secret not in shown
     modes = {item["path"]: (item["mode"], item["owner"]) for item in found["secrets"]}
-    assert modes == {"/srv/kuma-cp/secrets.env": ("0600", "root"), "/srv/kuma-cp/tls/given-key.pem": ("0640", "root")}
+    assert modes == {
+        "/srv/kuma-cp/kuma-cp.env": ("0640", "root"),
+        "/srv/kuma-cp/secrets.env": ("0600", "root"),
+        "/srv/kuma-cp/tls/given-key.pem": ("0640", "root"),
+    }
+
+
+def test_no_value_of_a_user_s_variables_may_be_shown():
+    (found,) = [item for item in laid(environment={"KUMA_A": "canary"})["secrets"] if item["path"] == "/etc/kuma-cp/kuma-cp.env"]
+    assert found["content"].endswith('KUMA_A="canary"\n')
+    assert found["shown"] == []
 
 
 @settings(max_examples=examples(100))
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=30))
 def test_every_printable_password_gets_to_kuma_cp_as_it_is(password):
-    (secret,) = laid(store="postgres", postgres_password=password)["secrets"]
+    _environment, secret = laid(store="postgres", postgres_password=password)["secrets"]
     # Within double quotes systemd takes a backslash off these four alone.
     (value,) = re.fullmatch(r'KUMA_STORE_POSTGRES_PASSWORD="(.*)"\n', secret["content"]).groups()
     assert re.sub(r'\\(["\\`$])', r"\1", value) == password

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import stat
@@ -113,3 +114,17 @@ def test_a_file_is_written_where_a_link_leads_and_nowhere_else(tmp_path, monkeyp
     for path in (str(tmp_path / "there"), str(tmp_path / "nowhere/report.json"), os.devnull):
         with pytest.raises(controller.Missing, match=f"^x is {path}, expected a file on the controller, in a directory that exists$"):
             controller.writable(path, "x")
+
+
+def test_the_user_of_an_archive_is_known_to_its_server_and_to_nobody_else(serve, tmp_path):
+    body, allowed = b"archive", "Basic " + base64.b64encode(b"me:canary").decode()
+    who = Answer(401, headers={"WWW-Authenticate": 'Basic realm="mirror"'})
+    server = serve(lambda request: Answer(200, body) if request.headers.get("Authorization") == allowed else who)
+    told = server.url.replace("http://", "http://(hidden)@") + "/a.tar.gz"
+    users = {told: told.replace("(hidden)", "me:canary")}
+    wanted = {"url": told, "path": str(tmp_path / "a"), "checksum": f"sha256:{hashlib.sha256(body).hexdigest()}"}
+    assert controller.fetch([wanted], "kuma_dp", users) == []
+    for given in ({**wanted, "checksum": "sha256:" + "0" * 64}, {**wanted, "url": "http://me:canary@127.0.0.1:1/a"}):
+        (problem,) = controller.fetch([given], "kuma_dp", users)
+        assert "canary" not in problem
+        assert "kuma_dp_archive http://(hidden)@127.0.0.1" in problem

@@ -135,6 +135,7 @@ def test_a_roll_knows_of_each_proxy_what_it_needs():
         "pending": ["version 2.14.2 runs, 2.14.3 is installed"],
         "version": "2.14.2",
         "serves": True,
+        "claims": {"services": ["web"], "workload": "web"},
     }
 
 
@@ -230,7 +231,7 @@ def test_who_was_dead_before_the_join_is_known(connected, facts, expected):
 
 def test_what_was_healed_is_neither_pending_nor_moving_and_is_waited_for():
     found = done(proxy(connected=False), changed=[PLACE.ca], started=["web-1"], healed=["web-1"], **{**DEAD, "lifecycle": "direct"})
-    assert (found.pending(False), found.moving) == ([], [])
+    assert (found.pending(), found.moving) == ([], [])
     assert found.waited_for([]) == ["web-1"]
     (told,) = found.roll([], "auto")
     assert told["serves"] is None
@@ -238,7 +239,7 @@ def test_what_was_healed_is_neither_pending_nor_moving_and_is_waited_for():
 
 def test_one_that_serves_without_the_control_plane_is_left_to_a_roll_and_not_waited_for():
     found = done(proxy(connected=False), changed=[PLACE.token("web-1")], **STALE)
-    pending = found.pending(False)
+    pending = found.pending()
     assert pending[0]["reasons"] == [
         "it is not connected and serves with what it has (authentication failed: token is revoked)",
         "token changed after it was started",
@@ -250,12 +251,13 @@ def test_one_that_serves_without_the_control_plane_is_left_to_a_roll_and_not_wai
 def test_one_that_lost_the_control_plane_and_has_nothing_pending_is_waited_for():
     """It may come back by itself, as when the control plane was restarted; with a token that proxies read again as well."""
     found = done(proxy(connected=False), **STALE)
-    assert (found.pending(False), found.waited_for({"web-1"}, [])) == ([], ["web-1"])
-    found = done(proxy(connected=False), changed=[PLACE.token("web-1")], **STALE)
-    assert (found.pending(True), found.waited_for({"web-1"}, found.pending(True))) == ([], ["web-1"])
+    assert (found.pending(), found.waited_for({"web-1"}, [])) == ([], ["web-1"])
+    reads_it = {**STALE, "token": {"reloaded": True}}
+    found = done(proxy(connected=False), changed=[PLACE.token("web-1")], **reads_it)
+    assert (found.pending(), found.waited_for({"web-1"}, found.pending())) == ([], ["web-1"])
     # Nothing says that it is refused.
     found = done(proxy(connected=False), changed=[PLACE.ca], **{**STALE, "refusal": None})
-    assert found.waited_for({"web-1"}, found.pending(False)) == ["web-1"]
+    assert found.waited_for({"web-1"}, found.pending()) == ["web-1"]
 
 
 def test_others_are_proxies_that_nobody_asked_for():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.systemd import parse_environment
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import environment
 from tests.examples import examples
-from tests.unit.play.vm import proxy, told, zone_proxy
+from tests.unit.play.vm import PLACE, proxy, told, vm_options, zone_proxy
 
 ARGUMENTS = "--dataplane-var=address=10.0.0.11,name=web-1"
 TEXT = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=20)
@@ -67,6 +67,16 @@ def test_variables_of_the_user_arrive_as_they_are_and_in_order(values):
         read = re.sub(r'\\(["\\`$])', r"\1", value[1:-1])
         if key in values:
             assert read == values[key]
+
+
+@pytest.mark.parametrize("each", [proxy(), proxy(lifecycle="direct", arguments=ARGUMENTS), zone_proxy()])
+def test_all_that_the_role_tells_may_be_shown_but_for_what_a_user_sets(each):
+    """And the values of a template, which are on the command line of kuma-dp, and of a user."""
+    options = {"dns_enabled": True, "concurrency": 2, "settings": {}}
+    told_by_role = settings_of(each, **options)
+    assert set(environment.shown(each, vm_options(**options), PLACE)) == set(told_by_role) - {"DATAPLANE_VARS"}
+    options["settings"] = {"KUMA_READINESS_PORT": 9999, "A": "b"}
+    assert not {"KUMA_READINESS_PORT", "A"} & set(environment.shown(each, vm_options(**options), PLACE))
 
 
 def test_a_setting_of_the_user_wins_and_need_not_be_a_text():

@@ -132,10 +132,21 @@ def test_every_file_has_an_owner_and_a_mode_and_the_token_is_for_kuma_dp_alone(l
         assert item["owner"]
         assert item["group"]
         assert re.fullmatch("0[67][0-7]{2}", item["mode"])
-    (token,) = options["secrets"]
+    token, environment = options["secrets"]
     assert (token["path"], token["content"]) == ("/etc/kuma/tokens/web-1", "a.b.c")
     assert (token["mode"], token["owner"]) == ("0600", "kuma-dp")
-    assert "a.b.c" not in str(options["files"])
+    assert "a.b.c" not in str([options["files"], environment])
+
+
+def test_what_a_user_tells_kuma_dp_is_a_secret_and_what_the_role_does_is_none(laid):
+    own = {"KUMA_ONE": "canary", "KUMA_CONTROL_PLANE_URL": "https://canary.example.com"}
+    options = laid.options(wish(options={"settings": own}))
+    (found,) = [item for item in options["secrets"] if item["path"] == "/etc/kuma/env/web-1.env"]
+    assert (found["mode"], found["owner"], found["group"]) == ("0640", "root", "kuma-dp")
+    assert 'KUMA_ONE="canary"' in found["content"]
+    assert "canary" not in str(options["files"])
+    assert "KUMA_READINESS_PORT" in found["shown"]
+    assert not set(own) & set(found["shown"])
 
 
 def test_a_token_that_is_kept_is_not_written_and_one_that_a_check_would_issue_differs(laid):

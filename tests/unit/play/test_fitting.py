@@ -36,6 +36,17 @@ FREE = {
     **dict.fromkeys(("kuma_cp_tls_cert", "kuma_cp_tls_key", "kuma_cp_tls_ca", "kuma_cp_postgres_ca"), "PEM text, or a file that is read"),
     **dict.fromkeys(("kuma_dp_api_token", "kuma_cp_postgres_password"), "a secret"),
     **dict.fromkeys(("kuma_dp_token_valid_for", "kuma_dp_token_renew_before", "kuma_dp_drain_time"), "a duration"),
+    **dict.fromkeys(("kuma_rotate_before", "kuma_rotate_least"), "a duration: tests/unit/play/test_rotating.py"),
+    **dict.fromkeys(
+        ("kuma_dp_token_bind", "kuma_rotate_revoke", "kuma_signing_key_step", "kuma_signing_key_force", "kuma_revoke"), "a few words"
+    ),
+    **dict.fromkeys(("kuma_dp_token_signing_key", "kuma_zone_proxy_token_signing_key"), "a secret"),
+    **dict.fromkeys(("kuma_dp_token_signing_kid", "kuma_zone_proxy_token_signing_kid"), "in a token: tests/unit/tokens/test_keys.py"),
+    **dict.fromkeys(
+        ("kuma_dp_token_signing_key_file", "kuma_zone_proxy_token_signing_key_file", "kuma_signing_key_file"),
+        "a file of the user's that is read",
+    ),
+    **dict.fromkeys(("kuma_revoke_ids", "kuma_revoke_names"), "judged by the step: tests/unit/action/test_fleet_tokens.py"),
     **dict.fromkeys(("kuma_dp_roll_limit", "kuma_dp_roll_budget", "kuma_dp_roll_stages"), "a count or a share"),
     **dict.fromkeys(
         (

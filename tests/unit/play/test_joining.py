@@ -101,8 +101,7 @@ def test_a_second_join_writes_nothing_and_lists_the_mesh_once(client, hosts):
 
 def test_a_token_that_the_control_plane_refuses_is_replaced_although_its_claims_are_right(client, hosts):
     name = hosts.add()
-    join(client, hosts)
-    claims = {"Name": name, "Mesh": "default", "Workload": "web", "exp": 4102444800}
+    claims = {**decode_claims(join(client, hosts)[1][name][name]), "exp": 4102444800}
     refusal = {"code": "revoked", "said": "authentication failed: token is revoked", "token": True}
     observed = {"token": {"present": True, "claims": claims}, "refusal": refusal}
     hosts.own[0]["observed"]["proxies"] = {name: observed}
@@ -205,7 +204,7 @@ def services(*names):
     return [{"name": each, "port": 8080 + number, "service_port": 18080} for number, each in enumerate(names)]
 
 
-def test_trap_62_tags_that_change_are_registered_when_the_vm_has_the_token_that_fits(client, hosts):
+def test_trap_63_tags_that_change_are_registered_when_the_vm_has_the_token_that_fits(client, hosts):
     changed, kept = hosts.add(), hosts.add()
     _result, tokens = join(client, hosts)
     for name in (changed, kept):

@@ -66,7 +66,12 @@ def test_a_leave_takes_all_files_that_a_proxy_has(others):
     paths = restart_files.Paths("a")
     absent = removal(["a"], others)["absent"]
     own = [path for path in paths.started_with() if path not in (paths.unit, "/etc/kuma/control-plane-ca.pem")]
-    assert set(absent) >= {*own, paths.directory, *(paths.kept_token(name) for name in ("started", "good", "cover"))}
+    assert set(absent) >= {
+        *own,
+        paths.directory,
+        paths.cover_token,
+        *(paths.kept(name, path) for name in ("started", "good") for path in paths.secrets),
+    }
     assert [path for path in absent if "b" in path.split("/")[-1].split(".")] == []
 
 

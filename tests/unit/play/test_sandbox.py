@@ -174,7 +174,7 @@ def test_a_restart_may_write_what_it_writes_and_nothing_else(units):
     written = [
         *paths.started_with(),
         *(paths.own(name) for name in ("restart.json", "request.json", "good.json", "started.json", "lock", "cover")),
-        *(paths.kept_token(name) for name in ("started", "good")),
+        *(paths.kept(name, path) for name in ("started", "good") for path in paths.secrets),
         paths.cover_token,
         paths.current,
     ]

@@ -51,3 +51,12 @@ def test_the_name_of_a_host_may_be_anything(name, tmp_path_factory):
     tray = Tray(str(tmp_path_factory.mktemp("tray")), "kuma_dp")
     tray.lay({name: {"a": "t"}})
     assert tray.take(name) == {"a": "t"}
+
+
+def test_what_one_host_keeps_takes_nothing_from_others(tmp_path):
+    tray = Tray(str(tmp_path), "kuma_dp-digests")
+    tray.keep("a", {"key": "1"})
+    tray.keep("b", {"key": "2"})
+    tray.keep("a", {"key": "3"})
+    assert (tray.take("a"), tray.take("b")) == ({"key": "3"}, {"key": "2"})
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()} == {0o600}

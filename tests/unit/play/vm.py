@@ -32,6 +32,7 @@ def proxy(name="web-1", **changes):
         "address": "10.0.0.11",
         "dataplane": dataplane,
         "file": dataplane,
+        "claims": {"services": ["web"], "workload": "web"},
         "outbounds": [{"service": "backend", "address": "127.0.0.1", "port": 19524}],
         "ports": {"admin": 9901, "readiness": 9902, "coredns": 15053, "envoy_dns": 15054, "dns_prometheus": 19153},
         "lifecycle": "indirect",
@@ -122,7 +123,8 @@ class Laid:
         )
 
     def contents(self, wanted):
-        return {item["path"]: item["content"] for item in self.options(wanted)["files"]}
+        found = self.options(wanted)
+        return {item["path"]: item["content"] for group in ("files", "secrets") for item in found[group] if "content" in item}
 
     def render(self, template, variables):
         return self.renderer(template, {**variables, "ansible_search_path": [str(ROOT / "roles/kuma_proxy")]})

@@ -16,7 +16,8 @@ import pytest
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
-from tests.unit.restart.test_vm import Admin, Handler, Machine, admin, everything, jwt, machine
+from tests.unit.restart.test_files import everything
+from tests.unit.restart.test_vm import Admin, Handler, Machine, admin, jwt, machine
 from tests.unit.vm.hostile import KINDS, SECRET, no_descriptor_stays_open, no_waiting, put, shadow
 
 # Fixtures are found by their names.

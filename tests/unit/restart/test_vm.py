@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import pwd
-import re
 import socketserver
 import threading
 import time
@@ -298,77 +297,6 @@ def test_each_boot_is_told_apart_also_in_a_container(machine):
     assert machine.vm().boot == first
     (machine.proc / "sys/kernel/random/boot_id").write_text("another\n")
     assert machine.vm().boot != first
-
-
-def everything(machine):
-    """All that is on the VM but below the tokens, as text, with what is encoded in it."""
-    found = []
-    for path in machine.root.rglob("*"):
-        if path.is_file() and machine.root / "etc/tokens" not in path.parents:
-            text = path.read_text(errors="replace")
-            found.append(text)
-            found.extend(
-                base64.b64decode(item).decode("utf-8", "replace")
-                for item in re.findall(r'"([A-Za-z0-9+/]{4,}={0,2})"', text)
-                if len(item) % 4 == 0
-            )
-    return "\n".join(found)
-
-
-def test_the_token_of_a_cover_is_gone_when_it_was_forgotten_or_the_vm_rebooted(machine):
-    token = pathlib.Path(machine.paths.cover_token)
-    lay(machine)
-    earlier = pathlib.Path(machine.paths.own("cover", "token"))
-    earlier.write_text("of 0.1.0")
-    machine.vm().forget_cover()
-    machine.vm().forget_cover()
-    assert not token.exists()
-    assert not earlier.exists()
-    lay(machine)
-    files.remember_start(machine.paths, booted=token.stat().st_mtime - 1)
-    assert token.exists(), "this cover serves"
-    files.remember_start(machine.paths, booted=token.stat().st_mtime + 1)
-    assert not token.exists()
-
-
-@pytest.mark.parametrize("from_an_earlier_release", [False, True])
-def test_a_token_is_kept_among_the_tokens_alone_and_put_back_from_there(machine, from_an_earlier_release):
-    (machine.root / "etc/tokens").mkdir(exist_ok=True)
-    token, environment = pathlib.Path(machine.paths.token), pathlib.Path(machine.paths.environment)
-    old, new = jwt(Name="web-1", exp=1), jwt(Name="web-1", exp=2)
-    token.write_text(old)
-    token.chmod(0o600)
-    environment.write_text("A=old\n")
-    files.remember_start(machine.paths)
-    if from_an_earlier_release:
-        taken = json.loads(pathlib.Path(machine.paths.own("started.json")).read_text())
-        for item in taken["files"]:
-            if item["path"] == str(token):
-                item["content"] = base64.b64encode(old.encode()).decode()
-        files.write_json(machine.paths.own("started.json"), taken)
-        os.unlink(machine.paths.kept_token("started"))
-    token.write_text(new)
-    environment.write_text("A=new\n")
-    assert files.remember_good(machine.paths, 0.0)
-    files.remember_start(machine.paths)
-    assert "eyJ" not in everything(machine)
-    kept = [pathlib.Path(machine.paths.kept_token(name)) for name in ("started", "good")]
-    assert [path.read_text() for path in kept] == [new, old]
-    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
-    machine.vm().restore_good()
-    assert (token.read_text(), environment.read_text(), token.stat().st_mode & 0o777) == (old, "A=old\n", 0o600)
-
-
-def test_a_token_that_was_not_kept_stays_as_it_is(machine):
-    (machine.root / "etc/tokens").mkdir(exist_ok=True)
-    token = pathlib.Path(machine.paths.token)
-    token.write_text("old")
-    files.remember_start(machine.paths)
-    os.unlink(machine.paths.kept_token("started"))
-    assert files.remember_good(machine.paths, 0.0)
-    token.write_text("new")
-    machine.vm().restore_good()
-    assert token.read_text() == "new"
 
 
 @pytest.mark.parametrize(("shown", "again"), [("0", False), ("", False), ("2", True)])

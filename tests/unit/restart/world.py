@@ -91,6 +91,7 @@ class Vm:
         self.files = "target"
         self.disk = {}
         self.good = None
+        self.old_token = False
         self.faulted = False  # nobody can be blamed for what follows
         self.main = Proxy("active", next(self.pids), 500.0, "good", 500.0, idle_after=self.idle_after)
         self.cover = Proxy()
@@ -197,6 +198,11 @@ class Vm:
         self.token = False
         self._point()
 
+    def forget_old_token(self):
+        self._point()
+        self.old_token = None
+        self._point()
+
     def prepare_cover(self):
         self._point()
         return []
@@ -236,9 +242,12 @@ class Vm:
         self._point()
         if self.knows_good:
             self.good = self.main.files
+            self.old_token = True
 
     def restore_good(self):
         self._point()
+        # False until this restart has kept it, None once that is over.
+        assert self.old_token is not None, "what the proxy goes back to has lost its token"
         self.files = self.good
 
     def log(self, text):
@@ -254,6 +263,7 @@ class Vm:
             try:
                 state = Machine(world).run()
                 assert not self.token, "the token of the cover is still there"
+                assert not self.old_token, "the token of before the restart is still there"
                 return state
             except Killed:
                 self.was_killed = True

@@ -49,7 +49,15 @@ class Rolling:
 
     def hosts(self, *names, cover=True, pending=("version",), target="2.14.3", **more):
         proxy = {"possible": cover, "reasons": [] if cover else ["no reuse_port"], "pending": list(pending), "version": "2.14.3", **more}
-        return [{"host": name, "reachable": True, "target_version": target, "proxies": [{"name": name, **proxy}]} for name in names]
+        return [
+            {
+                "host": name,
+                "reachable": True,
+                "target_version": target,
+                "proxies": [{"name": name, "claims": self.mesh.claims(name), **proxy}],
+            }
+            for name in names
+        ]
 
     def start(self, hosts, kind="restart", check=False, resume=True, pid=None):
         settings = roll_settings.read(self.given)

@@ -136,6 +136,11 @@ class Mesh:
             networking["inbound"] = [{"port": 8080, "servicePort": 18080, "serviceAddress": "127.0.0.1", "tags": tags, **inbound}]
         self.admin.put(self.path(name), {"type": "Dataplane", "mesh": self.name, "name": name, "networking": networking})
 
+    def claims(self, name):
+        """What the inventory would let a proxy claim."""
+        service = self.services.get(name)
+        return {"services": [service] if service else [], "workload": ""}
+
     def path(self, name):
         return f"/meshes/{self.name}/dataplanes/{name}"
 

@@ -32,14 +32,16 @@ def overview(name, services=("web",), online=True, state=None, health=None, gate
 
 def host(name, proxies=None, cover=True, pending=("version",), target="2.14.3", reachable=True, **options):
     names = proxies or [name]
-    each = [
-        {"name": n, "possible": cover, "reasons": [] if cover else ["no reuse_port"], "pending": list(pending), **options} for n in names
-    ]
+    own = {"possible": cover, "reasons": [] if cover else ["no reuse_port"], "pending": list(pending)}
+    each = [{"name": n, **own, **options} for n in names]
     return {"host": name, "reachable": reachable, "proxies": each, "target_version": target}
 
 
 def make(hosts, overviews, kind="restart", abilities=None, leftovers=(), **given):
+    """Each proxy may claim what it does, unless that is said of it."""
     instances = roll_view.instances(overviews)
+    for proxy in [proxy for host in hosts for proxy in host["proxies"]]:
+        proxy.setdefault("claims", instances.get(proxy["name"], roll_view.Instance()).claims)
     return roll_plan.make(kind, hosts, settings.read(given), instances, abilities or roll_plan.Abilities(), leftovers)
 
 
@@ -145,77 +147,6 @@ def test_trap_51_a_single_instance_without_cover_needs_a_word():
     assert make(*fleet(1)).order == ["web-0"]
     # It serves nobody: nothing is lost.
     assert make(hosts, [overview("web-0", online=False)]).order == ["web-0"]
-
-
-def test_who_serves_nobody_is_restarted_first_and_plainly():
-    hosts, overviews = fleet(4)
-    hosts[2] = host("web-2", cover=False, serves=False)
-    overviews[2] = overview("web-2", online=False)
-    plan = make(hosts, overviews)
-    assert plan.order == ["web-2", "web-0", "web-1", "web-3"]
-    record = plan.records["web-2"]
-    assert (record["strategy"], record["reasons"], record["heals"], record["canary"]) == ("drained", [roll_plan.UNSERVING], True, False)
-    assert (record["loses"], plan.records["web-0"]["canary"]) == ({}, True)
-    assert "restarted whenever there is room, as they serve nobody: web-2" in plan.lines
-    state = roll_plan.begin(plan, Settings())
-    assert (state.dead, state.serving) == (["web-2"], [])
-    assert roll_plan.member(record, 1, 0.0).heals
-
-
-@pytest.mark.parametrize(
-    ("serves", "online", "heals"),
-    [(False, False, True), (False, True, False), (None, False, False), (True, False, False), (True, True, False)],
-)
-def test_only_one_that_both_sides_call_dead_is_healed(serves, online, heals):
-    hosts, overviews = fleet(1, serves=serves)
-    overviews[0] = overview("web-0", online=online)
-    assert make(hosts, overviews).records["web-0"]["heals"] is heals
-
-
-def test_what_serves_nobody_is_restarted_also_where_a_cover_is_asked_for_and_where_it_is_the_only_one():
-    asked = host("web-0", cover=False, strategy="cover", serves=False)
-    assert make([asked], [overview("web-0", online=False)]).order == ["web-0"]
-    assert "cannot be restarted under cover" in make([host("web-0", cover=False, strategy="cover")], [overview("web-0")]).refused["web-0"]
-    edge = host("edge", cover=False, serves=False)
-    assert make([edge], [overview("edge", (), online=False, gateway="edge")]).order == ["edge"]
-    # It must not be restarted for another reason, or there is nothing new for it.
-    assert make([host("web-0", serves=False, refuse="it is fenced and Direct")], []).refused == {"web-0": "it is fenced and Direct"}
-    assert make([host("web-0", serves=False, pending=())], []).skipped == {"web-0": "nothing to do"}
-    assert not make([asked], [overview("web-0", online=False)], kind="leave").records["web-0"]["heals"]
-
-
-def test_a_vm_that_serves_somebody_as_well_is_treated_as_one_that_serves():
-    hosts = [host("vm", ["a", "b"], cover=False)]
-    hosts[0]["proxies"][0]["serves"] = False
-    plan = make(hosts, [overview("a", ["api"], online=False), overview("b", ["web"]), overview("c", ["web"])])
-    record = plan.records["vm"]
-    assert (record["heals"], record["loses"]) == (False, {"web": 1})
-    assert roll_plan.begin(plan, Settings()).dead == ["a"]
-    # What it serves is the only instance.
-    assert "the only instance of web" in make(hosts, [overview("a", ["api"], online=False), overview("b", ["web"])]).refused["vm"]
-
-
-def test_what_lost_the_control_plane_and_serves_counts_as_serving():
-    hosts, overviews = fleet(1, cover=False, serves=True)
-    overviews = [overview("web-0", online=False)]
-    assert "it has the only instance of web" in make(hosts, overviews).refused["web-0"]
-    plan = make(hosts, overviews, allow_singleton=True)
-    assert roll_plan.begin(plan, Settings()).serving == ["web-0"]
-    # The control plane has taken it out of traffic as well.
-    assert make(hosts, [overview("web-0", online=False, state="NotReady")]).order == ["web-0"]
-
-
-def test_a_host_whose_join_failed_is_told_and_is_no_failure_of_the_roll():
-    hosts, overviews = fleet(3)
-    hosts[1] = {**host("web-1", serves=False), "late": "its join failed: no luck"}
-    overviews[1] = overview("web-1", online=False)
-    plan = make(hosts, overviews)
-    assert (plan.order, plan.refused) == (["web-0", "web-2"], {"web-1": "its join failed: no luck"})
-    state = roll_plan.begin(plan, Settings())
-    assert (state.abort, state.failed, state.dead) == ("", [], ["web-1"])
-    # It was restarted with what was laid down, so that nothing is pending.
-    hosts[1] = {**host("web-1", serves=False, pending=()), "late": "its join failed: no luck"}
-    assert list(make(hosts, overviews).refused) == ["web-1"]
 
 
 def test_a_gateway_is_drained_only_when_somebody_keeps_its_clients_away():
@@ -389,3 +320,18 @@ def test_ten_thousand_hosts_are_planned_in_linear_time():
     # Four times the hosts. A part that grows with their square would make it sixteen times.
     assert spent < 10 * quarter
     assert decisions_of(plan, overviews) == 2 * 10_000
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"services": ["web"], "workload": ""}, "its Dataplane claims kuma.io/service payments, which the inventory does not give it"),
+        (None, "nobody says what it may claim to be (claims)"),
+    ],
+)
+def test_what_claims_more_than_the_inventory_gives_it_gets_no_token_of_a_cover(claims, reason):
+    """Everybody may write Dataplanes, unless somebody has seen to it."""
+    hosts, overviews = [host("web-0", claims=claims), host("web-1")], [overview("web-0", ("web", "payments")), overview("web-1")]
+    plan = make(hosts, overviews)
+    assert (plan.records["web-0"]["strategy"], plan.records["web-0"]["reasons"]) == ("drained", [reason])
+    assert plan.records["web-1"]["strategy"] == "cover"

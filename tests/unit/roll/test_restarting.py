@@ -31,7 +31,7 @@ class Vm:
 
     def __init__(self, busy=0, undecided=False, fails=(), lost=(), decided=(), refuses=()):
         self.busy, self.undecided, self.fails, self.lost, self.decided, self.refuses = busy, undecided, fails, lost, decided, refuses
-        self.calls, self.asked = [], []
+        self.calls, self.asked, self.noted = [], [], []
 
     def __call__(self, options):
         (proxy,) = options["proxies"]
@@ -52,13 +52,18 @@ class Vm:
         elif until == "stopped" and name not in self.decided:
             outcome = "stopped"
         notes = ["under way"] if (until, outcome) == ("free", "busy") else []
-        return {"changed": until != "free", "results": [{"name": name, "outcome": outcome, "request": f"r-{name}", "notes": notes}]}
+        told = {"cover_token": {"jti": f"of-another-{name}"}} if (until, outcome) == ("prepared", "busy") else {}
+        entry = {"name": name, "outcome": outcome, "request": f"r-{name}", "notes": notes, **told}
+        return {"changed": until != "free", "results": [entry]}
 
     def cover(self, name, longest):
         if name in self.refuses:
             raise AccessDenied("may not issue", method="POST", url="/tokens/dataplane", status=403)
         self.calls.append(("token", name, longest))
         return {"dataplane": {}, "token": SECRET}
+
+    def covers(self):
+        return restarting.Covers(self.cover, lambda name, claims: self.noted.append((name, claims["jti"])))
 
     def forget(self):
         self.calls.append(("removed",))
@@ -76,8 +81,9 @@ def restarted(*names, moving=(), **vm):
     """The result, and what was done."""
     host = Vm(**vm)
     options = {"drain_time": "30s", "ready_timeout": 60.0, "gates": [GATE]}
-    whole = restarting.Restart(restarting.Vm(host, host.forget), host.cover, options, moving, host.hand_over)
+    whole = restarting.Restart(restarting.Vm(host, host.forget), host.covers(), options, moving, host.hand_over)
     result = whole.restart([wish(name) for name in names])
+    assert {name for name, _jti in host.noted} == ({names[0]} if vm.get("busy") else set())
     assert all(asked["gates"] == [GATE] for asked in host.asked), "the applications are not asked"
     return result, host.calls
 
@@ -155,7 +161,7 @@ def test_who_moves_is_registered_between_its_stop_and_its_start_and_the_others_a
 
 def test_the_restart_that_was_begun_is_waited_for():
     vm = Vm()
-    restarting.Restart(restarting.Vm(vm, vm.forget), vm.cover, {}, ["a"], vm.hand_over).restart([wish("a")])
+    restarting.Restart(restarting.Vm(vm, vm.forget), vm.covers(), {}, ["a"], vm.hand_over).restart([wish("a")])
     assert vm.asked[-1]["proxies"] == [{"name": "a", "request": "r-a"}]
     assert "until" not in vm.asked[-1]
 

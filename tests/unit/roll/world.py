@@ -112,6 +112,7 @@ class World:
                     {
                         "name": vm.name,
                         "possible": vm.cover,
+                        "claims": {"services": [], "workload": ""},
                         "reasons": [] if vm.cover else ["no"],
                         "pending": ["x"] * (vm.name in self.pending),
                         "serves": self.serving[vm.name] if vm.name in self.offline else None,

@@ -79,7 +79,7 @@ def test_nothing_is_asked_for_when_there_is_nothing_to_revoke():
     assert client.calls == []
 
 
-def test_trap_59_what_others_put_there_stays_as_it_is():
+def test_trap_60_what_others_put_there_stays_as_it_is():
     client = Client("  spaced ,x,,y", labels={"team": "a", "kuma.io/origin": "zone"})
     assert revoke(client, "a").added == ["a"]
     assert client.ids == "  spaced ,x,,y,a"

@@ -112,7 +112,7 @@ def test_the_public_half_is_compared_by_what_it_is_and_not_by_how_it_is_written(
     assert made.matches("") is None
 
 
-def test_trap_60_a_secret_gets_the_one_form_that_control_planes_read(key):
+def test_trap_61_a_secret_gets_the_one_form_that_control_planes_read(key):
     """PKCS#8 in a Secret makes every request for a token an internal error."""
     assert signer(pem(key, FORMATS.PKCS8)).private() == pem(key)
     made = sign.generate()

@@ -28,9 +28,12 @@ CONTENTS = ["", "x\n", "ä"]
 MODES = ["0640", "644", "0755", "1777"]
 
 
+KEY = "of this run"
+
+
 def described(params):
     """What a look tells of the paths of a write, as it reaches the controller."""
-    return json.loads(json.dumps(vm_seen.describe(*comparing.paths_of(params))))
+    return json.loads(json.dumps(vm_seen.describe(*comparing.paths_of(params), KEY)))
 
 
 # -- against the plan of a write
@@ -44,6 +47,7 @@ def wish(kind):
     more = {
         "files": {"content": st.sampled_from(CONTENTS)},
         "secrets": {"content": st.none()},
+        "environments": {"content": st.sampled_from(CONTENTS), "shown": st.just([])},
         "links": {"target": st.sampled_from(["a", "b"])},
     }
     if kind == "links":
@@ -51,7 +55,7 @@ def wish(kind):
     return st.fixed_dictionaries(more.get(kind, {}), optional=attributes())
 
 
-KINDS = ["directories", "files", "secrets", "links", "absent"]
+KINDS = ["directories", "files", "secrets", "environments", "links", "absent"]
 WISHES = st.dictionaries(
     st.sampled_from(PATHS),
     st.sampled_from(KINDS).flatmap(lambda kind: st.tuples(st.just(kind), st.none() if kind == "absent" else wish(kind))),
@@ -61,9 +65,11 @@ DEEDS = ["content", "mode", "sticky", "owner", "group", "gone", "other"]
 
 
 def params_of(root, wishes):
-    params = {kind: [] for kind in KINDS}
+    params = {kind: [] for kind in KINDS if kind != "environments"}
     for path, (kind, more) in wishes.items():
-        params[kind].append(f"{root}/{path}" if kind == "absent" else {"path": f"{root}/{path}", **more})
+        params["secrets" if kind == "environments" else kind].append(
+            f"{root}/{path}" if kind == "absent" else {"path": f"{root}/{path}", **more}
+        )
     return {**params, "below": [str(root)]}
 
 
@@ -101,7 +107,7 @@ def spoil(path, deed):
 
 def check(params):
     """Returns what differs."""
-    differing = comparing.differs(params, described(params))
+    differing = comparing.differs(params, described(params), KEY)
     removals, problems = vm_files.removals_of(params)
     try:
         changes = vm_files.plan([*vm_files.wishes_of(params), *removals], known=problems)
@@ -131,7 +137,10 @@ def test_after_a_write_nothing_differs_but_what_somebody_changed(tmp_path_factor
         wishes["d"] = ("directories", {"mode": "0755"})
     params = params_of(root, wishes)
     # A secret without content keeps what it has.
-    given = {**params, "secrets": [{**item, "content": "x"} for item in params["secrets"]]}
+    given = {
+        **params,
+        "secrets": [{"content": "x", **{key: value for key, value in item.items() if value is not None}} for item in params["secrets"]],
+    }
     # Nobody cuts the power of a test.
     with mock.patch.object(os, "fsync"):
         vm_files.apply(vm_files.plan(vm_files.wishes_of(given)))

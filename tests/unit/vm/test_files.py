@@ -94,6 +94,21 @@ def test_no_output_holds_a_secret(tmp_path):
     assert "(secret, %d bytes)" % len(jwt()) in text
 
 
+def test_of_an_environment_file_the_names_are_shown_and_which_values_change(tmp_path):
+    env = {"path": f"{tmp_path}/kuma/a.env", "mode": "0640", "shown": ["PORT", "URL"]}
+    before = 'A="canary-a"\nGONE="canary-gone"\nPORT="1"\nSEVERAL="canary-one\nB=canary-two"\n'
+    after = 'A="canary-a"\nNEW="canary-new"\nPORT="2"\nSEVERAL="canary-three\nB=canary-two"\nURL="https://me:canary@example.com/"\n'
+    first = run(tmp_path, files=[], secrets=[{**env, "content": before}])
+    second = run(tmp_path, files=[], secrets=[{**env, "content": after}])
+    again = run(tmp_path, files=[], secrets=[{**env, "content": after}])
+    assert "canary" not in json.dumps([first, second, again])
+    (diff,) = second["diff"]
+    assert diff["before"] == "A=(hidden)\nGONE=(hidden)\nPORT=1\nSEVERAL=(hidden)\n"
+    assert diff["after"] == "A=(hidden)\nNEW=(hidden)\nPORT=2\nSEVERAL=(hidden, changed)\nURL=https://(hidden)@example.com/\n"
+    assert not again["changed"]
+    assert [entry["before"] for entry in first["diff"] if entry["after_header"].endswith("a.env")] == [""]
+
+
 def test_the_diff_of_a_file_is_true(tmp_path):
     run(tmp_path)
     changed = run(tmp_path, files=[dict(options(tmp_path)["files"][0], content="A=2\n")])

@@ -9,14 +9,15 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import systemd
 from ansible_collections.meshfleet.kuma.plugins.modules import proxy_info
+from tests.examples import examples
 from tests.unit import module_runner
 
 START = 1_800_000_000.0
@@ -272,7 +273,11 @@ def test_without_systemd_every_proxy_is_inactive(vm):
     [
         ("A=1", {"A": "1"}),
         ('A="1 2"', {"A": "1 2"}),
-        (r'A="a\"b\\c\$d"', {"A": r'a"b\c\$d'}),
+        (r'A="a\"b\\c\$d"', {"A": r'a"b\c$d'}),
+        ('A="one\nB=two\n\nQUJD=="\n  C = 3 ', {"A": "one\nB=two\n\nQUJD==", "C": "3"}),
+        ("A='one\nB=\\\"'\nC=3", {"A": 'one\nB=\\"', "C": "3"}),
+        ('A="never closed\nB=two', {"A": '"never closed\nB=two'}),
+        ("; A=1\nB=", {"B": ""}),
         ("# A=1", {}),
         ("no assignment", {}),
         ("A='x y'", {"A": "x y"}),
@@ -281,6 +286,23 @@ def test_without_systemd_every_proxy_is_inactive(vm):
 )
 def test_environment_files_are_read(line, expected):
     assert vm_proxy.parse_environment(line + "\n") == expected
+
+
+@given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True), st.text(st.characters(codec="utf-8"), max_size=20)))
+@settings(max_examples=examples(200))
+def test_what_is_written_is_read(values):
+    assert systemd.parse_environment("# about\n" + systemd.render_environment(values)) == values
+
+
+def test_of_settings_the_names_are_told_and_no_digest(tmp_path):
+    (tmp_path / "env").mkdir()
+    settings_ = {"KUMA_DATAPLANE_NAME": "web-1", "KUMA_ONE": "canary", "KUMA_CONTROL_PLANE_URL": "https://me:canary@example.com"}
+    (tmp_path / "env/web-1.env").write_text(systemd.render_environment({**settings_, "SEVERAL": "canary\nB=canary"}))
+    found = module_runner.run("proxy_info", {"config_dir": str(tmp_path)})["host"]["proxies"]["web-1"]
+    hidden = {"KUMA_ONE": "(hidden)", "SEVERAL": "(hidden)", "KUMA_CONTROL_PLANE_URL": "https://(hidden)@example.com"}
+    assert found["environment"] == {"KUMA_DATAPLANE_NAME": "web-1", **hidden}
+    assert "canary" not in json.dumps(found)
+    assert "sha256" not in found["files"][f"{tmp_path}/env/web-1.env"]
 
 
 def test_the_module_describes_this_machine(tmp_path):
@@ -307,22 +329,3 @@ def test_the_module_sees_a_control_plane_that_runs_from_the_same_directory(tmp_p
     unit.write_text("ExecStart=/opt/kuma/2.14.3/bin/kuma-cp run\n")
     assert module_runner.run("proxy_info", options)["host"]["control_plane"] is True
     assert module_runner.run("proxy_info", {**options, "install_dir": "/opt/kum"})["host"]["control_plane"] is False
-
-
-def test_what_is_said_again_and_again_does_not_hide_the_reason():
-    said = [
-        "[10:00:00.1][77][warning] no luck",
-        "",
-        "authentication failed",
-        *(f"[10:00:{n:02}.5][78][warning] no luck" for n in range(1, 60)),
-    ]
-    assert vm_proxy.distinct(said) == ["authentication failed", "[10:00:59.5][78][warning] no luck"]
-
-
-@given(st.lists(st.text("ab1 ", max_size=3)))
-def test_every_line_that_was_said_is_kept_once_in_order(lines):
-    kept = vm_proxy.distinct(lines)
-    assert kept == [line for line in kept if line.strip()]
-    assert {re.sub(r"\d", "", line) for line in kept} == {re.sub(r"\d", "", line) for line in lines if line.strip()}
-    assert len({re.sub(r"\d", "", line) for line in kept}) == len(kept)
-    assert vm_proxy.distinct(kept) == kept

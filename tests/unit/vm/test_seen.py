@@ -62,6 +62,17 @@ def test_nothing_of_a_secret_is_told_but_who_may_read_it(tree):
         assert secret not in text
 
 
+def test_with_a_key_nobody_else_can_try_what_a_file_holds(tree):
+    path = f"{tree}/file"
+    plain = hashlib.sha256((tree / "file").read_bytes()).hexdigest()
+    told = [module_runner.run("proxy_info", {"paths": [path], "digest_key": key}) for key in ("one of a run", "that of another")]
+    digests = [result["host"]["paths"][path]["sha256"] for result in told]
+    assert digests == [vm_seen.digest_of((tree / "file").read_bytes(), key) for key in ("one of a run", "that of another")]
+    assert len({plain, *digests}) == 3
+    assert "one of a run" not in json.dumps(told)
+    assert vm_seen.describe([path])[path]["sha256"] == vm_seen.digest_of((tree / "file").read_bytes()) == plain
+
+
 def test_without_paths_none_are_told(tmp_path):
     assert module_runner.run("proxy_info", {"config_dir": str(tmp_path)})["host"]["paths"] == {}
 
@@ -99,7 +110,7 @@ def test_what_cannot_be_looked_at_is_not_absent(tree, monkeypatch):
     def refuse(*_arguments, **_named):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(vm_seen.safely, "digest", refuse)
+    monkeypatch.setattr(vm_seen.safely, "read", refuse)
     assert "sha256" not in vm_seen.describe([f"{tree}/file"])[f"{tree}/file"]
     monkeypatch.setattr(vm_seen.safely, "status", refuse)
     assert vm_seen.kind_of(f"{tree}/file") == "other"
