@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from tests.unit.http_server import Answer, Server
 from tests.unit.roles.template_renderer import Renderer
+from tests.unit.sockets import Raw
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -65,7 +66,17 @@ def running(version, work_dir):
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
     """The API options of whoever runs the tests stay out of them."""
-    for name in ("KUMA_API_URL", "KUMA_API_TOKEN", "KUMA_CA", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+    for name in (
+        "KUMA_API_URL",
+        "KUMA_API_TOKEN",
+        "KUMA_CA",
+        "KUMA_CLIENT_CERT",
+        "KUMA_CLIENT_KEY",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -121,6 +132,19 @@ def serve():
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def raw():
+    """``raw(talk, ...)`` is a server below HTTP."""
+    with contextlib.ExitStack() as stack:
+
+        def start(talk, **options):
+            server = Raw(talk, **options)
+            stack.callback(server.close)
+            return server
+
+        yield start
 
 
 @pytest.fixture

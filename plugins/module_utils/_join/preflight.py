@@ -63,8 +63,9 @@ def variable(error: ApiError) -> str:
     """Where the role takes the option from that the error is about: its user knows only the variable."""
     variables = {
         "connection": "The role takes url from kuma_dp_control_plane_url.",
-        "timeout": "The role takes url from kuma_dp_control_plane_url.",
-        "tls": "The role takes ca_path from kuma_dp_api_ca, or else from kuma_dp_control_plane_ca.",
+        "timeout": "The role takes url from kuma_dp_control_plane_url, and timeout from kuma_dp_api_timeout.",
+        "tls": "The role takes ca_path from kuma_dp_api_ca, or else from kuma_dp_control_plane_ca, client_cert from kuma_dp_api_client_cert, "
+        "and client_key from kuma_dp_api_client_key.",
         "authentication": "The role takes token from kuma_dp_api_token.",
         "authorization": "The role takes token from kuma_dp_api_token.",
     }

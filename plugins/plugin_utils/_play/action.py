@@ -125,14 +125,19 @@ class RoleAction(ActionBase):
         return controller.search_dirs(self.variables)
 
     def api(self) -> Json:
-        """How the control plane that the options of role kuma_dp name is reached: ``{url, token, ca_path, validate_certs}``. Raises Missing."""
-        api = self.read(options.API)
-        cache = self.value("kuma_dp_archive_cache")
+        """How the control plane that the options of role kuma_dp name is reached, as options of a module and of Client. Raises Missing."""
+        api, directories = self.read(options.API), self.search_dirs()
+        cache, private = self.value("kuma_dp_archive_cache"), constants.DEFAULT_LOCAL_TMP  # type: ignore[attr-defined]
+        client = {
+            key: controller.private_path(api[key], options.API[key].variable, directories, private) for key in ("client_cert", "client_key")
+        }
         return {
+            **client,
             "url": api["url"],
             "token": api["token"] or None,
-            "ca_path": controller.pem_path(api["ca"], "kuma_dp_api_ca", self.search_dirs(), cache),
+            "ca_path": controller.pem_path(api["ca"], "kuma_dp_api_ca", directories, cache),
             "validate_certs": api["validate_certs"],
+            "timeout": api["timeout"],
         }
 
 

@@ -53,6 +53,17 @@ def number(value: t.Any) -> t.Any:
         return value
 
 
+def seconds(value: t.Any) -> t.Any:
+    """A number above zero, fractions included. Raises ValueError for what is none."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise ValueError(f"found {value!r}, expected a number of seconds above zero")
+    return found
+
+
 def texts(value: t.Any) -> t.List[str]:
     """A list of texts. A single value, such as a port without brackets, is a list of its own, and not one of its digits."""
     if value is None:
@@ -127,6 +138,9 @@ API: Table = {
     "token": Option("kuma_dp_api_token", ""),
     "ca": Option("kuma_dp_api_ca", "", str),
     "validate_certs": Option("kuma_dp_api_validate_certs", True, flag),
+    "client_cert": Option("kuma_dp_api_client_cert", "", str),
+    "client_key": Option("kuma_dp_api_client_key", "", str),
+    "timeout": Option("kuma_dp_api_timeout", 30, seconds),
 }
 REGISTRATION: Table = {
     "mesh": Option("kuma_dp_mesh", "default", str),
@@ -210,8 +224,18 @@ def constants() -> t.Dict[str, t.Any]:
 
 
 def read(table: Table, value: Value) -> t.Dict[str, t.Any]:
-    """``{key: value}`` of a host in the play; ``value(variable)`` knows the defaults of the roles."""
-    return {key: option.shape(value(option.variable)) for key, option in table.items()}
+    """``{key: value}`` of a host in the play; ``value(variable)`` knows the defaults of the roles.
+
+    Raises ValueError, naming the variable, for what has no meaning.
+    """
+    return {key: _shaped(option, value(option.variable)) for key, option in table.items()}
+
+
+def _shaped(option: Option, given: t.Any) -> t.Any:
+    try:
+        return option.shape(given)
+    except ValueError as error:
+        raise ValueError(f"{option.variable}: {error}") from None
 
 
 def read_elsewhere(table: Table, known: t.Callable[[str, t.Any], t.Any]) -> t.Dict[str, t.Any]:
@@ -223,5 +247,5 @@ def read_elsewhere(table: Table, known: t.Callable[[str, t.Any], t.Any]) -> t.Di
     for key, option in table.items():
         given = known(option.variable, option.elsewhere)
         if given is not NOWHERE:
-            found[key] = option.shape(given)
+            found[key] = _shaped(option, given)
     return found

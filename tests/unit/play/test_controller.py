@@ -113,3 +113,21 @@ def test_a_file_is_written_where_a_link_leads_and_nowhere_else(tmp_path, monkeyp
     for path in (str(tmp_path / "there"), str(tmp_path / "nowhere/report.json"), os.devnull):
         with pytest.raises(controller.Missing, match=f"^x is {path}, expected a file on the controller, in a directory that exists$"):
             controller.writable(path, "x")
+
+
+def test_a_key_becomes_a_file_of_its_own_for_one_run(tmp_path):
+    key = "-----BEGIN PRIVATE KEY-----\nA\n-----END PRIVATE KEY-----"
+    path = controller.private_path(key, "x", [], str(tmp_path))
+    with open(path, encoding="utf-8") as handle:
+        assert handle.read() == key + "\n"
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert controller.private_path(key, "x", [], str(tmp_path)) == path
+    assert len(list(tmp_path.iterdir())) == 1, "no part is left"
+    (tmp_path / "client.key").write_text(key)
+    assert controller.private_path("client.key", "x", [str(tmp_path)], "/no") == str(tmp_path / "client.key")
+    assert controller.private_path("", "x", [], "/no") is None
+
+
+def test_what_is_taken_for_the_name_of_a_key_is_not_shown(tmp_path):
+    with pytest.raises(controller.Missing, match=r"kuma_dp_api_client_key is \(not shown\), expected PEM text"):
+        controller.private_path("MIGHAgEAMBMGByqGSM49AgEGCCqGSM49", "kuma_dp_api_client_key", ["/a"], str(tmp_path))
