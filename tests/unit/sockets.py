@@ -26,13 +26,13 @@ class Raw:
     ``stopping`` is set at the end: whoever waits waits for that. ``ended`` counts the conversations that are over.
     """
 
-    def __init__(self, talk, context=None, backlog=16, address="127.0.0.1"):
+    def __init__(self, talk, context=None, backlog=16, address="127.0.0.1", port=0):
         self.talk, self.context = talk, context
         self.stopping = threading.Event()
         self.connections = 0
         self.ended = threading.Semaphore(0)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._listening = socket.create_server((address, 0), family=family, backlog=backlog)
+        self._listening = socket.create_server((address, port), family=family, backlog=backlog)
         self.port = self._listening.getsockname()[1]
         self._threads = []
         if talk is not None:

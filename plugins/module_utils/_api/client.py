@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api import body as api_body
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.body import first_json
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities, facts_of
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import (
     AccessDenied,
     ApiError,
@@ -72,7 +72,7 @@ BACKOFF_BASE = 0.25
 BACKOFF_CAP = 8.0
 RETRY_AFTER_CAP = 60.0
 RETRY_STATUS = frozenset((429, 502, 503, 504))
-ANONYMOUS_TIMEOUT = 10.0
+STRANGER_TIMEOUT = 10.0
 USER_AGENT = "meshfleet.kuma"
 
 Params = t.Optional[t.Mapping[str, t.Any]]
@@ -123,7 +123,7 @@ class Client:
         self._requests = 0
         self._warnings: t.List[str] = []
         self._capabilities: t.Optional[Capabilities] = None
-        self._control_plane: t.Optional[t.Dict[str, t.Any]] = None
+        self._config: t.Optional[t.Dict[str, t.Any]] = None
         verify: t.Union[bool, str] = validate_certs
         secure = self.url.startswith("https:")
         if secure and validate_certs and self._ca_path:
@@ -148,17 +148,25 @@ class Client:
         """Close the connections that are kept open."""
         self._session.close()
 
-    def anonymous(self) -> Client:
-        """A client of the same control plane that nobody knows: without token and certificate. It asks once."""
-        return Client(
+    def as_anybody(self, path: str) -> t.Any:
+        """The body that somebody without token and certificate gets for a read, asked once; None when there is none, for whatever reason."""
+        stranger = Client(
             self.url,
             ca_path=self._ca_path,
             validate_certs=self._validate_certs,
             connect_timeout=self._timeout[0],
-            timeout=min(self._timeout[1], ANONYMOUS_TIMEOUT),
+            timeout=min(self._timeout[1], STRANGER_TIMEOUT),
             retries=0,
             pool=1,
         )
+        try:
+            return stranger.get(path).body
+        except ApiError:
+            return None
+        finally:
+            stranger.close()
+            with self._lock:
+                self._requests += stranger.requests
 
     def __repr__(self) -> str:
         return f"Client({self.url!r})"
@@ -254,34 +262,21 @@ class Client:
             )
         return self._capabilities
 
-    def control_plane(self) -> t.Dict[str, t.Any]:
-        """``mode``, ``store``, ``hds_enabled``, ``envoy_admin_unix_socket``, ``reloadable_tokens``, ``inbound_tags_disabled``, ``dp_token_users``
-        and ``dp_token_groups`` (who may issue dataplane tokens), ``zone_token_users`` and ``zone_token_groups``, and ``zone`` (its name) from
-        ``GET /config``, asked for once. A value the control
-        plane does not name is left out; empty when the token may not read them."""
-        if self._control_plane is None:
+    def config(self) -> t.Dict[str, t.Any]:
+        """``GET /config``, asked for once; empty when the token may not read it."""
+        if self._config is None:
             try:
                 body = self.get("/config").body
             except (AccessDenied, NotFound):
                 body = None
             if isinstance(body, str):
                 body = first_json(body)
-            places = {
-                "mode": ("mode",),
-                "store": ("store", "type"),
-                "hds_enabled": ("dpServer", "hds", "enabled"),
-                "envoy_admin_unix_socket": ("bootstrapServer", "params", "envoyAdminUnixSocket"),
-                "reloadable_tokens": ("dpServer", "authn", "enableReloadableTokens"),
-                "inbound_tags_disabled": ("experimental", "inboundTagsDisabled"),
-                "zone": ("multizone", "zone", "name"),
-                "zone_token_users": ("access", "static", "generateZoneToken", "users"),
-                "zone_token_groups": ("access", "static", "generateZoneToken", "groups"),
-                "dp_token_users": ("access", "static", "generateDpToken", "users"),
-                "dp_token_groups": ("access", "static", "generateDpToken", "groups"),
-            }
-            values = {name: _dig(body, place) for name, place in places.items()}
-            self._control_plane = {name: value for name, value in values.items() if value is not None}
-        return dict(self._control_plane)
+            self._config = body if isinstance(body, dict) else {}
+        return self._config
+
+    def control_plane(self) -> t.Dict[str, t.Any]:
+        """What ``config`` says of ``capabilities.FACTS``. A value that the control plane does not name is left out."""
+        return facts_of(self.config())
 
     def _request(self, method: str, path: str, params: Params = None, body: t.Any = None, secret: bool = False) -> Response:
         check_path(method, self.url, path)
@@ -375,12 +370,6 @@ class Client:
 
 def _is_page(items: t.Any) -> bool:
     return items is None or (isinstance(items, list) and all(isinstance(item, dict) for item in items))
-
-
-def _dig(value: t.Any, place: t.Sequence[str]) -> t.Any:
-    for key in place:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _strings(value: t.Any) -> t.List[str]:

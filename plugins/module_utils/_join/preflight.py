@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Capabilities, Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities, dig
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import AccessDenied, ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import OLDEST, Release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import together
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import exposure
 
 
 class Preflight(t.NamedTuple):
@@ -24,17 +27,19 @@ class Preflight(t.NamedTuple):
     problems: t.List[str]
     warnings: t.List[str]
     mesh: t.Mapping[str, t.Any]
+    # The host that proxies are told for their stream; empty: the one by which they came.
+    xds_host: str
 
 
 def look(client: Client, mesh: str, wanted: t.Mapping[str, str], initial_state: str) -> Preflight:
-    """Four reads: the index, the user, the configuration and the mesh. Raises ApiError when there is no answer.
+    """Five reads: the index, the user, the configuration, the mesh, and what everybody may. Raises ApiError when there is no answer.
 
     ``wanted`` maps the kuma-dp versions that are about to run to a host that wants them.
     """
     capabilities = client.capabilities()
-    who = client.get("/who-am-i").body or {}
     config = client.control_plane()
-    problems, warnings = _rights(who, config)
+    problems = _rights(_who(client), config)
+    warnings = exposure.look(client)
     problems.extend(_unfit(capabilities, config))
     if config.get("hds_enabled") is False and initial_state == "NotReady":
         problems.append(
@@ -46,7 +51,7 @@ def look(client: Client, mesh: str, wanted: t.Mapping[str, str], initial_state: 
     held, missing = _mesh(client, mesh)
     problems.extend(missing)
     warnings.extend(_skew(capabilities, config, wanted))
-    return Preflight(capabilities, config, problems, warnings, held)
+    return Preflight(capabilities, config, problems, warnings, held, _xds_host(client))
 
 
 def versions(hosts: t.Iterable[t.Mapping[str, t.Any]]) -> t.Dict[str, str]:
@@ -82,31 +87,54 @@ def message(problems: t.Sequence[str]) -> str:
     )
 
 
-def _rights(who: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any], sort: str = "dp") -> t.Tuple[t.List[str], t.List[str]]:
+def refused(plans: t.Mapping[str, t.Dict[str, t.Any]], *found: t.Mapping[str, t.Sequence[str]]) -> t.Dict[str, t.List[str]]:
+    """Note in the plan of each host why it does not go on, and return it of all: ``{host: reasons}``, of none that does."""
+    for host, plan in plans.items():
+        plan["refused"] = list(dict.fromkeys(reason for reasons in found for reason in reasons.get(host, ())))
+    return {host: plan["refused"] for host, plan in plans.items()}
+
+
+def with_refused(problems: t.Sequence[str], refusals: t.Mapping[str, t.Sequence[str]]) -> t.List[str]:
+    """Everything that speaks against a join, with ``{host: reasons}`` of hosts that are stopped alone; empty where others can go on."""
+    if problems or (refusals and all(refusals.values())):
+        return [*problems, *together(refusals)]
+    return []
+
+
+def _who(client: Client) -> t.Mapping[str, t.Any]:
+    found = client.get("/who-am-i").body
+    return found if isinstance(found, dict) else {}
+
+
+def _rights(who: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any], sort: str = "dp") -> t.List[str]:
     groups = set(who.get("groups") or [])
     allowed_users = set(config.get(sort + "_token_users") or [naming.ADMIN])
     allowed_groups = set(config.get(sort + "_token_groups") or [naming.ADMIN])
     if who.get("name") in allowed_users or groups & allowed_groups:
-        return [], []
+        return []
     found = "kuma_dp_api_token belongs to %s (%s)" % (who.get("name"), ", ".join(sorted(groups)) or "no group")
     what = "dataplane" if sort == "dp" else sort
     remedy = "which may not issue %s tokens: use a token of %s" % (what, ", ".join(sorted(allowed_users | allowed_groups)))
-    return ["%s, %s" % (found, remedy)], []
+    return ["%s, %s" % (found, remedy)]
 
 
 def look_for_zone(client: Client, mesh: str, wanted: t.Mapping[str, str]) -> Preflight:
     """The same for zone proxies, which up to 2.x have no mesh and no health checks. Raises ApiError when there is no answer."""
     capabilities = client.capabilities()
-    who = client.get("/who-am-i").body or {}
     config = client.control_plane()
-    problems, warnings = _rights(who, config, "dp" if capabilities.model == "v3" else "zone")
+    problems = _rights(_who(client), config, "dp" if capabilities.model == "v3" else "zone")
+    warnings = exposure.look(client)
     problems.extend(_unfit(capabilities, config))
     held: t.Mapping[str, t.Any] = {}
     if capabilities.model == "v3":
         held, missing = _mesh(client, mesh)
         problems.extend(missing)
     warnings.extend(_skew(capabilities, config, wanted))
-    return Preflight(capabilities, config, problems, warnings, held)
+    return Preflight(capabilities, config, problems, warnings, held, _xds_host(client))
+
+
+def _xds_host(client: Client) -> str:
+    return str(dig(client.config(), ("bootstrapServer", "params", "xdsHost")) or "")
 
 
 def _unfit(capabilities: Capabilities, config: t.Mapping[str, t.Any]) -> t.List[str]:

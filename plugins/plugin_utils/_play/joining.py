@@ -56,14 +56,14 @@ class Joining:
         by_name = {result["name"]: result for result in results}
         for host, own in plan["plan"].items():
             names = [proxy["name"] for proxy in own["proxies"]]
-            own["refused"] = refusals(own["proxies"], changes, by_name)
+            own["refused"] = [*own["refused"], *refusals(own["proxies"], changes, by_name)]
             own["registered"] = [name for name in names if name in changes and sync.changed([changes[name]])]
             own["unissued"] = [name for name in names if self.check and by_name.get(name, {}).get("action") == "issued"]
             mine = {name: tokens[name] for name in names if name in tokens}
             if mine:
                 self.tokens[host] = mine
         return {
-            **{key: plan[key] for key in ("plan", "labels_lost", "not_ready", "control_plane") if key in plan},
+            **{key: plan[key] for key in ("plan", "labels_lost", "not_ready", "control_plane", "certificates") if key in plan},
             "results": [change.result() for change in changes.values()],
             "changed": sync.changed(changes.values()) or any(result["action"] == "issued" for result in results),
             "diff": [*self._diff(list(changes.values())), diff],
@@ -102,7 +102,7 @@ class Joining:
             {"mesh": self.options["mesh"], **proxy["token"]}
             for own in plan["plan"].values()
             for proxy in own["proxies"]
-            if proxy["name"] not in unregistered
+            if proxy["name"] not in unregistered and not own["refused"]
         ]
         wishes = issue.plan(
             entries,

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
+
 Value = t.Callable[[str], t.Any]
 
 
@@ -51,6 +53,11 @@ def number(value: t.Any) -> t.Any:
         return int(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def duration(value: t.Any) -> float:
+    """Seconds of a duration such as ``30d``; a number alone is one of seconds. Raises ValueError."""
+    return parse_seconds(str(value))
 
 
 def seconds(value: t.Any) -> t.Any:
@@ -133,6 +140,12 @@ VM: Table = {
     "restart": Option("kuma_dp_restart", "report"),
     "wait_timeout": Option("kuma_dp_wait_timeout", 120, number),
 }
+# What a VM looks at before anything is written.
+TRUST: Table = {
+    "url": Option("kuma_dp_control_plane_dp_url", NOWHERE, str),
+    "ca": Option("kuma_dp_control_plane_ca", "", str),
+    "warn_before": Option("kuma_dp_control_plane_ca_warn_before", "60d", duration),
+}
 API: Table = {
     "url": Option("kuma_dp_control_plane_url", NOWHERE),
     "token": Option("kuma_dp_api_token", ""),
@@ -213,7 +226,7 @@ MIGRATION: Table = {
 
 
 # The tables of what joins, leaves and rolls.
-OF_ROLES = (JOIN, RELEASE, ZONE, VM, API, REGISTRATION, ROLL, LEAVE, ZONE_LEAVE, TRANSPARENT, TRANSPARENT_ENABLED, TRANSPARENT_APPLY)
+OF_ROLES = (JOIN, RELEASE, ZONE, VM, TRUST, API, REGISTRATION, ROLL, LEAVE, ZONE_LEAVE, TRANSPARENT, TRANSPARENT_ENABLED, TRANSPARENT_APPLY)
 
 
 def constants() -> t.Dict[str, t.Any]:

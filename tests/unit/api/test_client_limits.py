@@ -249,10 +249,9 @@ def test_a_page_of_something_else_is_an_error(serve, connect, page):
     assert failure(connect(serve(answer_json(page)).url).list, "/dataplanes").kind == "protocol"
 
 
-def test_an_anonymous_client_shows_neither_token_nor_certificate(serve, connect):
+def test_somebody_whom_nobody_knows_shows_no_token(serve, connect):
     server = serve(OK)
     client = connect(server.url, token=TOKEN)
-    nobody = client.anonymous()
-    assert nobody.get("/who-am-i").body == {"ok": True}
-    nobody.close()
+    assert client.as_anybody("/who-am-i") == {"ok": True}
     assert server.requests[0].headers["Authorization"] is None
+    assert client.requests == 1
