@@ -37,7 +37,7 @@ class ActionModule(action.FleetAction):
         }
 
     def _wanted(self) -> control_plane.ControlPlane:
-        options = self.read(control_plane.CONTROL_PLANE)
+        options = {**self.read(control_plane.CONTROL_PLANE), "https_address": self.own("look")["https_address"]}
         texts, _missing = controller.pem_texts({key: options[key] for key in control_plane.PEM}, self.search_dirs())
         return control_plane.ControlPlane(self.host, options, texts)
 

@@ -147,7 +147,7 @@ def test_the_archive_of_a_control_plane_is_fetched_into_the_cache():
     )
     observed = {"architecture": "amd64", "archives": {}}
     found, problems = plans.plan(
-        "cp", control_plane.told(own, {}), observed, {"tls_cert": None, "tls_key": None, "tls_ca": None}, "/nowhere"
+        "cp", control_plane.told(own, {}), observed, {"tls_cert": None, "tls_key": None, "tls_ca": None}, "/nowhere", {}
     )
     assert problems == []
     (fetched,) = found.fetch
