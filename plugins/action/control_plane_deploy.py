@@ -33,7 +33,7 @@ class ActionModule(action.FleetAction):
             "diff": action.diffs(steps),
             "actions": served["actions"],
             "reasons": served["reasons"],
-            "ca": wanted.pem["tls_ca"] if wanted.given else signed["ca"],
+            "ca": wanted.pem["tls_ca"] if wanted.given else signed["trusted"],
         }
 
     def _wanted(self) -> control_plane.ControlPlane:

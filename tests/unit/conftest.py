@@ -27,10 +27,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class ControlPlane:
-    """A running double: its API by HTTP and HTTPS, the token of its administrator and its CA."""
+    """A running double: its API by HTTP and HTTPS, where proxies connect, the token of its administrator and its CA."""
 
     url: str
     https_url: str
+    dp_url: str
     token: str
     ca_file: str
     version: str
@@ -55,7 +56,7 @@ def running(version, work_dir):
             assert line, f"the double did not start: {(work_dir / 'log').read_text()}"
             ready = json.loads(line)
             token = pathlib.Path(ready["admin_token_file"]).read_text().strip()
-            yield ControlPlane(ready["url"], ready["https_url"], token, ready["ca_file"], version)
+            yield ControlPlane(ready["url"], ready["https_url"], ready["dp_url"], token, ready["ca_file"], version)
         finally:
             # Nothing of it is kept, and for open connections it would wait.
             process.kill()

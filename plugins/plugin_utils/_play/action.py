@@ -121,6 +121,18 @@ class RoleAction(ActionBase):
         name = self._templar.template(name) if name else default
         return list(self.variables["groups"].get(name, []))
 
+    def asked(self, table: options.Table) -> Json:
+        """The options of a playbook, which no role has a default for."""
+        return options.read_elsewhere(table, lambda name, default: self.value(name) if name in self.variables else default)
+
+    def whole_fleet(self) -> t.List[str]:
+        """Every host with proxies of the mesh or of the zone, whether the play handles it or not."""
+        return sorted({*self.group("kuma_fleet", "mesh_fleet"), *self.group("kuma_zone_fleet", "mesh_zone_proxies")})
+
+    def registered(self, name: str) -> t.Callable[[str], t.Optional[Json]]:
+        """What a task of a playbook registered under this name, for any host; None for one without."""
+        return lambda host: t.cast("t.Optional[Json]", self.variables["hostvars"].raw_get(host).get(name))
+
     def search_dirs(self) -> t.List[str]:
         return controller.search_dirs(self.variables)
 

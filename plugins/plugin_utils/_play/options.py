@@ -223,6 +223,12 @@ MIGRATION: Table = {
     "fail_on": Option("kuma_migration_fail_on", "none"),
     "report_path": Option("kuma_migration_report_path", ""),
 }
+# Of the rollover of a CA.
+ROTATION: Table = {
+    "new": Option("kuma_rotate_ca_new", "", str),
+    "wait": Option("kuma_rotate_ca_wait", "0s", duration),
+    "again": Option("kuma_rotate_ca_again", False, flag),
+}
 
 
 # The tables of what joins, leaves and rolls.

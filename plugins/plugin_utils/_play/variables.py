@@ -13,7 +13,7 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.options import MAINTENANCE, MIGRATION
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.options import MAINTENANCE, MIGRATION, ROTATION
 
 PREFIXES = ("kuma_dp_", "kuma_zone_proxy_", "kuma_cp_", "kuma_transparent_proxy_")
 # What the playbooks read besides the options of the roles.
@@ -22,7 +22,7 @@ PLAYBOOK_OPTIONS = frozenset(
         "kuma_control_plane_hosts",
         "kuma_fleet",
         "kuma_zone_fleet",
-        *(option.variable for table in (MAINTENANCE, MIGRATION) for option in table.values()),
+        *(option.variable for table in (MAINTENANCE, MIGRATION, ROTATION) for option in table.values()),
     )
 )
 

@@ -132,7 +132,7 @@ def deploying(look=None, check=False, answers=None, **options):
         **{
             "proxy_release": {"changed": True},
             "proxy_files": {"changed": True, "diff": [{"after": "a"}]},
-            "control_plane_certificate": {"changed": True, "ca": CA, "diff": {"after": "b"}},
+            "control_plane_certificate": {"changed": True, "ca": CA, "trusted": CA, "diff": {"after": "b"}},
             "control_plane_service": {"changed": True, "actions": ["restarted"], "reasons": ["x"]},
             **(answers or {}),
         }
@@ -211,14 +211,14 @@ def test_a_certificate_that_was_given_is_laid_down_and_none_is_made():
 
 @pytest.mark.parametrize(("written", "signed"), [(False, False), (True, False), (False, True)])
 def test_what_was_written_or_signed_restarts_it(written, signed):
-    answers = {"proxy_files": {"changed": written}, "control_plane_certificate": {"changed": signed, "ca": CA}}
+    answers = {"proxy_files": {"changed": written}, "control_plane_certificate": {"changed": signed, "ca": CA, "trusted": CA}}
     assert deploying(answers=answers)[2].options("control_plane_service")["files_changed"] is (written or signed)
 
 
 def test_with_nothing_to_do_nothing_changed():
     answers = {
         "proxy_files": {},
-        "control_plane_certificate": {"ca": CA},
+        "control_plane_certificate": {"ca": CA, "trusted": CA},
         "control_plane_service": {"actions": [], "reasons": []},
     }
     result, _own, vm = deploying({"install": False, "account": True}, answers=answers)

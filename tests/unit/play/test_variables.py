@@ -72,7 +72,9 @@ def test_options_are_those_of_all_roles_and_playbooks():
     assert set().union(*map(options, ROLES)) | variables.PLAYBOOK_OPTIONS == KNOWN.options
     assert {name for name in KNOWN.options if KNOWN.judge(name)} == set()
     books = "".join(path.read_text() for path in (ROOT / "playbooks").glob("*.yml"))
-    tables = {option.variable for table in (play_options.MAINTENANCE, play_options.MIGRATION) for option in table.values()}
+    tables = {
+        option.variable for table in (play_options.MAINTENANCE, play_options.MIGRATION, play_options.ROTATION) for option in table.values()
+    }
     assert [name for name in variables.PLAYBOOK_OPTIONS - tables if not re.search(rf"\b{name}\b", books)] == []
 
 
