@@ -40,7 +40,15 @@ class Step:
 
 # The fleet's tests build on each other in the order of their files. Each of these steps has hosts of its own.
 FLEETS = {
-    "rolls": ("test_5_restart", "test_6_zero", "test_7_roll", "test_8_roll_faults", "test_9_gateway", "test_9_everything"),
+    "rolls": (
+        "test_5_restart",
+        "test_6_zero",
+        "test_7_roll",
+        "test_8_roll_faults",
+        "test_9_gateway",
+        "test_9_everything",
+        "test_9_rotate_ca",
+    ),
     "joins": (
         *("test_1_refused", "test_2_join", "test_3_faults", "test_4_leave"),
         *("test_9_control_plane", "test_9_transparent", "test_9_zone_proxy", "test_9_direct"),
