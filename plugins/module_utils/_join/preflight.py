@@ -37,8 +37,9 @@ def look(client: Client, mesh: str, wanted: t.Mapping[str, str], initial_state: 
     ``wanted`` maps the kuma-dp versions that are about to run to a host that wants them.
     """
     capabilities = client.capabilities()
+    who = _who(client)
     config = client.control_plane()
-    problems = _rights(_who(client), config)
+    problems = _rights(who, config)
     warnings = exposure.look(client)
     problems.extend(_unfit(capabilities, config))
     if config.get("hds_enabled") is False and initial_state == "NotReady":
@@ -121,8 +122,9 @@ def _rights(who: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any], sort: str
 def look_for_zone(client: Client, mesh: str, wanted: t.Mapping[str, str]) -> Preflight:
     """The same for zone proxies, which up to 2.x have no mesh and no health checks. Raises ApiError when there is no answer."""
     capabilities = client.capabilities()
+    who = _who(client)
     config = client.control_plane()
-    problems = _rights(_who(client), config, "dp" if capabilities.model == "v3" else "zone")
+    problems = _rights(who, config, "dp" if capabilities.model == "v3" else "zone")
     warnings = exposure.look(client)
     problems.extend(_unfit(capabilities, config))
     held: t.Mapping[str, t.Any] = {}

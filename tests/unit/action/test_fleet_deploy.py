@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.action import fleet_deploy, fleet_summary, fleet_verdict, fleet_wait
@@ -205,6 +207,14 @@ def test_the_summary_tells_every_host_of_the_play():
         "  c: Failed to connect",
         "  d: d is not in traffic",
     ]
+
+
+def test_the_summary_tells_the_days_that_are_left():
+    ends = [{"what": "CA", "subject": "CN=kuma-cp CA", "not_before": 0, "not_after": time.time() + 10.5 * 86400}]
+    hosts = {"a": {"kuma_dp_deployed": state(), "kuma_dp_plan": {"certificates": ends}}}
+    result, _vm = step(fleet_summary, {"purpose": "join"}, host="a", play=["a"], hosts=hosts)
+    assert result["msg"][-1].startswith("CA of the control plane (CN=kuma-cp CA): until 20")
+    assert result["msg"][-1].endswith(", 10 days left")
 
 
 def test_what_was_restarted_is_pending_no_longer():
