@@ -166,7 +166,7 @@ class Authority:
 
     def _make_ca(self, new: Paths, subject: str) -> None:
         # Two authorities of one name would be told apart by their keys alone.
-        since = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        since = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
         config = _configuration(new, "%s CA %s" % (subject[: 64 - len(since) - 4], since), "DNS:none.invalid")
         self._key(new.ca_key)
         self_signed = ["-new", "-x509", "-extensions", "ca", "-days", str(CA_DAYS), "-key", new.ca_key, "-out", new.ca]
