@@ -33,11 +33,11 @@ class ActionModule(action.FleetAction):
             "diff": action.diffs(steps),
             "actions": served["actions"],
             "reasons": served["reasons"],
-            "ca": wanted.pem["tls_ca"] if wanted.given else signed["ca"],
+            "ca": wanted.pem["tls_ca"] if wanted.given else signed["trusted"],
         }
 
     def _wanted(self) -> control_plane.ControlPlane:
-        options = self.read(control_plane.CONTROL_PLANE)
+        options = {**self.read(control_plane.CONTROL_PLANE), "https_address": self.own("look")["https_address"]}
         texts, _missing = controller.pem_texts({key: options[key] for key in control_plane.PEM}, self.search_dirs())
         return control_plane.ControlPlane(self.host, options, texts)
 

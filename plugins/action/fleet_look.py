@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import without_user
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, trust
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, fleet, layout, options, redirection
 
 Json = t.Dict[str, t.Any]
@@ -28,10 +29,20 @@ class ActionModule(action.FleetAction):
         fleet.check_names(self.host, names, self.role, told["proxies"])
         vm = self.read(layout.PLACE)
         place = layout.Layout.of(vm, str(self.value("kuma_dp_version")) if joins else "")
-        paths = {**_paths(place, names), "digest_key": self.digest_key()} if joins else {}
-        seen = self.module("proxy_info", names=names, **vm, **paths)
-        result = {"changed": False, "host": seen["host"], "names": names}
-        return {**result, "options": self._options(told, seen["host"])} if joins else result
+        if not joins:
+            return {"changed": False, "host": self.module("proxy_info", names=names, **vm)["host"], "names": names}
+        ca, wish = self._trust()
+        asked = {} if wish.problem else {"dp_server_url": wish.url, "dp_server_ca": ca}
+        seen = self.module("proxy_info", names=names, **vm, **_paths(place, names), digest_key=self.digest_key(), **asked)
+        # The clock of the VM beside that of the controller, at the same moment.
+        host = {**seen["host"], "clock": time.time()}
+        return {"changed": False, "host": host, "names": names, "options": {**self._options(told, host), "trust": dict(wish._asdict())}}
+
+    def _trust(self) -> t.Tuple[str, trust.Wish]:
+        """The CA that the proxies get, and what the plan is told of it. Raises Missing."""
+        given = self.read(options.TRUST)
+        ca = controller.pem_text(given["ca"], options.TRUST["ca"].variable, self.search_dirs())
+        return ca, trust.Wish.of(given["url"], ca, given["warn_before"])
 
     def _options(self, told: Json, seen: Json) -> Json:
         known = self.known(self.host)

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import trust
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, summary
 
 Json = t.Dict[str, t.Any]
@@ -38,6 +40,7 @@ class ActionModule(action.FleetAction):
             plan = self.variables.get(f"{self.role}_plan") or {}
             what = "zone proxies" if self.role == "kuma_zone_proxy" else ""
             lines = summary.joined(outcomes, self.check, plan.get("labels_lost") or [], what)
+            lines += trust.lines(plan.get("certificates") or [], time.time())
         return {"changed": False, "msg": lines, "_ansible_verbose_always": True}
 
     def _outcome(self, host: str) -> summary.Outcome:

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS, REQUESTS_IMPORT_ERROR
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import inspection
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.findings import Findings
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.values import Values
@@ -64,8 +64,8 @@ class ActionModule(ActionBase):
 
 def _missing(trace: str) -> str:
     return (
-        f"The Python that runs Ansible, {sys.executable}, cannot import requests, which talks to the control plane "
-        f"({trace.strip().splitlines()[-1]}). Install it: {sys.executable} -m pip install requests"
+        f"The Python that runs Ansible, {sys.executable}, cannot import requests {REQUESTS} or later, which talks to the control plane "
+        f"({trace.strip().splitlines()[-1]}). Install it: {sys.executable} -m pip install 'requests>={REQUESTS}'"
     )
 
 

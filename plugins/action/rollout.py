@@ -13,13 +13,12 @@ import typing as t
 from contextlib import closing
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
-from ansible.module_utils.basic import missing_required_lib
 from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR, ApiError, Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import api_argument_spec, check_names, new_client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import api_argument_spec, check_names, missing_requests, new_client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import Ledger
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action, controller, issuing, options, rolling
@@ -75,7 +74,7 @@ class ActionModule(action.RoleAction):
         spec = {**api, "url": {**api["url"], "required": False}, **ARGUMENTS}
         _validation, params = self.validate_argument_spec(spec, required_if=REQUIRED)  # type: ignore[no-untyped-call]
         if REQUESTS_IMPORT_ERROR is not None:
-            raise AnsibleActionFail(missing_required_lib("requests"))
+            raise AnsibleActionFail(missing_requests())
         self.host = params["host"] or self.host
         self.by_role = params["hosts"] is None and params["run"] is None
         try:

@@ -51,6 +51,10 @@ checksum:
   description: The SHA-256 that is pinned for the architecture of the VM.
   returned: success
   type: str
+https_address:
+  description: The address on which the API listens for HTTPS.
+  returned: success
+  type: str
 account:
   description: Whether the user and the group are there.
   returned: success

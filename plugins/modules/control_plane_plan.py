@@ -88,6 +88,10 @@ fetch:
   returned: success
   type: list
   elements: dict
+https_address:
+  description: The address on which the API is to listen for HTTPS, as far as it follows from addresses. No name is resolved.
+  returned: success
+  type: str
 problems:
   description: Everything that is wrong.
   returned: when something is wrong
@@ -106,12 +110,13 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import
 def plan(module: AnsibleModule, _runner: Runner) -> Result:
     params = module.params
     given = {name: params[name] for name in ("tls_cert", "tls_key", "tls_ca")}
-    found, problems = control_plane.plan(params["host"], params["variables"], params["observed"], given, module.tmpdir)
+    found, problems = control_plane.plan(params["host"], params["variables"], params["observed"], given, module.tmpdir, {})
     if found is None:
         raise ModuleFailed(control_plane.message(problems), {"problems": problems})
     for warning in found.warnings:
         module.warn(warning)
-    return {"changed": False, "install": found.install, "archive": found.archive, "checksum": found.checksum, "fetch": found.fetch}
+    result = {key: getattr(found, key) for key in ("install", "archive", "checksum", "fetch", "https_address")}
+    return {"changed": False, **result}
 
 
 def main() -> None:

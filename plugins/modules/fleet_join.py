@@ -74,6 +74,13 @@ not_ready:
   returned: with O(step=plan)
   type: list
   elements: str
+certificates:
+  description:
+    - When the control plane's trust ends, as its VMs see it, each with C(what) (V(CA), which is in use, or V(certificate), of the control plane),
+      C(subject), and C(not_before) and C(not_after) in seconds since 1970.
+  returned: success
+  type: list
+  elements: dict
 control_plane:
   description: What is known of the control plane.
   returned: with O(step=plan)

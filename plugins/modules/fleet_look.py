@@ -43,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 host:
-  description: What is on the VM, as M(meshfleet.kuma.proxy_info) returns it.
+  description: What is on the VM, as M(meshfleet.kuma.proxy_info) returns it, and for a join C(clock), the time of the controller at that moment.
   returned: always
   type: dict
 names:

@@ -89,7 +89,8 @@ plan:
       C(claims) (C(services) and C(workload): what it may claim to be),
       C(token), C(registered), C(differs), C(ready), C(not_ready_reasons), C(labels_lost), C(gates), C(fenced), C(privileged_ports),
       C(lifecycle), C(file) and C(template) (what the Dataplane file of a Direct proxy holds), C(arguments) (for its kuma-dp) and C(hold)
-      (why it must not be restarted now) of every proxy; and C(archive), the path of its archive on the controller."
+      (why it must not be restarted now) of every proxy; C(refused), why the host must not go on although others may; and C(archive), the
+      path of its archive on the controller."
   returned: success
   type: dict
 dataplanes:
@@ -114,6 +115,13 @@ not_ready:
   elements: str
 fetch:
   description: Archives that are not on the controller yet, with C(url), C(path) and C(checksum).
+  returned: success
+  type: list
+  elements: dict
+certificates:
+  description:
+    - When the control plane's trust ends, as its VMs see it, each with C(what) (V(CA), which is in use, or V(certificate), of the control plane),
+      C(subject), and C(not_before) and C(not_after) in seconds since 1970.
   returned: success
   type: list
   elements: dict

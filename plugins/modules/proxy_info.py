@@ -62,6 +62,16 @@ options:
     description:
       - With this key the digests of O(paths) are those of HMAC. Without it, whoever sees a result may try what secret a file holds.
     type: str
+  dp_server_url:
+    version_added: 0.2.0
+    description:
+      - The address of a control plane for proxies. It is looked at from the VM, at every address of its name, with a handshake alone.
+    type: str
+  dp_server_ca:
+    version_added: 0.2.0
+    description: The authorities with which its certificate is verified, as PEM text. Has to be set for https.
+    type: str
+    default: ""
 requirements:
   - Linux with systemd
 seealso:
@@ -132,6 +142,23 @@ host:
       elements: str
     archives: {description: The SHA-256 of the archive of each version., returned: always, type: dict}
     current: {description: The version that starts next., returned: when there is one, type: str}
+    dp_server:
+      description: What is at O(dp_server_url).
+      returned: always, null without O(dp_server_url)
+      type: dict
+      contains:
+        host: {description: Its host., returned: always, type: str}
+        port: {description: Its port., returned: always, type: int}
+        problem: {description: Why the host has no address; empty where it has., returned: always, type: str}
+        servers:
+          description:
+            - "For each address C(address), C(outcome), C(detail) in the words of the operating system or of OpenSSL, C(certificate), which it shows
+              (null where it shows none), and C(trusted_by), the SHA-256 of each certificate of O(dp_server_ca) that makes it trusted alone."
+            - "C(outcome) is V(trusted), V(plain) (without TLS), V(refused), V(timeout), V(unreachable), V(skipped), V(silent), V(cut), V(no_tls),
+              V(tls), V(api) (the API of the control plane is there), V(foreign), V(name), V(expired), V(not_yet) or V(untrusted)."
+          returned: always
+          type: list
+          elements: dict
     paths:
       description:
         - "O(paths) and O(secret_paths), each as it is given, with C(kind) (V(file), V(directory), V(link), V(absent) or V(other), which is also what
@@ -177,8 +204,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import fil
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import vm as restart_vm
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart.facts import why_no_cover
 from ansible_collections.meshfleet.kuma.plugins.module_utils._transparent import vm as transparent_vm
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import dp_server, journal, refusals, safely, seen, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import journal, refusals, safely, seen, systemd
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
@@ -222,6 +249,7 @@ def look(module: AnsibleModule, runner: Runner) -> Result:
         },
         "versions": sorted(archives),
         "archives": archives,
+        "dp_server": dp_server.Looker(params["dp_server_url"], params["dp_server_ca"]).look() if params["dp_server_url"] else None,
         "current": vm_proxy.current_version(params["install_dir"]),
         "paths": seen.describe(params["paths"], params["secret_paths"], params["digest_key"] or ""),
         "proxies": observer.proxies(params["names"], params["diagnose"]),
@@ -268,6 +296,8 @@ def main() -> None:
             "user": {"type": "str", "default": "kuma-dp"},
             "group": {"type": "str", "default": "kuma-dp"},
             "diagnose": {"type": "bool", "default": False},
+            "dp_server_url": {"type": "str"},
+            "dp_server_ca": {"type": "str", "default": ""},
             "paths": {"type": "list", "elements": "path", "default": []},
             # The paths of secrets are not secret.
             "secret_paths": {"type": "list", "elements": "path", "default": [], "no_log": False},

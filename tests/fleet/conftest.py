@@ -18,8 +18,8 @@ from tests.lab.control_plane import ControlPlane
 from tests.lab.stage import stage
 
 QUICK = (
-    *("test_5_restart", "test_6_zero", "test_7_roll", "test_8_roll_faults", "test_9_canary", "test_9_gateway", "test_9_tokens"),
-    "test_9_transparent",
+    *("test_5_restart", "test_6_zero", "test_7_roll", "test_8_roll_faults", "test_9_canary", "test_9_gateway", "test_9_rotate_ca"),
+    *("test_9_tokens", "test_9_transparent"),
 )
 QUICK_DELAYS = {"report": 1.0, "deregistration": 2.0}
 # The mesh's own policies would hide what a test is about: they try again and take sick endpoints out by themselves.

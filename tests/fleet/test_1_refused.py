@@ -151,6 +151,14 @@ def settings(fleet: Fleet, case: str) -> Setting:
     if case == "token without rights":
         token = fleet.stage.control_plane.token("/tokens/user", name="reader", groups=["readers"], validFor="1h")
         return Setting({"kuma_dp_api_token": token}, ("kuma_dp_api_token", "reader", "use a token of"))
+    if case == "CA with which VMs do not trust the control plane":
+        foreign = certificates.self_signed(fleet.stage.directory, "of-others", fleet.stage.lab.settings.controller_address)
+        # Both hosts in one problem.
+        pattern = r"1 problem was found: 1\. vm2, vm3: kuma_dp_control_plane_dp_url is .*kuma_dp_control_plane_ca"
+        return Setting({"kuma_dp_control_plane_ca": str(foreign[0])}, (pattern, re.escape(fleet.stage.control_plane.dp_url)))
+    if case == "port of the API for proxies":
+        https_url = fleet.stage.control_plane.https_url
+        return Setting({"kuma_dp_control_plane_dp_url": https_url}, ("kuma_dp_control_plane_dp_url", "is the API of the control plane"))
     if case == "CA that does not match":
         directory: Path = fleet.stage.directory
         foreign = certificates.self_signed(directory, "foreign", fleet.stage.lab.settings.controller_address)
@@ -163,7 +171,13 @@ def settings(fleet: Fleet, case: str) -> Setting:
 NIGHTLY = ["missing mesh", "bad token", "expired token", "token without rights", "CA that does not match"]
 
 
-@pytest.mark.parametrize("case", [*(pytest.param(case, marks=pytest.mark.nightly) for case in NIGHTLY), "unreachable control plane"])
+# What only a VM can tell.
+FROM_VMS = ["CA with which VMs do not trust the control plane", "port of the API for proxies"]
+
+
+@pytest.mark.parametrize(
+    "case", [*(pytest.param(case, marks=pytest.mark.nightly) for case in NIGHTLY), "unreachable control plane", *FROM_VMS]
+)
 def test_a_control_plane_that_cannot_be_used_is_explained(fleet: Fleet, case: str) -> None:
     setting = settings(fleet, case)
     refusal = refuse(fleet, "--limit", "vm2,vm3", extra=setting.extra)

@@ -15,6 +15,8 @@ import time
 
 import pytest
 
+from tests.unit.sockets import sign
+
 ROOT = pathlib.Path(__file__).parents[2]
 FEW, MANY = 4, 20
 UNREACHABLE = 4  # the exit code of ansible-playbook
@@ -163,6 +165,13 @@ def test_hosts_that_do_not_wait_for_each_other_print_each_problem_at_most_twice(
     assert "failed (10): vm1, vm3, vm5, vm7, vm9, vm11, vm13, vm15, vm17, vm19" in many
 
 
+REQUIRED = {
+    "kuma_dp_control_plane_url": "http://127.0.0.1:1",
+    "kuma_dp_control_plane_ca": sign("a CA", ca=True).pem,
+    "kuma_dp_version": "2.14.3",
+}
+
+
 def test_a_fleet_that_cannot_be_reached_is_one_problem_of_a_join(play):
     """Although SSH names another address for each of its hosts."""
     said = []
@@ -172,9 +181,8 @@ def test_a_fleet_that_cannot_be_reached_is_one_problem_of_a_join(play):
             "ansible_connection": "ssh",
             "ansible_port": 1,
             "ansible_become": False,
-            "kuma_dp_control_plane_url": "http://127.0.0.1:1",
-            "kuma_dp_version": "2.14.3",
             "kuma_dp_archive_checksum": "0" * 64,
+            **REQUIRED,
         }
         run = play("", number, path=ROOT / "playbooks/join_mesh.yml", common=common, **hosts)
         assert run.returncode == UNREACHABLE, run.stdout
@@ -184,9 +192,6 @@ def test_a_fleet_that_cannot_be_reached_is_one_problem_of_a_join(play):
     assert few[at - 1].startswith("TASK [meshfleet.kuma.kuma_dp : Look at the VM")
     assert few[at + 1].endswith("ssh: connect to host <host> port 1: Connection refused")
     assert len(few) == len(many) < 40
-
-
-REQUIRED = {"kuma_dp_control_plane_url": "http://127.0.0.1:1", "kuma_dp_version": "2.14.3"}
 
 
 def test_a_misspelt_option_is_printed_as_text(play):

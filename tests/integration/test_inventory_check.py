@@ -47,6 +47,7 @@ def play(ansible_playbook, tmp_path):
                         "ansible_become": False,
                         "ansible_python_interpreter": sys.executable,
                         "kuma_dp_control_plane_url": server.url,
+                        "kuma_dp_control_plane_ca": "ca.pem",
                         "kuma_dp_archive_cache": str(tmp_path / "cache"),
                         "kuma_dp_config_dir": str(tmp_path / "etc"),
                         "kuma_dp_install_dir": str(tmp_path / "opt"),
@@ -136,7 +137,7 @@ def test_misspelt_variables_are_refused_wherever_they_are_set(play):
     assert_untouched(play)
 
 
-@pytest.mark.parametrize("book", ["join_mesh", "leave_mesh", "maintenance", "migration_report"])
+@pytest.mark.parametrize("book", ["join_mesh", "rotate_ca", "leave_mesh", "maintenance", "migration_report"])
 def test_names_and_meshes_that_are_none_are_refused(play, book):
     hosts = {host: {"kuma_dp_name": name, "kuma_dp_mesh": name} for host, name in BAD_NAMES.items()}
     hosts["web-7"] = {"kuma_dp_name": "{{ 'c/' ~ inventory_hostname }}"}
@@ -276,7 +277,7 @@ def test_a_controller_without_requests_is_told_the_command(play):
     (play.directory / "none/requests.py").write_text("raise ImportError('No module named requests')\n")
     path = os.pathsep.join([str(play.directory / "none"), os.environ["PYTHONPATH"]])
     (found,) = problems(play("join_mesh", {"web-1": {}}, environment={"PYTHONPATH": path}))
-    (python,) = re.findall(r"(\S+) -m pip install requests", found)
+    (python,) = re.findall(r"(\S+) -m pip install 'requests>=2", found)
     assert pathlib.Path(python).samefile(sys.executable)
     assert_untouched(play)
 

@@ -42,6 +42,7 @@ class Join:
             "ansible_become": False,
             "ansible_python_interpreter": sys.executable,
             "kuma_dp_control_plane_url": self.url,
+            "kuma_dp_control_plane_dp_url": self.control_plane.dp_url,
             "kuma_dp_control_plane_ca": self.control_plane.ca_file,
             "kuma_dp_api_ca": self.certificate,
             "kuma_dp_api_token": self.control_plane.token,
@@ -85,16 +86,52 @@ def setting(join, case):
         return {"kuma_dp_proxies": proxies}, [
             ("kuma_dp_proxies\\[1\\].name", "vm-1", "has 80 characters, expected at most 77", "one socket")
         ]
+    if case.startswith("proxies"):
+        others, reason = proxies(join, case)
+        return others, [(r"^  \d. vm-1: ", "kuma_dp_control_plane_(ca|dp_url)", reason)]
     assert case == "token without rights and missing mesh"
     reader = join.user(name="reader", groups=["readers"], validFor="1h")
     rights, mesh = ("kuma_dp_api_token", "reader", "use a token of"), ("kuma_dp_mesh", "nowhere", "create the Mesh or correct the name")
     return {"kuma_dp_api_token": reader, "kuma_dp_mesh": "nowhere"}, [rights, mesh]
 
 
-CASES = ["bad token", "expired token", "CA that does not match", "names that are too long", "token without rights and missing mesh"]
+def proxies(join, case):
+    """What a VM finds where its proxies would connect."""
+    dp_url = join.control_plane.dp_url
+    url = "kuma_dp_control_plane_dp_url"
+    return {
+        "proxies with a foreign CA": (
+            {"kuma_dp_control_plane_ca": make_certificate(join.directory / "foreign.pem")},
+            "was signed by CN=kuma-cp stand-in CA",
+        ),
+        "proxies with the certificate of a server": ({"kuma_dp_control_plane_ca": server_certificate(join)}, "is no certificate authority"),
+        "proxies at another name": ({url: dp_url.replace("127.0.0.1", "127.0.0.2")}, "nothing listens at 127.0.0.2"),
+        "proxies at the API": ({url: join.control_plane.https_url}, "is the API of the control plane, and not its dp-server"),
+        "proxies at the API without TLS": ({url: join.control_plane.url.replace("http:", "https:")}, "is the API of the control plane"),
+        "proxies where nobody listens": ({url: "https://127.0.0.1:9"}, "nothing listens at 127.0.0.1:9"),
+        "proxies at a name that nobody knows": ({url: "https://does-not-exist.invalid:5678"}, "finds no address of does-not-exist.invalid"),
+    }[case]
 
 
-@pytest.mark.parametrize("case", CASES)
+def server_certificate(join):
+    return str(pathlib.Path(join.control_plane.ca_file).with_name("server.pem"))
+
+
+PROXIES = [
+    "proxies with a foreign CA",
+    "proxies with the certificate of a server",
+    "proxies at another name",
+    "proxies at the API",
+    "proxies at the API without TLS",
+    "proxies where nobody listens",
+    "proxies at a name that nobody knows",
+]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [*PROXIES, "bad token", "expired token", "CA that does not match", "names that are too long", "token without rights and missing mesh"],
+)
 def test_what_speaks_against_a_join_is_explained(join, ansible_playbook, case):
     others, wanted = setting(join, case)
     inventory = join.directory / "inventory.json"

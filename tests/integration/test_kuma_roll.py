@@ -119,12 +119,17 @@ class Fleet:
             self.mesh.restart(name)
         return restarted(name)
 
-    def play(self, *arguments, callbacks="default", forks=10, **variables):
+    def play(self, *arguments, callbacks="default", forks=10, twice=False, **variables):
+        """With ``twice`` the playbook rolls a second time, with what a second join would say: the variable ``after`` of each host."""
         (self.directory / "callback_plugins").mkdir(exist_ok=True)
         (self.directory / "callback_plugins/vms.py").write_text(VMS)
         roll = yaml.safe_load((ROOT / "playbooks/rolling_restart.yml").read_text())
         joined = yaml.safe_load(JOIN)
-        (self.directory / "roll.yml").write_text(yaml.safe_dump(joined + roll[1:], sort_keys=False))
+        book = joined + roll[1:]
+        if twice:
+            again = yaml.safe_load(JOIN.replace("{{ state }}", "{{ after }}"))
+            book = joined + of_pass(roll[1:], "_first") + again + of_pass(roll[1:], "_last")
+        (self.directory / "roll.yml").write_text(yaml.safe_dump(book, sort_keys=False))
         common = {
             "ansible_connection": "local",
             "ansible_become": False,
@@ -169,6 +174,11 @@ def fleet(control_plane, ansible_playbook, tmp_path):
             return made
 
         yield make
+
+
+def of_pass(plays, name):
+    """As a playbook imports them that rolls twice."""
+    return [{**play, "vars": {**play.get("vars", {}), "meshfleet_kuma_pass": name}} for play in plays]
 
 
 def roll_of(output):
@@ -307,3 +317,18 @@ def test_one_of_the_proxies_of_a_host_becomes_indirect(fleet):
     untils = [(arguments["proxies"][0]["name"], arguments.get("until", "done")) for _host, arguments in made.asked]
     assert [each for each in untils if each[1] != "prepared"] == [("web-1", "done"), ("api-1", "stopped"), ("api-1", "done")]
     assert made.mesh.serves("api-1")
+
+
+@pytest.mark.parametrize("pending", [[], ["CA"]], ids=["nothing left to do", "one host again"])
+def test_a_playbook_that_rolls_twice_rolls_those_of_the_second_plan_alone(fleet, pending):
+    """The groups of the first roll are still there in the second one."""
+    made = fleet(web_1="web", web_2="web")
+    for name, left in (("web-1", []), ("web-2", pending)):
+        made.host(name)
+        after = json.loads(json.dumps(made.hosts[name]["state"]))
+        after["roll"][0]["pending"] = left
+        made.hosts[name]["after"] = after
+    run = made.play(twice=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert sorted(made.restarts()) == sorted(["web-1", "web-2", *(["web-2"] if pending else [])])
+    assert "is no part of run" not in run.stdout

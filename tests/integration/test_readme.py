@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tests.integration.newcomer import ABOUT, ROOT, VERSION, Machine, artefact, galaxy, repository
+from tests.unit.sockets import sign
 
 README, GUIDE = ROOT / "README.md", ROOT / "docs/install.md"
 UNREACHABLE = 4  # the exit code of ansible-playbook
@@ -175,13 +176,16 @@ def prepare(machine):
 
 
 def written(machine):
-    """The machine with the printed files, digests filled in. Those of the README lie beside those of the guide."""
+    """The machine with the printed files, digests filled in, and the CA that the README means. Its files lie beside those of the guide."""
     assert not machine.has("requests")
     assert not machine.has("distlib")
     for page in (README, GUIDE):
         for name, text in files(page).items():
             if "group_vars/" not in name:
                 (machine.directory / name).write_text(re.sub("<SHA-256 of [^>]*>", 64 * "0", text))
+    ca = machine.directory / "files/kuma-ca.pem"
+    ca.parent.mkdir()
+    ca.write_text(sign("a CA", ca=True).pem)
     return machine
 
 

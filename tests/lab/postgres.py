@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.lab import certificates
@@ -41,8 +41,21 @@ class Database:
         return done.stdout.strip()
 
 
-def start(lab: Lab, password: str) -> Database:
-    """Make an empty database in the state of the lab, and serve it until the lab goes. Raises LabError."""
+# The one of each lab, by its state.
+_started: dict[Path, Database] = {}
+
+
+def start(lab: Lab, password: str, name: str = "postgres") -> Database:
+    """An empty database of this name, served until the lab goes. All of a lab are in one server, whose user has one password. Raises LabError."""
+    server = _started.get(lab.state)
+    if server is None:
+        server = _started[lab.state] = _serve(lab, password)
+    if name != server.name:
+        server.query(f"CREATE DATABASE {name}")
+    return replace(server, name=name)
+
+
+def _serve(lab: Lab, password: str) -> Database:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not found:
         raise LabError("Postgres is missing; run: apt-get install -y postgresql")

@@ -20,16 +20,18 @@ import pytest
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from tests.unit.http_server import Answer, Server
 from tests.unit.roles.template_renderer import Renderer
+from tests.unit.sockets import Raw
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @dataclasses.dataclass(frozen=True)
 class ControlPlane:
-    """A running double: its API by HTTP and HTTPS, the token of its administrator and its CA."""
+    """A running double: its API by HTTP and HTTPS, where proxies connect, the token of its administrator and its CA."""
 
     url: str
     https_url: str
+    dp_url: str
     token: str
     ca_file: str
     version: str
@@ -54,7 +56,7 @@ def running(version, work_dir):
             assert line, f"the double did not start: {(work_dir / 'log').read_text()}"
             ready = json.loads(line)
             token = pathlib.Path(ready["admin_token_file"]).read_text().strip()
-            yield ControlPlane(ready["url"], ready["https_url"], token, ready["ca_file"], version)
+            yield ControlPlane(ready["url"], ready["https_url"], ready["dp_url"], token, ready["ca_file"], version)
         finally:
             # Nothing of it is kept, and for open connections it would wait.
             process.kill()
@@ -65,7 +67,17 @@ def running(version, work_dir):
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
     """The API options of whoever runs the tests stay out of them."""
-    for name in ("KUMA_API_URL", "KUMA_API_TOKEN", "KUMA_CA", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+    for name in (
+        "KUMA_API_URL",
+        "KUMA_API_TOKEN",
+        "KUMA_CA",
+        "KUMA_CLIENT_CERT",
+        "KUMA_CLIENT_KEY",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -121,6 +133,19 @@ def serve():
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def raw():
+    """``raw(talk, ...)`` is a server below HTTP."""
+    with contextlib.ExitStack() as stack:
+
+        def start(talk, **options):
+            server = Raw(talk, **options)
+            stack.callback(server.close)
+            return server
+
+        yield start
 
 
 @pytest.fixture

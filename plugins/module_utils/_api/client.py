@@ -4,10 +4,7 @@
 
 # Private to this collection: not a public interface.
 
-"""HTTP client of the control plane API: session, TLS, retries, paging, typed errors, capabilities.
-
-The only file of the collection that imports requests.
-"""
+"""HTTP client of the control plane API: retries, paging, typed errors, capabilities. How one request is sent is in ``session``."""
 
 from __future__ import annotations
 
@@ -15,10 +12,12 @@ import json
 import random
 import threading
 import time
-import traceback
 import typing as t
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import body as api_body
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.body import first_json
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import CONFIGURATION, Capabilities, Places, dig
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import (
     AccessDenied,
@@ -34,31 +33,21 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import 
     from_answer,
 )
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.path import api_path, check_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.session import REQUESTS, REQUESTS_IMPORT_ERROR, Answer, Session
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.transport import (
     check_ca_file,
+    check_client,
     checked_token,
     checked_url,
     failure_of,
-    first_json,
     is_retryable,
     retry_after,
 )
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import network
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
 
-REQUESTS_IMPORT_ERROR: t.Optional[str]
-try:
-    from requests import PreparedRequest, Session
-    from requests import Response as Answer
-    from requests.adapters import HTTPAdapter
-    from requests.utils import get_environ_proxies
-    from urllib3 import disable_warnings
-    from urllib3.exceptions import InsecureRequestWarning
-except ImportError:
-    REQUESTS_IMPORT_ERROR = traceback.format_exc()
-else:
-    REQUESTS_IMPORT_ERROR = None
-
 __all__ = [
+    "REQUESTS",
     "REQUESTS_IMPORT_ERROR",
     "AccessDenied",
     "ApiError",
@@ -77,11 +66,13 @@ __all__ = [
 ]
 
 PAGE_SIZE = 1000  # the largest that a control plane serves
+LONGEST_LIST = 1_000_000  # items; whoever goes on is no control plane
 LISTINGS = 4  # the first one, and up to three more when items moved between its pages
 BACKOFF_BASE = 0.25
 BACKOFF_CAP = 8.0
 RETRY_AFTER_CAP = 60.0
 RETRY_STATUS = frozenset((429, 502, 503, 504))
+STRANGER_TIMEOUT = 10.0
 USER_AGENT = "meshfleet.kuma"
 
 Params = t.Optional[t.Mapping[str, t.Any]]
@@ -100,8 +91,9 @@ class Response:
 class Client:
     """A client of one control plane, safe to use from up to ``pool`` threads.
 
-    ``timeout`` and ``connect_timeout`` are seconds, ``retries`` is how often one request is sent again after a
-    connection error, a 429 or a 502 to 504. Raises ApiError when ``url``, ``token`` or ``ca_path`` cannot be used.
+    ``timeout`` are seconds for a whole request with its answer, ``connect_timeout`` for the connection before it, ``retries`` is how often
+    one request is sent again after a connection error, a 429 or a 502 to 504. ``client_cert`` and ``client_key`` are files. Raises ApiError
+    when an option cannot be used.
     """
 
     def __init__(
@@ -113,6 +105,8 @@ class Client:
         connect_timeout: float = 5.0,
         timeout: float = 30.0,
         retries: int = 4,
+        client_cert: t.Optional[str] = None,
+        client_key: t.Optional[str] = None,
         pool: int = 8,
         sleep: t.Callable[[float], t.Any] = time.sleep,
         jitter: t.Callable[[float, float], float] = random.uniform,
@@ -120,7 +114,8 @@ class Client:
         self.url = checked_url(url)
         self._token = checked_token(token)
         self._ca_path = ca_path or None
-        self._timeout = (connect_timeout, timeout)
+        self._validate_certs = validate_certs
+        self._timeout = (min(connect_timeout, timeout), timeout)
         self._retries = max(0, retries)
         self._sleep = sleep
         self._jitter = jitter
@@ -128,14 +123,17 @@ class Client:
         self._requests = 0
         self._warnings: t.List[str] = []
         self._capabilities: t.Optional[Capabilities] = None
-        self._configuration: t.Any = None
-        self._verify: t.Union[bool, str] = validate_certs
+        self._configuration: t.Optional[t.Dict[str, t.Any]] = None
+        verify: t.Union[bool, str] = validate_certs
         secure = self.url.startswith("https:")
         if secure and validate_certs and self._ca_path:
             check_ca_file(self._ca_path, self.url)
-            self._verify = self._ca_path
-        if self._token and not secure:
+            verify = self._ca_path
+        client = check_client(client_cert, client_key, self.url)
+        if self._token and not secure and not network.is_loopback(urlsplit(self.url).hostname or ""):
             self._warn(f"The token is sent unencrypted to {self.url}: use the HTTPS port of the control plane (5682).")
+        if client and not secure:
+            self._warn(f"client_cert has no effect: {self.url} is without TLS, use the HTTPS port of the control plane (5682).")
         if secure and not validate_certs:
             self._warn(
                 f"The certificate of {self.url} is not verified (validate_certs is false): "
@@ -144,25 +142,34 @@ class Client:
         self._headers = {"Accept": "application/json, text/plain, */*", "User-Agent": USER_AGENT}
         if self._token:
             self._headers["Authorization"] = f"Bearer {self._token}"
-        self._proxies = get_environ_proxies(self.url)
-        self._session = self._new_session(pool, secure)
+        self._session = Session(self.url, verify, client, self._timeout, pool)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._session.close()
 
+    def as_anybody(self, path: str) -> t.Any:
+        """The body that somebody without token and certificate gets for a read, asked once; None when there is none, for whatever reason."""
+        stranger = Client(
+            self.url,
+            ca_path=self._ca_path,
+            validate_certs=self._validate_certs,
+            connect_timeout=self._timeout[0],
+            timeout=min(self._timeout[1], STRANGER_TIMEOUT),
+            retries=0,
+            pool=1,
+        )
+        try:
+            return stranger.get(path).body
+        except ApiError:
+            return None
+        finally:
+            stranger.close()
+            with self._lock:
+                self._requests += stranger.requests
+
     def __repr__(self) -> str:
         return f"Client({self.url!r})"
-
-    def _new_session(self, pool: int, secure: bool) -> Session:
-        session = Session()
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=max(1, pool), max_retries=0, pool_block=True)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        if secure and self._verify is False:
-            # Said once as a warning of the module; urllib3 would say it on standard error for every request.
-            disable_warnings(InsecureRequestWarning)
-        return session
 
     @property
     def requests(self) -> int:
@@ -219,7 +226,7 @@ class Client:
                 query["offset"] = str(offset)
             body = self.get(path, query).body
             page = body.get("items") if isinstance(body, dict) else None
-            if not isinstance(body, dict) or not (page is None or isinstance(page, list)) or "total" not in body:
+            if not isinstance(body, dict) or not _is_page(page) or not isinstance(body.get("total"), int) or offset > LONGEST_LIST:
                 raise ProtocolFailed(
                     "expected a list of resources as the answer",
                     method="GET",
@@ -227,7 +234,7 @@ class Client:
                     remedy="Check that url is the API of a control plane (port 5681 or 5682).",
                 )
             page = page or []
-            totals.add(int(body["total"]))
+            totals.add(body["total"])
             for item in page:
                 found[(str(item.get("type")), str(item.get("mesh")), str(item.get("name")))] = item
             offset += len(page)
@@ -262,7 +269,9 @@ class Client:
                 body = self.get("/config").body
             except (AccessDenied, NotFound):
                 body = None
-            self._configuration = (first_json(body) if isinstance(body, str) else body) or {}
+            if isinstance(body, str):
+                body = first_json(body)
+            self._configuration = body if isinstance(body, dict) else {}
         return dig(self._configuration, places)
 
     def _request(self, method: str, path: str, params: Params = None, body: t.Any = None, secret: bool = False) -> Response:
@@ -273,6 +282,8 @@ class Client:
             wait: t.Optional[float] = None
             try:
                 answer = self._send(method, path, params, body)
+            except (api_body.TooLarge, api_body.Unreadable) as exc:
+                raise self._unfit(method, path, str(exc)) from None
             except Exception as exc:
                 error = failure_of(exc, method, self.url + path, self._ca_path, self._timeout)
                 if error is None:
@@ -282,8 +293,8 @@ class Client:
                     raise error from None
                 lost = True
             else:
-                if answer.status_code not in RETRY_STATUS or sent >= self._retries:
-                    if method == "DELETE" and lost and answer.status_code == 404:
+                if answer.status not in RETRY_STATUS or sent >= self._retries:
+                    if method == "DELETE" and lost and answer.status == 404:
                         return Response(status=200)
                     return self._result(method, path, answer, secret)
                 wait = retry_after(answer.headers.get("Retry-After"), time.time())
@@ -294,21 +305,18 @@ class Client:
     def _send(self, method: str, path: str, params: Params, body: t.Any) -> Answer:
         with self._lock:
             self._requests += 1
-        request = PreparedRequest()
-        request.prepare(
-            method=method,
-            url=self.url + path,
-            params=dict(params) if params else None,
-            data=None if body is None else json.dumps(body).encode("utf-8"),
-            # Without a content type even an empty write is a 415 (trap 22).
-            headers={**self._headers, "Content-Type": "application/json"} if method in ("PUT", "POST") else self._headers,
-        )
-        # Prepared here and sent with the proxies found once: Session.request reads the whole environment for each
-        # request, which costs more than the request itself, and lets REQUESTS_CA_BUNDLE and .netrc replace our settings.
-        return self._session.send(request, timeout=self._timeout, verify=self._verify, proxies=self._proxies, allow_redirects=False)
+        data = None if body is None else json.dumps(body).encode("utf-8")
+        # Without a content type even an empty write is a 415 (trap 22).
+        headers = {**self._headers, "Content-Type": "application/json"} if method in ("PUT", "POST") else self._headers
+        return self._session.send(method, self.url + path, params, data, headers)
+
+    def _unfit(self, method: str, path: str, reason: str) -> ProtocolFailed:
+        what = f"an answer that cannot be read: {reason}" if reason else f"an answer of more than {api_body.LARGEST >> 20} MiB"
+        remedy = "No control plane answers so: check that url is its API (port 5681 or 5682), and what is before it."
+        return ProtocolFailed(what, method=method, url=self.url + path, remedy=remedy)
 
     def _result(self, method: str, path: str, answer: Answer, secret: bool) -> Response:
-        url, status = self.url + path, answer.status_code
+        url, status = self.url + path, answer.status
         text = answer.content.decode("utf-8", errors="replace")
         is_json = "json" in (answer.headers.get("Content-Type") or "").lower()
         if 300 <= status < 400:
@@ -331,7 +339,7 @@ class Client:
         body = first_json(text)
         if body is None and text.strip() != "null":
             excerpt = "" if secret else f": {self._redact(text.strip()[:80])!r}"
-            raise ProtocolFailed(f"JSON that cannot be read{excerpt}", method=method, url=url, status=status)
+            raise ProtocolFailed(f"JSON that cannot be read, or is nested too deep{excerpt}", method=method, url=url, status=status)
         warnings = _strings(body.get("warnings")) if isinstance(body, dict) and method == "PUT" else []
         for warning in warnings:
             self._warn(warning)
@@ -354,6 +362,10 @@ class Client:
         if isinstance(value, dict):
             return {key: self._redacted(entry) for key, entry in value.items()}
         return value
+
+
+def _is_page(items: t.Any) -> bool:
+    return items is None or (isinstance(items, list) and all(isinstance(item, dict) for item in items))
 
 
 def _strings(value: t.Any) -> t.List[str]:

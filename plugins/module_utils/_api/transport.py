@@ -4,25 +4,29 @@
 
 # Private to this collection: not a public interface.
 
-"""What the client needs below HTTP: its options checked, headers and JSON read, and why a request had no answer."""
+"""What the client needs below HTTP: its options checked, headers read, and why a request had no answer."""
 
 from __future__ import annotations
 
 import email.utils
-import json
 import os
 import re
+import socket
 import ssl
 import typing as t
 from urllib.parse import urlsplit
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ConnectionFailed, Invalid
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.path import check_path
 
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 def checked_url(url: str) -> str:
-    """The address without a slash at its end. Raises Invalid when it is not one of an API."""
+    """The address without a slash at its end; the path that it may have stands before that of every request.
+
+    Raises Invalid when it is not one of an API.
+    """
     cleaned = url.strip().rstrip("/")
     try:
         parts = urlsplit(cleaned)
@@ -31,8 +35,15 @@ def checked_url(url: str) -> str:
         usable, parts = False, urlsplit("")
     if parts.username is not None or parts.password is not None:
         raise Invalid("url holds a user name or a password", remedy="Remove it and set token instead.")
-    if not usable or parts.query or parts.fragment:
-        raise Invalid(f"url is {url!r}, expected something like https://control-plane.example.com:5682", remedy="Correct url.")
+    if not usable or "?" in cleaned or "#" in cleaned:
+        raise Invalid(
+            f"url is {url!r}, expected something like https://control-plane.example.com:5682, or with a path such as /kuma behind it",
+            remedy="Correct url.",
+        )
+    try:
+        check_path("", "", parts.path or "/")
+    except Invalid:
+        raise Invalid(f"url is {url!r}, whose path would lead to another one", remedy="Correct url.") from None
     return cleaned
 
 
@@ -45,14 +56,6 @@ def checked_token(token: t.Optional[str]) -> t.Optional[str]:
             remedy="Set token to the token alone, for example with the lookup ansible.builtin.file.",
         )
     return value or None
-
-
-def first_json(text: str) -> t.Any:
-    """The first JSON document of a text, or None. Old versions answer some errors with two of them (kuma 2.7 to 2.13)."""
-    try:
-        return json.JSONDecoder().raw_decode(text.lstrip("\ufeff \t\r\n"))[0]
-    except (ValueError, RecursionError):
-        return None
 
 
 def retry_after(value: t.Optional[str], now: float) -> t.Optional[float]:
@@ -92,6 +95,72 @@ def check_ca_file(path: str, url: str) -> None:
         )
 
 
+def check_client(cert: t.Optional[str], key: t.Optional[str], url: str) -> t.Optional[t.Tuple[str, t.Optional[str]]]:
+    """The files of a client's certificate, None without one. The key may be in the file of the certificate.
+
+    Raises ConnectionFailed of kind tls, naming option and file and never what is in it, when they cannot be used.
+    """
+    if not cert:
+        if key:
+            raise ConnectionFailed(f"client_key is {key}, and client_cert is not set", url=url, kind="tls", remedy="Set both, or none.")
+        return None
+    option, path = ("client_key", key) if key else ("client_cert", cert)
+    for name, file in (("client_cert", cert), ("client_key", key)):
+        if file:
+            _check_readable(name, file, url)
+
+    def encrypted() -> str:
+        raise _Encrypted
+
+    remedy = "Set client_cert and client_key to PEM files of a certificate that the API accepts and of its key."
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key or None, password=encrypted)
+    except _Encrypted:
+        problem = "it is encrypted, and there is nobody to type its passphrase"
+        remedy = "Give a key without one, made by `openssl pkey -in <key> -out <new key>`, that only its owner may read."
+    except ssl.SSLError as exc:
+        mismatch = exc.reason == "KEY_VALUES_MISMATCH"
+        problem = f"it is not the key of the certificate {cert}" if mismatch else "there is no certificate with its key in it, in PEM form"
+    except (OSError, ValueError) as exc:
+        problem = getattr(exc, "strerror", None) or "it cannot be read"
+    else:
+        return cert, key or None
+    raise ConnectionFailed(f"{option} {path}: {problem}", url=url, kind="tls", remedy=remedy)
+
+
+class _Encrypted(Exception):
+    pass
+
+
+def _check_readable(option: str, path: str, url: str) -> None:
+    try:
+        with open(path, "rb"):
+            return
+    except OSError as exc:
+        raise ConnectionFailed(
+            f"{option} {path}: {exc.strerror or 'it cannot be read'}",
+            url=url,
+            kind="tls",
+            remedy=f"Correct {option}, or the rights of the file.",
+        ) from None
+
+
+def causes(exc: BaseException) -> t.Iterator[BaseException]:
+    """``exc`` and everything that led to it."""
+    seen: t.Set[int] = set()
+    queue: t.List[t.Any] = [exc]
+    while queue:
+        current = queue.pop(0)
+        if isinstance(current, BaseException) and id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            queue.extend([*current.args, getattr(current, "reason", None), current.__cause__, current.__context__])
+
+
+def is_timeout(exc: BaseException) -> bool:
+    return any(isinstance(cause, socket.timeout) for cause in causes(exc))
+
+
 def is_retryable(exc: BaseException) -> bool:
     """Whether the same request may succeed when sent again: refused, reset, cut, not yet resolvable or not reachable in time.
 
@@ -108,15 +177,24 @@ def failure_of(
     if kind is None:
         return None
     reason = _reason(exc)
+    if "NotSecureInTime" in _names(exc):
+        return ConnectionFailed(
+            f"no secure connection within {timeout[0]:g} s",
+            method=method,
+            url=url,
+            kind="timeout",
+            remedy="Something listens there that does not begin TLS: check url and its port (5682 for https), and that the control plane runs.",
+        )
     if kind == "timeout":
         return ConnectionFailed(
-            f"no answer within {timeout[1]:g} s",
+            f"no complete answer within {timeout[1]:g} s",
             method=method,
             url=url,
             kind="timeout",
             remedy="Raise timeout, or look at the load of the control plane.",
         )
     if kind == "tls":
+        reason = reason or next((str(cause.reason) for cause in causes(exc) if isinstance(cause, ssl.SSLError) and cause.reason), "")
         return ConnectionFailed("no secure connection", reason, method=method, url=url, kind="tls", remedy=_tls_remedy(reason, ca_path))
     if "ProxyError" in _names(exc):
         return ConnectionFailed(
@@ -152,21 +230,32 @@ def _tls_remedy(reason: str, ca_path: t.Optional[str]) -> str:
             f"Checked with {trusted}, which did not sign the certificate of the control plane: "
             "set ca_path (or KUMA_CA) to the PEM file of the authority that did."
         )
+    if "alert" in lowered:
+        return (
+            "The control plane, or a proxy before it, refused this client: set client_cert and client_key to a certificate that it accepts, "
+            "if it wants one."
+        )
     return f"Checked with {trusted}. Check that url is that of the HTTPS API (port 5682)."
 
 
 def _classify(exc: BaseException) -> t.Optional[str]:
     """connection, tls, timeout, or None for what is no failure of the network. By name: this file does not import requests."""
     names = _names(exc)
-    if "RequestException" not in names:
+    if "OutOfTime" in names:
+        return "timeout"
+    # The bases of what requests raises, and of what urllib3 does where a body is read.
+    if not names & {"RequestException", "HTTPError"}:
         return None
     if "SSLError" in names:
         # A connection that is cut while TLS starts is an SSL error too.
         cut = ("UNEXPECTED_EOF", "EOF occurred", "ConnectionResetError", "Connection reset", "Broken pipe")
         return "connection" if any(mark in str(exc) for mark in cut) else "tls"
-    if "ReadTimeout" in names or "Read timed out" in str(exc):
+    if any(isinstance(cause, ssl.SSLError) and "ALERT" in str(cause.reason) for cause in causes(exc)):
+        # With TLS 1.3 a server that wants another client says so after the handshake.
+        return "tls"
+    if names & {"ReadTimeout", "ReadTimeoutError"} or "Read timed out" in str(exc):
         return "timeout"
-    if names & {"ConnectionError", "ConnectTimeout", "ChunkedEncodingError", "ContentDecodingError"}:
+    if names & {"ConnectionError", "ConnectTimeout", "ProtocolError"}:
         return "connection"
     return None
 
@@ -178,18 +267,14 @@ def _names(exc: BaseException) -> t.Set[str]:
 def _reason(exc: BaseException) -> str:
     """The innermost cause in words: ``Connection refused`` instead of four classes around it."""
     best = ""
-    seen: t.Set[int] = set()
-    queue: t.List[t.Any] = [exc]
-    while queue:
-        current = queue.pop(0)
-        if not isinstance(current, BaseException) or id(current) in seen:
-            continue
-        seen.add(id(current))
-        if isinstance(current, ssl.SSLCertVerificationError):
-            return f"certificate verify failed: {current.verify_message}"
-        if isinstance(current, OSError) and current.strerror:
-            best = current.strerror
-        elif "RemoteDisconnected" in _names(current) or "IncompleteRead" in _names(current):
+    for cause in causes(exc):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"certificate verify failed: {cause.verify_message}"
+        if "CertificateError" in _names(cause):
+            # urllib3 before 2.0 compares names itself.
+            return f"certificate verify failed: {cause}"
+        if isinstance(cause, OSError) and cause.strerror:
+            best = cause.strerror
+        elif _names(cause) & {"RemoteDisconnected", "IncompleteRead"} or str(cause) == "IncompleteRead":
             best = "the connection was closed without a complete response"
-        queue.extend([*current.args, getattr(current, "reason", None), current.__cause__, current.__context__])
     return best

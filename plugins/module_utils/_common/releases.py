@@ -57,6 +57,11 @@ class Release(t.NamedTuple):
         """From 2.14 on Envoy's admin interface is a unix socket, unless the control plane is told otherwise (trap 3)."""
         return self >= (2, 14, 0)
 
+    @property
+    def reads_wildcards(self) -> bool:
+        """Before 2.14 the host by which a proxy comes has to be in the control plane's certificate letter by letter (trap 32)."""
+        return self >= (2, 14, 0)
+
     # Of kuma-dp.
 
     @property

@@ -62,6 +62,11 @@ def format_duration(seconds: float) -> str:
     return f"{whole}s"
 
 
+def format_day(epoch: float) -> str:
+    """The day of a point in time in epoch seconds as ``2026-11-23``."""
+    return format_time(epoch).partition("T")[0]
+
+
 def format_time(epoch: float) -> str:
     """A point in time in epoch seconds as ``2026-11-23T19:25:00Z``."""
     try:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import shutil
@@ -21,6 +22,10 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
 CA_DAYS = 3650
+# A CA that is younger than this was made by the rollover that somebody runs again.
+FRESH = 86400.0
+# Where a rollover of the CA is: its successor is there, or signs already.
+PREPARED, SWITCHED = "prepared", "switched"
 _DAY = 86400
 _EXTENSIONS = """[req]
 distinguished_name = subject
@@ -51,6 +56,25 @@ class Paths(t.NamedTuple):
 
 def paths_in(directory: str) -> Paths:
     return Paths(*(os.path.join(directory, name) for name in ("ca.pem", "ca-key.pem", "server.pem", "server-key.pem")))
+
+
+class Rollover(t.NamedTuple):
+    """The files of a CA that succeeds the present one, and of the one that it succeeded. They say how far a rollover is."""
+
+    next: str
+    next_key: str
+    previous: str
+
+    @property
+    def stage(self) -> str:
+        """``PREPARED``, ``SWITCHED``, or empty while there is none."""
+        if os.path.exists(self.next):
+            return PREPARED
+        return SWITCHED if os.path.exists(self.previous) else ""
+
+
+def rollover_in(directory: str) -> Rollover:
+    return Rollover(*(os.path.join(directory, name) for name in ("ca-next.pem", "ca-next-key.pem", "ca-previous.pem")))
 
 
 class Finding(t.NamedTuple):
@@ -94,42 +118,83 @@ class Authority:
 
     def sign(self, subject: str, names: t.Sequence[str], days: int, new_ca: bool) -> None:
         """Write a certificate for ``names``. Every file is complete before it takes its place. Raises ModuleFailed."""
-        directory = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(self.paths.ca))
-        try:
+        with self._place() as directory:
             new = paths_in(directory)
-            config = os.path.join(directory, "config")
-            kinds = ["%s:%s" % ("IP" if checks.is_ip(name) else "DNS", name) for name in names]
-            for path, common_name in ((config, subject), (config + "-ca", subject + " CA")):
-                with open(path, "w", encoding="utf-8") as file:
-                    file.write(_EXTENSIONS % {"subject": common_name[:64], "names": ", ".join(kinds)})
-            ca = new if new_ca else self.paths
             if new_ca:
-                self._key(new.ca_key)
-                self_signed = ["-new", "-x509", "-extensions", "ca", "-days", str(CA_DAYS), "-key", new.ca_key, "-out", new.ca]
-                self._openssl(["req", "-sha256", "-config", config + "-ca", *self_signed])
+                self._make_ca(new, subject)
             elif not safely.exists(self.paths.ca_key):
                 raise ModuleFailed(_no_key(self.paths))
-            self._key(new.key)
-            request = os.path.join(directory, "request")
-            self._openssl(["req", "-new", "-sha256", "-config", config, "-key", new.key, "-out", request])
-            signer = ["-CA", ca.ca, "-CAkey", ca.ca_key, "-set_serial", "0x" + os.urandom(16).hex()]
-            target = ["-days", str(days), "-extfile", config, "-extensions", "server", "-out", new.certificate]
-            self._openssl(["x509", "-req", "-sha256", "-in", request, *signer, *target])
-            wrong = tls.problems(new.certificate, new.key, ca.ca, [name for name in names if "*" not in name])
-            if wrong:
-                raise ModuleFailed("openssl made a certificate that clients refuse: %s" % "; ".join(wrong))
-            self._install(new, new_ca)
+            ca = new if new_ca else self.paths
+            self._sign(new, ca.ca, ca.ca_key, subject, names, days)
+            if new_ca:
+                self._install(new.ca_key, self.paths.ca_key, 0o600)
+                self._install(new.ca, self.paths.ca, 0o644)
+            self._install_server(new)
+
+    def prepare(self, rollover: Rollover, subject: str) -> None:
+        """Make the CA that is to succeed the present one. Nothing is signed with it yet."""
+        with self._place() as directory:
+            new = paths_in(directory)
+            self._make_ca(new, subject)
+            # Without its certificate a key is none of a rollover.
+            self._install(new.ca_key, rollover.next_key, 0o600)
+            self._install(new.ca, rollover.next, 0o644)
+
+    def switch(self, rollover: Rollover, subject: str, names: t.Sequence[str], days: int) -> None:
+        """Sign with the next CA, which takes the place of the present one. What is interrupted is done again from its beginning."""
+        with self._place() as directory:
+            new = paths_in(directory)
+            self._sign(new, rollover.next, rollover.next_key, subject, names, days)
+            if not os.path.exists(rollover.previous):
+                shutil.copyfile(self.paths.ca, new.ca)
+                self._install(new.ca, rollover.previous, 0o644)
+            self._install_server(new)
+            os.rename(rollover.next, self.paths.ca)
+            self.settle(rollover)
+
+    def settle(self, rollover: Rollover) -> None:
+        """The last step of a switch that was interrupted before it: the key goes where its certificate is."""
+        if rollover.stage == SWITCHED and os.path.exists(rollover.next_key):
+            os.rename(rollover.next_key, self.paths.ca_key)
+
+    @contextlib.contextmanager
+    def _place(self) -> t.Iterator[str]:
+        directory = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(self.paths.ca))
+        try:
+            yield directory
         finally:
             shutil.rmtree(directory)
 
-    def _install(self, new: Paths, new_ca: bool) -> None:
-        moves = [(new.key, self.paths.key, True), (new.certificate, self.paths.certificate, True)]
-        if new_ca:
-            moves = [(new.ca_key, self.paths.ca_key, False), (new.ca, self.paths.ca, True), *moves]
-        for source, target, for_server in moves:
-            os.chmod(source, 0o600 if not for_server else 0o640 if source == new.key else 0o644)
-            self.own(source, for_server)
-            os.rename(source, target)
+    def _make_ca(self, new: Paths, subject: str) -> None:
+        # Two authorities of one name would be told apart by their keys alone.
+        since = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+        config = _configuration(new, "%s CA %s" % (subject[: 64 - len(since) - 4], since), "DNS:none.invalid")
+        self._key(new.ca_key)
+        self_signed = ["-new", "-x509", "-extensions", "ca", "-days", str(CA_DAYS), "-key", new.ca_key, "-out", new.ca]
+        self._openssl(["req", "-sha256", "-config", config, *self_signed])
+
+    def _sign(self, new: Paths, ca: str, ca_key: str, subject: str, names: t.Sequence[str], days: int) -> None:
+        kinds = ["%s:%s" % ("IP" if checks.is_ip(name) else "DNS", name) for name in names]
+        config = _configuration(new, subject, ", ".join(kinds))
+        self._key(new.key)
+        request = os.path.join(os.path.dirname(new.key), "request")
+        self._openssl(["req", "-new", "-sha256", "-config", config, "-key", new.key, "-out", request])
+        signer = ["-CA", ca, "-CAkey", ca_key, "-set_serial", "0x" + os.urandom(16).hex()]
+        target = ["-days", str(days), "-extfile", config, "-extensions", "server", "-out", new.certificate]
+        self._openssl(["x509", "-req", "-sha256", "-in", request, *signer, *target])
+        wrong = tls.problems(new.certificate, new.key, ca, [name for name in names if "*" not in name])
+        if wrong:
+            raise ModuleFailed("openssl made a certificate that clients refuse: %s" % "; ".join(wrong))
+
+    def _install_server(self, new: Paths) -> None:
+        self._install(new.key, self.paths.key, 0o640)
+        self._install(new.certificate, self.paths.certificate, 0o644)
+
+    def _install(self, source: str, target: str, mode: int) -> None:
+        os.chmod(source, mode)
+        # What only root may read is for root alone.
+        self.own(source, mode != 0o600)
+        os.rename(source, target)
 
     def _key(self, path: str) -> None:
         # Made before openssl fills it, so that nobody else can ever read it.
@@ -141,6 +206,14 @@ class Authority:
         if status:
             remedy = ": install the package openssl, or give kuma_cp_tls_cert" if status == 127 else ""
             raise ModuleFailed("openssl %s failed: %s%s" % (arguments[0], (error or output).strip()[-500:], remedy))
+
+
+def _configuration(new: Paths, common_name: str, names: str) -> str:
+    """A file for openssl beside the files that it makes."""
+    path = os.path.join(os.path.dirname(new.ca), "config")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(_EXTENSIONS % {"subject": common_name[:64], "names": names})
+    return path
 
 
 def _no_key(paths: Paths) -> str:

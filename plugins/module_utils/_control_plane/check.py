@@ -47,7 +47,7 @@ _DEFAULTS: Variables = {
     "zone": "default",
     "http_address": "127.0.0.1",
     "http_port": 5681,
-    "https_address": "0.0.0.0",  # noqa: S104
+    "https_address": "",
     "https_port": 5682,
     "dp_port": 5678,
     "install_dir": "/opt/kuma",
@@ -170,8 +170,11 @@ def _addresses(variables: Variables) -> t.Iterator[str]:
             "http_address is %r, expected 127.0.0.1, ::1, 0.0.0.0 or ::, because the role asks over loopback; HTTPS may listen elsewhere"
             % variables["http_address"]
         )
-    if not checks.is_ip(str(variables["https_address"])):
-        yield "https_address is %r, expected an IP address of the VM, or 0.0.0.0" % variables["https_address"]
+    if variables["https_address"] != "" and not checks.is_ip(str(variables["https_address"])):
+        yield (
+            "https_address is %r, expected an IP address of the VM, 0.0.0.0, or nothing for the one that kuma_cp_names mean"
+            % (variables["https_address"])
+        )
 
 
 def _paths(variables: Variables) -> t.Iterator[str]:

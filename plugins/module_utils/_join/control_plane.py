@@ -12,7 +12,7 @@ import os
 import tempfile
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check, tls
+from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import check, listening, tls
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive
 
 _PROGRAMS = ("kuma-cp",)
@@ -20,22 +20,28 @@ _PROGRAMS = ("kuma-cp",)
 
 class Plan(t.NamedTuple):
     """What is to be done: ``install`` is whether the archive has to be unpacked, ``fetch`` ``[{url, path, checksum}]`` what the controller has to
-    fetch before, ``warnings`` what works and is not wise."""
+    fetch before, ``warnings`` what works and is not wise, ``https_address`` where the API listens."""
 
     install: bool
     archive: str
     checksum: str
     fetch: t.List[t.Dict[str, t.Any]]
     warnings: t.List[str]
+    https_address: str
 
 
 def plan(
-    host: str, variables: check.Variables, observed: t.Mapping[str, t.Any], given: t.Mapping[str, t.Optional[str]], directory: str
+    host: str,
+    variables: check.Variables,
+    observed: t.Mapping[str, t.Any],
+    given: t.Mapping[str, t.Optional[str]],
+    directory: str,
+    resolved: listening.Resolved,
 ) -> t.Tuple[t.Optional[Plan], t.List[str]]:
     """The plan, and everything that is wrong; there is no plan when something is.
 
     ``variables`` are those of role kuma_cp without their prefix, ``observed`` is the ``host`` of proxy_info, ``given`` are the texts of
-    ``tls_cert``, ``tls_key`` and ``tls_ca``. In ``directory``, which nobody else may enter, they are files for a moment.
+    ``tls_cert``, ``tls_key`` and ``tls_ca``, ``resolved`` the addresses of ``kuma_cp_names``. In ``directory``, which nobody else may enter, they are files for a moment.
     """
     complete = check.completed(variables)
     problems = check.problems(host, complete)
@@ -50,7 +56,9 @@ def plan(
     if problems or needed is None:
         return None, problems
     fetch = archive.to_fetch([needed]) if install else []
-    return Plan(install, needed.path, str(needed.checksum), fetch, check.warnings(host, complete)), []
+    choice = listening.choose(complete, observed, resolved)
+    warnings = [*check.warnings(host, complete), *(f"{host}: {warning}" for warning in choice.warnings)]
+    return Plan(install, needed.path, str(needed.checksum), fetch, warnings, choice.address), []
 
 
 def _certificate(given: t.Mapping[str, str], names: t.Sequence[t.Any], directory: str) -> t.List[str]:

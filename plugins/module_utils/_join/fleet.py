@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities
@@ -17,7 +18,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures im
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._dataplane import generation
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, lifecycle, preflight, templates
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, lifecycle, preflight, templates, trust
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.plan import Fleet
 
 
@@ -40,10 +41,11 @@ def plan(
     rules, release, labels = generation.Rules("v3" if wish == "v3" else "v2"), Release(2, 14, 0), True
     overviews: t.List[t.Dict[str, t.Any]] = []
     control_plane: t.Dict[str, t.Any] = {}
+    xds_host = ""
     try:
         found = preflight.look(client, mesh, preflight.versions(hosts), initial_state, offline)
         capabilities = found.capabilities
-        release, labels = capabilities.release, capabilities.labels_survive
+        release, labels, xds_host = capabilities.release, capabilities.labels_survive, found.xds_host
         tags_disabled = found.control_plane.get("inbound_tags_disabled") is True
         rules, faults = generation.choose(wish, release, generation.mode_of(found.mesh), tags_disabled)
         problems.extend(faults)
@@ -67,12 +69,17 @@ def plan(
     templates.read(hosts)
     fleet = Fleet(hosts, overviews, rules.model, release, labels, rules.exclusive, initial_state)
     plans = fleet.plan()
+    trusted = trust.of_fleet(hosts, release, xds_host, time.time())
+    for warning in trusted.warnings:
+        warn(warning)
     problems.extend(fleet.problems)
+    refused = preflight.refused(plans, trusted.refused, fleet.refused)
+    problems = preflight.with_refused(problems, refused)
     if problems:
         raise ItemsFailed(preflight.message(problems), {"problems": problems, "control_plane": control_plane})
     for name, needed in archives.items():
         plans[name].update(archive=needed.path, checksum=needed.checksum)
-    proxies = [proxy for host in plans.values() for proxy in host["proxies"]]
+    proxies = [proxy for host in plans.values() if not host["refused"] for proxy in host["proxies"]]
     ours = [proxy for proxy in proxies if proxy["lifecycle"] == lifecycle.INDIRECT]
     return {
         "changed": False,
@@ -83,6 +90,7 @@ def plan(
         "not_ready": sorted(proxy["name"] for proxy in proxies if not proxy["ready"] and not proxy["fenced"]),
         "fetch": archive.to_fetch(archives.values()),
         "control_plane": control_plane,
+        "certificates": trusted.ends,
         "live": fleet.live,
         "problems": [],
     }

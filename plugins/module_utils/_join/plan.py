@@ -57,6 +57,8 @@ class Fleet:
         self.overviews = {str(overview["name"]): overview for overview in overviews}
         self.live = {name: status.dataplane(overview) for name, overview in self.overviews.items()}
         self.problems: t.List[str] = []
+        # What stops one host, and nobody else.
+        self.refused: t.Dict[str, t.List[str]] = {}
         self.hosts = [dict(host) for host in hosts]
         self.proxies: t.List[Proxy] = []
         for host in self.hosts:
@@ -232,9 +234,9 @@ class Fleet:
         """Somebody else's Dataplane is not written over, and a fenced proxy gets no inbound that is outside its fence."""
         owners = [str((item.get("labels") or {}).get(resource.OWNER_LABEL) or "") for item in (desired, live)]
         if owners[1] and owners[0] != owners[1]:
-            self.problems.append(
-                "%s: Dataplane %s has the owner %s, expected %s: choose another kuma_dp_name, or set kuma_dp_owner if it is yours"
-                % (proxy["host"], proxy["name"], owners[1], owners[0] or "none")
+            self.refused.setdefault(proxy["host"], []).append(
+                "Dataplane %s has the owner %s, expected %s: choose another kuma_dp_name, or set kuma_dp_owner if it is yours"
+                % (proxy["name"], owners[1], owners[0] or "none")
             )
         held = {resource.inbound_key(inbound) for inbound in live["networking"].get("inbound") or []}
         fenced = status.fenced(self.overviews[proxy["name"]])

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import DP_TOKENS, ZONE_TOKENS
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Capabilities, Client, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import DP_TOKENS, ZONE_TOKENS, Capabilities
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client, api_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import AccessDenied, ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import OLDEST, Release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import together
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import exposure
 
 DP, ZONE = "dp", "zone"
+_XDS = {"host": ("bootstrapServer", "params", "xdsHost")}
 # What speaks against tokens that the controller signs itself, by their sort (``DP``, ``ZONE``). Sorts that the control plane issues are missing.
 Offline = t.Mapping[str, t.Callable[[Client], t.List[str]]]
 
@@ -29,18 +32,21 @@ class Preflight(t.NamedTuple):
     problems: t.List[str]
     warnings: t.List[str]
     mesh: t.Mapping[str, t.Any]
+    # The host that proxies are told for their stream; empty: the one by which they came.
+    xds_host: str
 
 
 def look(client: Client, mesh: str, wanted: t.Mapping[str, str], initial_state: str, offline: t.Optional[Offline] = None) -> Preflight:
-    """Four reads: the index, the user, the configuration and the mesh. Raises ApiError when there is no answer.
+    """Five reads: the index, the user, the configuration, the mesh, and what everybody may. Raises ApiError when there is no answer.
 
     ``wanted`` maps the kuma-dp versions that are about to run to a host that wants them. Who signs ``offline`` need not be
     allowed to issue tokens.
     """
     capabilities = client.capabilities()
-    who = client.get("/who-am-i").body or {}
+    who = _who(client)
     config = client.control_plane()
-    problems, warnings = _issuing(client, who, DP, offline or {}), []
+    problems = _issuing(client, who, DP, offline or {})
+    warnings = exposure.look(client)
     problems.extend(_unfit(capabilities, config))
     if config.get("hds_enabled") is False and initial_state == "NotReady":
         problems.append(
@@ -52,7 +58,7 @@ def look(client: Client, mesh: str, wanted: t.Mapping[str, str], initial_state: 
     held, missing = _mesh(client, mesh)
     problems.extend(missing)
     warnings.extend(_skew(capabilities, config, wanted))
-    return Preflight(capabilities, config, problems, warnings, held)
+    return Preflight(capabilities, config, problems, warnings, held, _xds_host(client))
 
 
 def versions(hosts: t.Iterable[t.Mapping[str, t.Any]]) -> t.Dict[str, str]:
@@ -69,8 +75,9 @@ def variable(error: ApiError) -> str:
     """Where the role takes the option from that the error is about: its user knows only the variable."""
     variables = {
         "connection": "The role takes url from kuma_dp_control_plane_url.",
-        "timeout": "The role takes url from kuma_dp_control_plane_url.",
-        "tls": "The role takes ca_path from kuma_dp_api_ca, or else from kuma_dp_control_plane_ca.",
+        "timeout": "The role takes url from kuma_dp_control_plane_url, and timeout from kuma_dp_api_timeout.",
+        "tls": "The role takes ca_path from kuma_dp_api_ca, or else from kuma_dp_control_plane_ca, client_cert from kuma_dp_api_client_cert, "
+        "and client_key from kuma_dp_api_client_key.",
         "authentication": "The role takes token from kuma_dp_api_token.",
         "authorization": "The role takes token from kuma_dp_api_token.",
     }
@@ -85,6 +92,25 @@ def message(problems: t.Sequence[str]) -> str:
         " was" if len(problems) == 1 else "s were",
         lines,
     )
+
+
+def refused(plans: t.Mapping[str, t.Dict[str, t.Any]], *found: t.Mapping[str, t.Sequence[str]]) -> t.Dict[str, t.List[str]]:
+    """Note in the plan of each host why it does not go on, and return it of all: ``{host: reasons}``, of none that does."""
+    for host, plan in plans.items():
+        plan["refused"] = list(dict.fromkeys(reason for reasons in found for reason in reasons.get(host, ())))
+    return {host: plan["refused"] for host, plan in plans.items()}
+
+
+def with_refused(problems: t.Sequence[str], refusals: t.Mapping[str, t.Sequence[str]]) -> t.List[str]:
+    """Everything that speaks against a join, with ``{host: reasons}`` of hosts that are stopped alone; empty where others can go on."""
+    if problems or (refusals and all(refusals.values())):
+        return [*problems, *together(refusals)]
+    return []
+
+
+def _who(client: Client) -> t.Mapping[str, t.Any]:
+    found = client.get("/who-am-i").body
+    return found if isinstance(found, dict) else {}
 
 
 def _issuing(client: Client, who: t.Mapping[str, t.Any], sort: str, offline: Offline) -> t.List[str]:
@@ -111,16 +137,21 @@ def _issuing(client: Client, who: t.Mapping[str, t.Any], sort: str, offline: Off
 def look_for_zone(client: Client, mesh: str, wanted: t.Mapping[str, str], offline: t.Optional[Offline] = None) -> Preflight:
     """The same for zone proxies, which up to 2.x have no mesh and no health checks. Raises ApiError when there is no answer."""
     capabilities = client.capabilities()
-    who = client.get("/who-am-i").body or {}
+    who = _who(client)
     config = client.control_plane()
-    problems, warnings = _issuing(client, who, DP if capabilities.model == "v3" else ZONE, offline or {}), []
+    problems = _issuing(client, who, DP if capabilities.model == "v3" else ZONE, offline or {})
+    warnings = exposure.look(client)
     problems.extend(_unfit(capabilities, config))
     held: t.Mapping[str, t.Any] = {}
     if capabilities.model == "v3":
         held, missing = _mesh(client, mesh)
         problems.extend(missing)
     warnings.extend(_skew(capabilities, config, wanted))
-    return Preflight(capabilities, config, problems, warnings, held)
+    return Preflight(capabilities, config, problems, warnings, held, _xds_host(client))
+
+
+def _xds_host(client: Client) -> str:
+    return str(client.control_plane(_XDS).get("host") or "")
 
 
 def _unfit(capabilities: Capabilities, config: t.Mapping[str, t.Any]) -> t.List[str]:

@@ -17,8 +17,14 @@ from dataclasses import dataclass, field
 from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.parameters import env_fallback
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR, ApiError, Client, Invalid
-from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import (
+    REQUESTS,
+    REQUESTS_IMPORT_ERROR,
+    ApiError,
+    Client,
+    Invalid,
+)
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming, nesting
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, Result
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.quiet import Module
 
@@ -32,6 +38,9 @@ def api_argument_spec() -> t.Dict[str, t.Dict[str, t.Any]]:
         "url": {"type": "str", "required": True, "fallback": (env_fallback, ["KUMA_API_URL"])},
         "token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["KUMA_API_TOKEN"])},
         "ca_path": {"type": "path", "fallback": (env_fallback, ["KUMA_CA"])},
+        "client_cert": {"type": "path", "fallback": (env_fallback, ["KUMA_CLIENT_CERT"])},
+        # The path of a secret is not secret.
+        "client_key": {"type": "path", "no_log": False, "fallback": (env_fallback, ["KUMA_CLIENT_KEY"])},
         "validate_certs": {"type": "bool", "default": True},
         "timeout": {"type": "float", "default": 30.0},
         "retries": {"type": "int", "default": 4},
@@ -87,7 +96,7 @@ def run(spec: Spec) -> None:
     """Run a module in a process of its own, as Ansible starts it."""
     module = Module(spec.argument_spec(), **spec.checks)
     if REQUESTS_IMPORT_ERROR is not None:
-        module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
+        module.fail_json(msg=missing_requests(), exception=REQUESTS_IMPORT_ERROR)
     call = Call(module.params, module.check_mode, module._diff)
     outcome = carry_out(spec, call)
     module.no_log_values.update(call.secrets)
@@ -98,6 +107,12 @@ def run(spec: Spec) -> None:
     module.exit_json(**outcome.result)
 
 
+def missing_requests() -> str:
+    """What is said where requests is not there, or is too old."""
+    found = (REQUESTS_IMPORT_ERROR or "").strip().rpartition("\n")[2]
+    return f"{missing_required_lib(f'requests {REQUESTS} or later')} ({found})"
+
+
 def carry_out(spec: Spec, call: Call) -> Outcome:
     """A call whose options are valid, in whichever process.
 
@@ -106,6 +121,7 @@ def carry_out(spec: Spec, call: Call) -> Outcome:
     """
     client: t.Optional[Client] = None
     try:
+        check_size(call.params)
         check_names(call.params, {**API_NAMES, **spec.names})
         client = new_client(call.params)
         outcome = Outcome(spec.main(call, client))
@@ -122,6 +138,17 @@ def carry_out(spec: Spec, call: Call) -> Outcome:
     if not call.diff:
         result.pop("diff", None)
     return Outcome(result, outcome.msg)
+
+
+def check_size(params: t.Mapping[str, t.Any]) -> None:
+    """Raise Invalid for the options that are too deep or too large to look into."""
+    found = [{"field": name, "reason": fault} for name, fault in _oversized(params)]
+    if found:
+        raise Invalid("options that cannot be looked into", invalid_parameters=found, remedy="Nothing was sent.")
+
+
+def _oversized(params: t.Mapping[str, t.Any]) -> t.Iterator[t.Tuple[str, str]]:
+    return ((name, fault) for name, value in params.items() for fault in [nesting.fault(value)] if fault)
 
 
 def check_names(params: t.Mapping[str, t.Any], rules: naming.Rules) -> None:
@@ -147,4 +174,6 @@ def new_client(params: t.Mapping[str, t.Any]) -> Client:
         connect_timeout=min(5.0, params["timeout"]),
         timeout=params["timeout"],
         retries=params["retries"],
+        client_cert=params["client_cert"],
+        client_key=params["client_key"],
     )

@@ -18,6 +18,8 @@ import re
 import traceback
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import nesting
+
 YAML_IMPORT_ERROR: t.Optional[str]
 try:
     import yaml
@@ -32,11 +34,17 @@ _COUNTS_FROM = {
     "path": "where Ansible was started, so write {{ playbook_dir }} in front",
     "src": "the directory files of the role or playbook, the role or playbook itself, and where Ansible was started",
 }
+# Keys of one mapping, with those of the mappings that it merges.
+_MOST_MERGED = 10000
 # What can be between the items of a list that is JSON.
 _BETWEEN = re.compile(r"[ \t\n\r,]*")
 
 # A document, or an item of one that is a list, with the line where it begins.
 Entry = t.Tuple[int, t.Any]
+
+
+class TooMuch(Exception):
+    """A text that is nested too deep, or becomes too large."""
 
 
 class Document(t.NamedTuple):
@@ -106,6 +114,8 @@ def parse(text: str, source: str) -> t.Tuple[t.List[Document], t.List[str]]:
     try:
         for line, value in _json(text) if source.endswith(".json") else _yaml(text):
             _take(value, "%s, line %d" % (source, line), documents, problems)
+    except (TooMuch, RecursionError) as error:
+        problems.append("%s cannot be parsed: it %s" % (source, error if isinstance(error, TooMuch) else nesting.fault_of_depth()))
     except json.JSONDecodeError as error:
         problems.append("%s cannot be parsed at line %d, column %d: %s" % (source, error.lineno, error.colno, error.msg))
     except yaml.YAMLError as error:
@@ -131,7 +141,7 @@ def _take(value: t.Any, source: str, documents: t.List[Document], problems: t.Li
         kind = type(value).__name__
         problems.append("%s is a %s, expected a resource with type, name and its fields" % (source, kind))
         return
-    faults = list(_unusual(value, ""))
+    faults = [fault for fault in [nesting.fault(value)] if fault] or list(_unusual(value, ""))
     problems.extend("%s: %s" % (source, fault) for fault in faults)
     if not faults:
         documents.append(Document(source, value))
@@ -160,7 +170,8 @@ def _lines(text: str) -> t.Iterator[int]:
 
 
 def _yaml(text: str) -> t.Iterator[Entry]:
-    """Each document, or each of its items when it is a list."""
+    """Each document, or each of its items when it is a list. Raises TooMuch."""
+    _measure(text)
     loader = _loader()(text)
     try:
         while loader.check_node():
@@ -170,6 +181,18 @@ def _yaml(text: str) -> t.Iterator[Entry]:
                 yield item.start_mark.line + 1, loader.construct_document(item)
     finally:
         loader.dispose()
+
+
+def _measure(text: str) -> None:
+    """Raise TooMuch when a document is nested too deep: whoever makes it has no other limit than the stack of its process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_safe_loader()):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > nesting.DEEPEST:
+                raise TooMuch(nesting.fault_of_depth())
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _unusual(value: t.Any, field: str) -> t.Iterator[str]:
@@ -204,10 +227,15 @@ def _reason(error: t.Any) -> str:
 
 def _loader() -> t.Any:
     """YAML's safe loader that refuses a key twice in one mapping: the second one would win without a word."""
-    # The one that is made of libyaml takes a fifth of the time, and is not everywhere.
-    safe_loader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    safe_loader: t.Any = _safe_loader()
 
     class Loader(safe_loader):  # type: ignore[misc]
+        def flatten_mapping(self, node: t.Any) -> None:
+            super().flatten_mapping(node)
+            # What is merged into what is merged grows with every level.
+            if len(node.value) > _MOST_MERGED:
+                raise TooMuch("is larger than %d keys when what it merges is written out" % _MOST_MERGED)
+
         def construct_mapping(self, node: t.Any, deep: bool = False) -> t.Any:
             seen: t.Set[str] = set()
             for key, _value in node.value:
@@ -218,3 +246,8 @@ def _loader() -> t.Any:
             return super().construct_mapping(node, deep=deep)
 
     return Loader
+
+
+def _safe_loader() -> t.Any:
+    # The one that is made of libyaml takes a fifth of the time, and is not everywhere.
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

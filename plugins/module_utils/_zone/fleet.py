@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ApiError, NotFound
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
-from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, preflight
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Release
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive, preflight, trust
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone import api
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.plan import Zones
 
@@ -30,12 +32,13 @@ def plan(
     ``warn`` is told what does not speak against it; ``offline`` says what speaks against tokens that the controller signs. Raises ItemsFailed with every problem.
     """
     archives, problems = archive.plan(hosts)
-    model, zone = "v2", ""
+    model, zone, release = "v2", "", Release(2, 14, 0)
+    xds_host = ""
     overviews: t.List[t.Dict[str, t.Any]] = []
     control_plane: t.Dict[str, t.Any] = {}
     try:
         found = preflight.look_for_zone(client, mesh, preflight.versions(hosts), offline)
-        model = found.capabilities.model
+        model, release, xds_host = found.capabilities.model, found.capabilities.release, found.xds_host
         control_plane = {**found.control_plane, "version": found.capabilities.version, "model": model}
         problems.extend(found.problems)
         for warning in found.warnings:
@@ -53,6 +56,10 @@ def plan(
     zones = Zones(hosts, overviews, model, zone)
     plans = zones.plan()
     problems.extend(zones.problems)
+    trusted = trust.of_fleet(hosts, release, xds_host, time.time())
+    for warning in trusted.warnings:
+        warn(warning)
+    problems = preflight.with_refused(problems, preflight.refused(plans, trusted.refused))
     if problems:
         raise ItemsFailed(preflight.message(problems), {"problems": problems, "control_plane": control_plane})
     for name, needed in archives.items():
@@ -60,9 +67,12 @@ def plan(
     return {
         "changed": False,
         "plan": plans,
-        "not_ready": sorted(proxy["name"] for host in plans.values() for proxy in host["proxies"] if not proxy["ready"]),
+        "not_ready": sorted(
+            proxy["name"] for host in plans.values() if not host["refused"] for proxy in host["proxies"] if not proxy["ready"]
+        ),
         "fetch": archive.to_fetch(archives.values()),
         "control_plane": control_plane,
+        "certificates": trusted.ends,
         "problems": [],
     }
 

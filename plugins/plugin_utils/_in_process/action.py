@@ -25,10 +25,10 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.action.normal import ActionModule as Normal
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import REQUESTS_IMPORT_ERROR, Invalid
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import forms, redact
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Outcome, Spec, carry_out
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import Call, Outcome, Spec, carry_out, check_size
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.quiet import NOT_SHOWN, misplaced
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._in_process.plain import environment, plain
 
@@ -96,6 +96,10 @@ class InProcess(Normal):
 
     def _here(self, options: Json) -> Json:
         """What the module returns for ``options``."""
+        try:
+            check_size(options)
+        except Invalid as error:
+            return {"failed": True, "msg": str(error), "failure": error.as_failure(), "requests": 0}
         values: Json = {}
         self._compute_environment_string(values)  # type: ignore[no-untyped-call]
         with environment(values):

@@ -137,6 +137,18 @@ class RoleAction(ActionBase):
         name = self._templar.template(name) if name else default
         return list(self.variables["groups"].get(name, []))
 
+    def asked(self, table: options.Table) -> Json:
+        """The options of a playbook, which no role has a default for."""
+        return options.read_elsewhere(table, lambda name, default: self.value(name) if name in self.variables else default)
+
+    def whole_fleet(self) -> t.List[str]:
+        """Every host with proxies of the mesh or of the zone, whether the play handles it or not."""
+        return sorted({*self.group("kuma_fleet", "mesh_fleet"), *self.group("kuma_zone_fleet", "mesh_zone_proxies")})
+
+    def registered(self, name: str) -> t.Callable[[str], t.Optional[Json]]:
+        """What a task of a playbook registered under this name, for any host; None for one without."""
+        return lambda host: t.cast("t.Optional[Json]", self.variables["hostvars"].raw_get(host).get(name))
+
     def search_dirs(self) -> t.List[str]:
         return controller.search_dirs(self.variables)
 
@@ -149,14 +161,19 @@ class RoleAction(ActionBase):
             self._remove_tmp_path(self._connection._shell.tmpdir)  # type: ignore[no-untyped-call]
 
     def api(self) -> Json:
-        """How the control plane that the options of role kuma_dp name is reached: ``{url, token, ca_path, validate_certs}``. Raises Missing."""
-        api = self.read(options.API)
-        cache = self.value("kuma_dp_archive_cache")
+        """How the control plane that the options of role kuma_dp name is reached, as options of a module and of Client. Raises Missing."""
+        api, directories = self.read(options.API), self.search_dirs()
+        cache, private = self.value("kuma_dp_archive_cache"), constants.DEFAULT_LOCAL_TMP  # type: ignore[attr-defined]
+        client = {
+            key: controller.private_path(api[key], options.API[key].variable, directories, private) for key in ("client_cert", "client_key")
+        }
         return {
+            **client,
             "url": api["url"],
             "token": api["token"] or None,
-            "ca_path": controller.pem_path(api["ca"], "kuma_dp_api_ca", self.search_dirs(), cache),
+            "ca_path": controller.pem_path(api["ca"], "kuma_dp_api_ca", directories, cache),
             "validate_certs": api["validate_certs"],
+            "timeout": api["timeout"],
         }
 
 

@@ -78,6 +78,19 @@ def pem_path(value: str, variable: str, directories: t.Sequence[str], cache: str
     return path
 
 
+def private_path(value: str, variable: str, directories: t.Sequence[str], private: str) -> t.Optional[str]:
+    """The same for what may hold a key: its text goes into a file of ``private``, the directory of one run, that its owner alone may read."""
+    if not value:
+        return None
+    if _PEM not in value:
+        # A key without its first line is taken for the name of a file.
+        return _found(value, variable, directories, shown="(not shown)")
+    path = os.path.join(private, f"meshfleet.kuma-{hashlib.sha256(value.encode()).hexdigest()[:16]}.pem")
+    if not os.path.isfile(path):
+        _replace(path, [value.strip().encode() + b"\n"], mode=0o600)
+    return path
+
+
 def archive_source(value: str, version: str, architecture: str, directories: t.Sequence[str]) -> str:
     """An archive with its placeholders filled in: a URL, or the file on the controller that it is."""
     name = value.replace("{version}", version).replace("{arch}", architecture)
@@ -140,10 +153,10 @@ def _held(value: str, directories: t.Sequence[str]) -> t.Optional[str]:
         return None
 
 
-def _found(value: str, variable: str, directories: t.Sequence[str]) -> str:
+def _found(value: str, variable: str, directories: t.Sequence[str], shown: str = "") -> str:
     path = find(value, directories)
     if path is None:
-        shown = value if len(value) <= 60 else value[:57] + "..."
+        shown = shown or (value if len(value) <= 60 else value[:57] + "...")
         raise Missing(
             f"{variable} is {shown}, expected PEM text, or a file on the controller that exists; "
             f"relative paths count from {', '.join(directories)}"
@@ -156,7 +169,7 @@ def _read(path: str) -> str:
         return handle.read()
 
 
-def _replace(path: str, blocks: t.Iterable[bytes], checksum: t.Optional[str] = None) -> t.Optional[str]:
+def _replace(path: str, blocks: t.Iterable[bytes], checksum: t.Optional[str] = None, mode: int = 0o644) -> t.Optional[str]:
     """Write a file at once. With a ``checksum`` that it has not got, nothing is there and its own is returned."""
     digest = hashlib.sha256()
     descriptor, part = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".part-")
@@ -167,7 +180,7 @@ def _replace(path: str, blocks: t.Iterable[bytes], checksum: t.Optional[str] = N
                 handle.write(block)
         if checksum is not None and digest.hexdigest() != checksum:
             return digest.hexdigest()
-        os.chmod(part, 0o644)
+        os.chmod(part, mode)
         os.replace(part, path)
     finally:
         if os.path.exists(part):

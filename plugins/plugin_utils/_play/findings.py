@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import trust
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import fitting, specs
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.values import PLAIN, NotYet, OfHost, Value, is_template
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.variables import PREFIXES, Verdict, Vocabulary
@@ -91,6 +92,15 @@ class Findings:
         for option in wanted.required:
             if not values.is_set(option.name):
                 self._missing.setdefault(option.name, (option.meaning, []))[1].append(host)
+
+    def trust(self, host: str, values: OfHost) -> None:
+        """Take in whether a host says whom its proxies are to trust."""
+        try:
+            url = str(values("kuma_dp_control_plane_dp_url", "https:"))
+        except NotYet:
+            return
+        if url.strip().startswith("https:") and not values.is_set(trust.CA):
+            self._missing.setdefault(trust.CA, (trust.MISSING, []))[1].append(host)
 
     def problems(self) -> t.List[str]:
         """Every problem, a sentence each: misspelt options, those that are not set, and values that are none of an option."""

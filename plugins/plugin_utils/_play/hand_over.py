@@ -51,6 +51,27 @@ def keep(directory: str, ca: str, token: str, check: bool) -> t.List[Json]:
     return difference
 
 
+def keep_ca(directory: str, ca: str, check: bool) -> t.List[Json]:
+    """Write ``ca.pem`` alone, where a hand-over has been. Returns its difference; nothing where none has been. Raises NotKept."""
+    place = os.path.realpath(os.path.expanduser(directory))
+    if not os.path.isdir(place):
+        return []
+    wanted: Json = {
+        "directories": [],
+        "files": [{"path": f"{place}/ca.pem", "mode": "0644", "content": ca.strip() + "\n"}],
+        "secrets": [],
+        "links": [],
+    }
+    try:
+        changes = files.plan(files.wishes_of(wanted), check)
+        difference: t.List[Json] = [*files.diff(changes)]
+        if not check:
+            files.apply(changes)
+    except (files.Problems, files.WriteFailed, OSError) as error:
+        raise NotKept(f"the CA cannot be kept in {directory}: {error}") from error
+    return difference
+
+
 def _missing(directory: str) -> t.List[str]:
     """The directories above that are not there, the innermost first."""
     found = []

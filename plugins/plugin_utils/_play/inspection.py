@@ -22,6 +22,8 @@ KINDS: t.Mapping[str, t.Sequence[str]] = {
 }
 # The entry point of the roles that hosts come to. Where they come to none, nothing has to be set.
 PURPOSES = {"join": "main", "leave": "leave", "maintenance": "", "migration": "", "revoke": "", "signing_key": "", "control_plane": "main"}
+# That of those who lay files down on VMs.
+_JOINS = "main"
 
 
 class Inspection:
@@ -73,6 +75,8 @@ class Inspection:
                 self._findings.proxies(host, KINDS[kind][0], values)
         if kinds != ("control_planes",):
             self._findings.mesh(host, values)
+            if self._entry == _JOINS:
+                self._findings.trust(host, values)
 
     def _wanted(self, kinds: t.Tuple[str, ...]) -> specs.Wanted:
         """What is wanted of a host of these kinds."""

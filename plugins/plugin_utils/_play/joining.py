@@ -65,7 +65,7 @@ class Joining:
         by_name = {result["name"]: result for result in results}
         for host, own in plan["plan"].items():
             names = [proxy["name"] for proxy in own["proxies"]]
-            own["refused"] = refusals(own["proxies"], changes, by_name)
+            own["refused"] = [*own["refused"], *refusals(own["proxies"], changes, by_name)]
             own["held"] = [name for name in names if name in held]
             own["registered"] = [name for name in names if name in changes and sync.changed([changes[name]])]
             own["unissued"] = [name for name in names if self.check and by_name.get(name, {}).get("action") == "issued"]
@@ -73,7 +73,7 @@ class Joining:
             if mine:
                 self.tokens[host] = mine
         return {
-            **{key: plan[key] for key in ("plan", "labels_lost", "not_ready", "control_plane") if key in plan},
+            **{key: plan[key] for key in ("plan", "labels_lost", "not_ready", "control_plane", "certificates") if key in plan},
             "results": [change.result() for change in changes.values()],
             "changed": sync.changed(changes.values()) or any(result["action"] == "issued" for result in results),
             "diff": [*self._diff(list(changes.values())), diff],
@@ -106,7 +106,12 @@ class Joining:
         return self._registration.diff(changes) if changes else []
 
     def _wishes(self, plan: Json) -> t.List[issue.Wish]:
-        entries = [{"mesh": self.options["mesh"], **proxy["token"]} for own in plan["plan"].values() for proxy in own["proxies"]]
+        entries = [
+            {"mesh": self.options["mesh"], **proxy["token"]}
+            for own in plan["plan"].values()
+            if not own["refused"]
+            for proxy in own["proxies"]
+        ]
         sort = zone.ZONE if any("scope" in entry for entry in entries) else issue.DATAPLANE
         return issue.plan(
             entries,

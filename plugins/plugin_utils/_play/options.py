@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
+
 Value = t.Callable[[str], t.Any]
 
 
@@ -51,6 +53,22 @@ def number(value: t.Any) -> t.Any:
         return int(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def duration(value: t.Any) -> float:
+    """Seconds of a duration such as ``30d``; a number alone is one of seconds. Raises ValueError."""
+    return parse_seconds(str(value))
+
+
+def seconds(value: t.Any) -> t.Any:
+    """A number above zero, fractions included. Raises ValueError for what is none."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise ValueError(f"found {value!r}, expected a number of seconds above zero")
+    return found
 
 
 def texts(value: t.Any) -> t.List[str]:
@@ -128,11 +146,20 @@ VM: Table = {
     "restart": Option("kuma_dp_restart", "report"),
     "wait_timeout": Option("kuma_dp_wait_timeout", 120, number),
 }
+# What a VM looks at before anything is written.
+TRUST: Table = {
+    "url": Option("kuma_dp_control_plane_dp_url", NOWHERE, str),
+    "ca": Option("kuma_dp_control_plane_ca", "", str),
+    "warn_before": Option("kuma_dp_control_plane_ca_warn_before", "60d", duration),
+}
 API: Table = {
     "url": Option("kuma_dp_control_plane_url", NOWHERE),
     "token": Option("kuma_dp_api_token", ""),
     "ca": Option("kuma_dp_api_ca", "", str),
     "validate_certs": Option("kuma_dp_api_validate_certs", True, flag),
+    "client_cert": Option("kuma_dp_api_client_cert", "", str),
+    "client_key": Option("kuma_dp_api_client_key", "", str),
+    "timeout": Option("kuma_dp_api_timeout", 30, seconds),
 }
 REGISTRATION: Table = {
     "mesh": Option("kuma_dp_mesh", "default", str),
@@ -229,6 +256,12 @@ SIGNING_KEY: Table = {
     "file": Option("kuma_signing_key_file", "", str),
     "force": Option("kuma_signing_key_force", False, flag),
 }
+# Of the rollover of a CA.
+ROTATION: Table = {
+    "new": Option("kuma_rotate_ca_new", "", str),
+    "wait": Option("kuma_rotate_ca_wait", "0s", duration),
+    "again": Option("kuma_rotate_ca_again", False, flag),
+}
 
 
 # The tables of what joins, leaves and rolls.
@@ -237,6 +270,7 @@ OF_ROLES = (
     RELEASE,
     ZONE,
     VM,
+    TRUST,
     API,
     REGISTRATION,
     ISSUING,
@@ -257,8 +291,18 @@ def constants() -> t.Dict[str, t.Any]:
 
 
 def read(table: Table, value: Value) -> t.Dict[str, t.Any]:
-    """``{key: value}`` of a host in the play; ``value(variable)`` knows the defaults of the roles."""
-    return {key: option.shape(value(option.variable)) for key, option in table.items()}
+    """``{key: value}`` of a host in the play; ``value(variable)`` knows the defaults of the roles.
+
+    Raises ValueError, naming the variable, for what has no meaning.
+    """
+    return {key: _shaped(option, value(option.variable)) for key, option in table.items()}
+
+
+def _shaped(option: Option, given: t.Any) -> t.Any:
+    try:
+        return option.shape(given)
+    except ValueError as error:
+        raise ValueError(f"{option.variable}: {error}") from None
 
 
 def read_elsewhere(table: Table, known: t.Callable[[str, t.Any], t.Any]) -> t.Dict[str, t.Any]:
@@ -270,5 +314,5 @@ def read_elsewhere(table: Table, known: t.Callable[[str, t.Any], t.Any]) -> t.Di
     for key, option in table.items():
         given = known(option.variable, option.elsewhere)
         if given is not NOWHERE:
-            found[key] = option.shape(given)
+            found[key] = _shaped(option, given)
     return found

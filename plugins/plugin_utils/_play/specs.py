@@ -104,7 +104,11 @@ def _rows(name: str) -> t.List[t.Tuple[bool, options.Option]]:
 
 
 def _takes_nothing(name: str) -> bool:
-    rows = [(plan, row.shape(None)) for plan, row in _rows(name)]
+    try:
+        rows = [(plan, row.shape(None)) for plan, row in _rows(name)]
+    except ValueError:
+        # It has to mean something.
+        return False
     return bool(rows) and all(made in ("", [], {}) or (plan and made is None) for plan, made in rows)
 
 

@@ -13,7 +13,14 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.options import MAINTENANCE, MIGRATION, REVOKE, ROTATE, SIGNING_KEY
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.options import (
+    MAINTENANCE,
+    MIGRATION,
+    REVOKE,
+    ROTATE,
+    ROTATION,
+    SIGNING_KEY,
+)
 
 PREFIXES = ("kuma_dp_", "kuma_zone_proxy_", "kuma_cp_", "kuma_transparent_proxy_")
 # What the playbooks read besides the options of the roles.
@@ -22,7 +29,7 @@ PLAYBOOK_OPTIONS = frozenset(
         "kuma_control_plane_hosts",
         "kuma_fleet",
         "kuma_zone_fleet",
-        *(option.variable for table in (MAINTENANCE, MIGRATION, REVOKE, ROTATE, SIGNING_KEY) for option in table.values()),
+        *(option.variable for table in (MAINTENANCE, MIGRATION, REVOKE, ROTATE, ROTATION, SIGNING_KEY) for option in table.values()),
     )
 )
 

@@ -81,7 +81,8 @@ class DpServer:
         kind = KINDS.get(request.path.rpartition("v3/discovery:")[2])
         if kind and request.method == "POST":
             return await self._discover(request, kind)
-        return web.Response(status=404, text="404: Page Not Found")
+        # The multiplexer of Go, and not the router of the API, which says it in other words.
+        return web.Response(status=404, text="404 page not found\n")
 
     # Bootstrap: what is registered, which names the certificate has and whether there is a token is checked here. The token itself is
     # not: a wrong one shows only on the stream.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 
 import pytest
@@ -20,8 +21,9 @@ from tests.unit.join.test_archive import elf, make
 from tests.unit.play.control_planes import FILLED_IN, GIVEN, KEY, PASSWORD, POSTGRES
 
 FILES = {"kuma-2.14.3/bin/kuma-cp": elf(62), "kuma-2.14.3/bin/kuma-dp": elf(62)}
-SEEN = {"architecture": "amd64", "archives": {}, "user_exists": False, "group_exists": False}
-LOOK = {"install": True, "archive": "/cache/kuma.tar.gz", "checksum": "ab" * 32, "account": False}
+ADDRESSES = {"addresses": ["10.0.0.5", "192.0.2.5"], "default_address": "192.0.2.5", "listening": []}
+SEEN = {"architecture": "amd64", "archives": {}, "user_exists": False, "group_exists": False, **ADDRESSES}
+LOOK = {"install": True, "archive": "/cache/kuma.tar.gz", "checksum": "ab" * 32, "account": False, "https_address": "10.0.0.5"}
 CA = GIVEN["tls_ca"]
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.geheim"
 
@@ -40,8 +42,10 @@ def look(tmp_path, seen=None, check=False, **options):
 
 
 def test_a_sound_control_plane_is_looked_at_in_one_visit(tmp_path):
-    result, own, checksum = look(tmp_path, user="mesh")
-    assert result == {"changed": False, "install": True, "archive": str(tmp_path / "kuma.tar.gz"), "checksum": checksum, "account": False}
+    result, own, checksum = look(tmp_path, user="mesh", https_address="")
+    path = str(tmp_path / "kuma.tar.gz")
+    told = {"install": True, "archive": path, "checksum": checksum, "account": False, "https_address": "10.0.0.5"}
+    assert result == {"changed": False, **told}
     wanted = {"config_dir": "/etc/kuma-cp", "install_dir": "/opt/kuma", "user": "mesh", "group": "kuma-cp"}
     assert own._execute_module.calls == [("proxy_info", wanted)]
     assert "kuma_cp_store is memory" in own.warnings[0]
@@ -128,7 +132,7 @@ def deploying(look=None, check=False, answers=None, **options):
         **{
             "proxy_release": {"changed": True},
             "proxy_files": {"changed": True, "diff": [{"after": "a"}]},
-            "control_plane_certificate": {"changed": True, "ca": CA, "diff": {"after": "b"}},
+            "control_plane_certificate": {"changed": True, "ca": CA, "trusted": CA, "diff": {"after": "b"}},
             "control_plane_service": {"changed": True, "actions": ["restarted"], "reasons": ["x"]},
             **(answers or {}),
         }
@@ -209,14 +213,14 @@ def test_a_certificate_that_was_given_is_laid_down_and_none_is_made():
 
 @pytest.mark.parametrize(("written", "signed"), [(False, False), (True, False), (False, True)])
 def test_what_was_written_or_signed_restarts_it(written, signed):
-    answers = {"proxy_files": {"changed": written}, "control_plane_certificate": {"changed": signed, "ca": CA}}
+    answers = {"proxy_files": {"changed": written}, "control_plane_certificate": {"changed": signed, "ca": CA, "trusted": CA}}
     assert deploying(answers=answers)[2].options("control_plane_service")["files_changed"] is (written or signed)
 
 
 def test_with_nothing_to_do_nothing_changed():
     answers = {
         "proxy_files": {},
-        "control_plane_certificate": {"ca": CA},
+        "control_plane_certificate": {"ca": CA, "trusted": CA},
         "control_plane_service": {"actions": [], "reasons": []},
     }
     result, _own, vm = deploying({"install": False, "account": True}, answers=answers)
@@ -303,3 +307,31 @@ def test_a_directory_that_cannot_be_made_fails_the_host(tmp_path):
     (tmp_path / "kuma").write_text("")
     with pytest.raises(ItemsFailed, match=r"^cp: the CA and the administrator's token cannot be kept in"):
         handing(tmp_path / "kuma")
+
+
+def test_the_api_listens_where_its_names_lead(tmp_path, monkeypatch):
+    real = socket.getaddrinfo
+
+    def getaddrinfo(name, *args, **options):
+        return real({"kuma.example.com": "192.0.2.5"}.get(name, name), *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    def chosen(*names, **options):
+        result, own, _checksum = look(tmp_path, names=list(names), https_address="", **options)
+        return result["https_address"], [warning for warning in own.warnings if "https_address" in warning]
+
+    assert chosen("10.0.0.5") == ("10.0.0.5", [])
+    assert chosen("kuma.example.com", "*.example.com") == ("192.0.2.5", [])
+    assert chosen("kuma.example.com", "10.0.0.5") == ("0.0.0.0", [])
+    assert chosen("does-not-exist.invalid") == ("192.0.2.5", [])
+    seen = {"listening": [{"address": "0.0.0.0", "port": 5682, "process": "kuma-cp"}]}
+    address, (warning,) = chosen("10.0.0.5", seen=seen)
+    assert address == "10.0.0.5"
+    assert warning.startswith("cp: kuma_cp_https_address is not set, and the API was offered on all addresses: now it is on 10.0.0.5 alone")
+
+
+def test_where_the_api_listens_is_laid_down(tmp_path):
+    _result, _own, vm = deploying({"https_address": "10.0.0.7"}, https_address="")
+    (config,) = [file["content"] for file in vm.options("proxy_files")["files"] if file["path"].endswith("kuma-cp.yaml")]
+    assert "interface: 10.0.0.7" in config

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
 import pytest
+from ansible import constants
 
 from ansible_collections.meshfleet.kuma.plugins.action import fleet_maintenance
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import jwt
@@ -29,6 +31,7 @@ from tests.unit.action.host import action
 from tests.unit.action.roll import Play
 from tests.unit.action.vm import DEFAULTS
 from tests.unit.play import test_joining
+from tests.unit.sockets import read_request, sign
 
 REST = {"kuma_dp_version": "2.14.3", "kuma_cp_version": "2.14.3", "kuma_cp_names": ["10.0.0.5"], "kuma_cp_localhost_is_admin": True}
 client, hosts = test_joining.client, test_joining.hosts
@@ -144,7 +147,7 @@ def test_the_archive_of_a_control_plane_is_fetched_into_the_cache():
     )
     observed = {"architecture": "amd64", "archives": {}}
     found, problems = plans.plan(
-        "cp", control_plane.told(own, {}), observed, {"tls_cert": None, "tls_key": None, "tls_ca": None}, "/nowhere"
+        "cp", control_plane.told(own, {}), observed, {"tls_cert": None, "tls_key": None, "tls_ca": None}, "/nowhere", {}
     )
     assert problems == []
     (fetched,) = found.fetch
@@ -156,10 +159,46 @@ def test_the_certificate_of_the_api_is_verified_or_not(control_plane, given, ver
     made = action(fleet_maintenance, control_plane, {"web-1": {}}, **given)
     api = made.client()
     try:
-        assert (api._verify is not False) is verify
+        assert (api._session._verify is not False) is verify
         assert bool([text for text in api.warnings if "not verified" in text]) is not verify
     finally:
         api.close()
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_the_api_is_shown_a_certificate_of_the_client(control_plane, tmp_path, raw, monkeypatch, as_text):
+    def talk(opened):
+        shown.append(opened.getpeercert()["subject"])
+        read_request(opened)
+        opened.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    shown, authority = [], sign("authority", ca=True)
+    admin = sign("admin", authority)
+    server = raw(talk, context=sign("cp", authority, names=["127.0.0.1"]).context(tmp_path, clients=authority))
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    given = {"kuma_dp_api_client_cert": admin.pem, "kuma_dp_api_client_key": admin.key_pem()}
+    if not as_text:
+        for name, text in given.items():
+            (tmp_path / name).write_text(text)
+            given[name] = str(tmp_path / name)
+    url = f"https://127.0.0.1:{server.port}"
+    made = action(fleet_maintenance, control_plane, {"web-1": {}}, **given, kuma_dp_control_plane_url=url, kuma_dp_api_ca=authority.pem)
+    monkeypatch.setitem(made.variables, "kuma_dp_archive_cache", str(tmp_path))
+    with contextlib.closing(made.client()) as api:
+        api.get("/")
+    assert shown == [((("commonName", "admin"),),)]
+
+
+@pytest.mark.parametrize(("given", "seconds"), [({}, 30.0), ({"kuma_dp_api_timeout": "7.5"}, 7.5)])
+def test_how_long_the_api_may_take(control_plane, given, seconds):
+    with contextlib.closing(action(fleet_maintenance, control_plane, {"web-1": {}}, **given).client()) as api:
+        assert api._timeout == (5.0, seconds)
+
+
+@pytest.mark.parametrize("given", ["soon", 0, "-1", None, "nan", "inf"])
+def test_the_api_takes_a_number_of_seconds(control_plane, given):
+    with pytest.raises(ValueError, match=r"kuma_dp_api_timeout: found .* expected a number of seconds above zero"):
+        action(fleet_maintenance, control_plane, {"web-1": {}}, kuma_dp_api_timeout=given).client()
 
 
 def test_the_state_of_new_inbounds(client, hosts):

@@ -314,6 +314,14 @@ def test_the_summary_tells_who_served_nobody_and_why_also_of_a_host_that_failed(
     assert result["msg"][where + 1 : where + 3] == ["  a, a: its token is revoked", "  b, b-1"]
 
 
+def test_the_summary_tells_the_days_that_are_left():
+    ends = [{"what": "CA", "subject": "CN=kuma-cp CA", "not_before": 0, "not_after": time.time() + 10.5 * 86400}]
+    hosts = {"a": {"kuma_dp_deployed": state(), "kuma_dp_plan": {"certificates": ends}}}
+    result, _vm = step(fleet_summary, {"purpose": "join"}, host="a", play=["a"], hosts=hosts)
+    assert result["msg"][-1].startswith("CA of the control plane (CN=kuma-cp CA): until 20")
+    assert result["msg"][-1].endswith(", 10 days left")
+
+
 def test_what_was_restarted_is_pending_no_longer():
     pending = [{"name": "a", "reasons": ["x"]}, {"name": "held", "reasons": ["y"]}]
     restarted = {"results": [{"kuma_dp_item": {"host": "a", "names": ["a"]}}]}

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as api_client
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api import session
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import parse_release
 from tests.unit.api.failures import OK, TOKEN, failure
 from tests.unit.http_server import Answer, answer_json, problem
@@ -177,10 +178,12 @@ def test_warnings_of_the_control_plane_are_kept_once(serve, connect):
     assert client.warnings == ["old field", "other"]
 
 
-def test_a_token_over_http_is_warned_about(serve, connect):
-    url = serve(OK).url
-    assert connect(url).warnings == []
-    assert "unencrypted" in connect(url, token=TOKEN).warnings[0]
+def test_a_token_over_http_is_warned_about_unless_it_stays_on_this_machine(connect):
+    for host in ("10.0.0.5", "kuma.example.com", "[2001:db8::1]", "0.0.0.0", "localhost.example.com"):
+        assert connect(f"http://{host}:5681").warnings == []
+        assert "unencrypted" in connect(f"http://{host}:5681", token=TOKEN).warnings[0], host
+    for host in ("127.0.0.1", "127.1.2.3", "localhost", "LOCALHOST", "a.localhost", "[::1]"):
+        assert connect(f"http://{host}:5681", token=TOKEN).warnings == [], host
     assert "not verified" in connect("https://control-plane:5682", validate_certs=False, token=TOKEN).warnings[0]
 
 
@@ -259,3 +262,12 @@ def test_eight_threads_share_a_client(serve, connect):
 
 def test_names_are_escaped_in_paths():
     assert api_client.api_path("meshes", "default", "dataplanes", "a b?c") == "/meshes/default/dataplanes/a%20b%3Fc"
+
+
+@pytest.mark.parametrize(
+    ("version", "fine"), [("2.24.0", False), ("2.9.1", False), ("1.99.99", False), ("2.25.0", True), ("2.32.3", True), ("3.0", True)]
+)
+def test_requests_is_new_enough_or_told(version, fine):
+    told = session.too_old(version)
+    assert (told is None) is fine
+    assert fine or told == f"ImportError: requests {version} is installed, expected {session.REQUESTS} or later"

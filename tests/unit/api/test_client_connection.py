@@ -84,7 +84,7 @@ def test_a_slow_answer_is_not_asked_for_again(serve, connect):
     finally:
         release.set()
     assert (error.kind, len(server.requests)) == ("timeout", 1)
-    assert "no answer within 0.2 s" in str(error)
+    assert "no complete answer within 0.2 s" in str(error)
     assert "Raise timeout" in str(error)
 
 
@@ -108,6 +108,11 @@ def test_an_unreachable_control_plane(serve, connect):
         ("http://", "url is"),
         ("http://control-plane:port", "url is"),
         ("http://control-plane/?a=b", "url is"),
+        ("http://control-plane/?", "url is"),
+        ("http://control-plane/a/../b", "another one"),
+        ("http://control-plane//b", "another one"),
+        ("http://control-plane/%2e%2e/b", "another one"),
+        ("http://control-plane/a%2fb", "another one"),
         ("http://[::1", "url is"),
         ("http://user:pass-word@control-plane", "url holds a user name"),
     ],

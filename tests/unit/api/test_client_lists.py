@@ -100,3 +100,21 @@ def test_what_is_no_list_is_a_protocol_error(serve, connect, answer):
     error = failure(connect(serve(answer).url).list, "/dataplanes")
     assert error.kind == "protocol"
     assert "port 5681 or 5682" in str(error)
+
+
+@pytest.mark.parametrize("path", ["/kuma", "/a/b-c", "/a%20b"])
+def test_a_path_of_the_address_stands_before_every_request_also_of_later_pages(serve, connect, path):
+    """What is before the control plane has it below a path, of which it knows nothing when it says where the next page is (trap 21)."""
+    collection = Collection(2500)
+
+    def before(request):
+        return collection(request) if request.path.startswith(f"{path}/") else Answer(404, "not here", "text/plain")
+
+    server = serve(before)
+    client = connect(f"{server.url}{path}/")
+    assert names(client.list("/dataplanes")) == names(collection.items)
+    client.get("/")
+    client.put("/meshes/default", {})
+    client.delete("/meshes/default")
+    assert {request.path for request in server.requests} == {f"{path}/{rest}" for rest in ("dataplanes", "", "meshes/default")}
+    assert [request.query.get("offset") for request in server.requests[:3]] == [None, "1000", "2000"]

@@ -22,7 +22,7 @@ def properties(release):
         (OLDEST, {"supported"}),
         ((2, 13, 0), {"labels_survive", "workload_tokens"}),
         ((2, 13, 7), {"shares_listeners"}),
-        ((2, 14, 0), {"has_protocols", "admin_on_socket", "drains_over_socket"}),
+        ((2, 14, 0), {"has_protocols", "admin_on_socket", "drains_over_socket", "reads_wildcards"}),
         ((3, 0, 0), {"model", "has_tags"}),
     ],
 )

@@ -15,8 +15,10 @@ from unittest import mock
 
 import pytest
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import certificates as common_certificates
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ModuleFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._control_plane import authority, tls
+from ansible_collections.meshfleet.kuma.plugins.modules import control_plane_certificate
 from tests.lab import certificates
 from tests.unit import module_runner
 
@@ -135,3 +137,96 @@ def test_the_module_tells_a_directory_that_is_not_there(tmp_path):
     result = module(tmp_path / "no")
     assert result["failed"]
     assert "could not be written" in result["msg"]
+
+
+def shown(directory, ca):
+    """Whether a client with this CA takes the certificate that is there."""
+    pem = directory / "of-a-client.pem"
+    pem.write_text(ca)
+    try:
+        return bool(tls.accepted(str(directory / "server.pem"), str(directory / "server-key.pem"), str(pem), "kuma"))
+    except ValueError:
+        return False
+    finally:
+        pem.unlink()
+
+
+def test_a_rollover_signs_with_another_ca_only_when_it_is_told_to(tmp_path):
+    first = module(tmp_path)
+    old = first["ca"]
+    assert (first["stage"], first["next"], first["trusted"]) == ("", "", old)
+    prepared = module(tmp_path, rollover="prepare", again=True)
+    new = prepared["next"]
+    assert (prepared["changed"], prepared["stage"], prepared["ca"], prepared["trusted"]) == (True, "prepared", old, old + new)
+    assert (shown(tmp_path, old), shown(tmp_path, new)) == (True, False)
+    assert certificates_of(old)[0].subject != certificates_of(new)[0].subject
+    switched = module(tmp_path, rollover="switch")
+    assert (switched["changed"], switched["stage"], switched["ca"], switched["trusted"]) == (True, "switched", new, old + new)
+    assert (shown(tmp_path, old), shown(tmp_path, new)) == (False, True)
+    finished = module(tmp_path, rollover="finish")
+    assert (finished["changed"], finished["stage"], finished["trusted"]) == (True, "", new)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ca-key.pem", "ca.pem", "server-key.pem", "server.pem"]
+    assert stat.S_IMODE((tmp_path / "ca-key.pem").stat().st_mode) == 0o600
+    assert module(tmp_path, names=["other"])["ca"] == new, "it has the key of the new one"
+    for result in (prepared, switched, finished):
+        assert "PRIVATE" not in str(result)
+
+
+def certificates_of(pem):
+    return common_certificates.of_pem(pem)
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_each_step_is_done_once_in_its_turn_and_shown_by_a_check(tmp_path):
+    module(tmp_path)
+    for step, too_early in (("prepare", ["switch", "finish"]), ("switch", ["finish"]), ("finish", [])):
+        before = contents(tmp_path)
+        for other in too_early:
+            assert module(tmp_path, rollover=other)["changed"] is False
+        assert module(tmp_path, check=True, rollover=step, again=True)["changed"]
+        assert contents(tmp_path) == before
+        assert module(tmp_path, rollover=step, again=True)["changed"]
+        after = contents(tmp_path)
+        assert module(tmp_path, rollover=step)["changed"] is False
+        assert module(tmp_path)["changed"] is False, "a run of the role leaves it where it is"
+        assert contents(tmp_path) == after
+
+
+def test_a_ca_that_a_rollover_has_just_made_is_not_rolled_over(tmp_path):
+    first = module(tmp_path)
+    result = module(tmp_path, rollover="prepare")
+    assert (result["changed"], result["stage"], result["trusted"]) == (False, "", first["ca"])
+    with mock.patch.object(control_plane_certificate.time, "time", return_value=time.time() + 2 * 86400):
+        assert module(tmp_path, rollover="prepare")["stage"] == "prepared"
+
+
+class Killed(BaseException):
+    pass
+
+
+# It renames so often: the former CA, key and certificate of the server, the next CA, its key.
+@pytest.mark.parametrize("number", range(5))
+def test_a_switch_that_is_killed_anywhere_goes_on_and_always_shows_what_one_of_the_two_trusts(tmp_path, number):
+    """Nothing is cleared up by a process that is gone."""
+    old = module(tmp_path)["ca"]
+    new = module(tmp_path, rollover="prepare", again=True)["next"]
+    left, real = [number], os.rename
+
+    def rename(source, target):
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        real(source, target)
+
+    with mock.patch.object(os, "rename", rename), pytest.raises(Killed):
+        module(tmp_path, rollover="switch")
+    assert module(tmp_path)["trusted"] == old + new
+    assert shown(tmp_path, old) or shown(tmp_path, new), "a run of the role makes good what was cut"
+    switched = module(tmp_path, rollover="switch")
+    assert (switched["stage"], switched["ca"], switched["trusted"]) == ("switched", new, old + new)
+    assert (shown(tmp_path, old), shown(tmp_path, new)) == (False, True)
+    module(tmp_path, rollover="finish")
+    assert module(tmp_path, names=["other"])["ca"] == new, "its key is the one of the CA"

@@ -41,8 +41,8 @@ ON_A_VM = ("_common", "_control_plane", "_restart", "_transparent", "_vm")
 FOREIGN = {
     "ansible": ("action/", "callback/", "filter/", "modules/", "module_utils/_module/", "plugin_utils/"),
     "cryptography": ("module_utils/_tokens/sign",),
-    "requests": ("module_utils/_api/client",),
-    "urllib3": ("module_utils/_api/client",),
+    "requests": ("module_utils/_api/session",),
+    "urllib3": ("module_utils/_api/session",),
     "yaml": ("module_utils/_join/lifecycle", "module_utils/_resources/documents"),
 }
 # Folders of tests that are not named after a package: roles and playbooks, the laboratory, the gate itself, and the guide to traps.
@@ -197,7 +197,8 @@ def test_arrows_of_a_made_up_tree(tmp_path, file, line, found):
         ("module_utils/_dataplane/fence", "from ansible.errors import AnsibleError", False),
         ("module_utils/_module/host", "from ansible.module_utils import basic", True),
         ("module_utils/_api/transport", "import requests.adapters", False),
-        ("module_utils/_api/client", "import requests.adapters", True),
+        ("module_utils/_api/client", "import requests.adapters", False),
+        ("module_utils/_api/session", "import requests.adapters", True),
         ("module_utils/_join/plan", "import yaml", False),
         ("module_utils/_vm/host", "import concurrent.futures", True),
         ("module_utils/_vm/host", "from . import files", False),

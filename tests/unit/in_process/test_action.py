@@ -75,6 +75,19 @@ def test_without_requests_it_is_left_to_the_python_of_the_host(monkeypatch):
     assert (result["ran"], len(started)) == ("elsewhere", 1)
 
 
+def test_options_that_nobody_can_write_out_are_refused_before_anybody_does():
+    """An alias of YAML is one object, however often it stands there."""
+    laughs, deep = ["lol"] * 9, "x"
+    for _each in range(9):
+        laughs = [laughs] * 9
+    for _each in range(100000):
+        deep = [deep]
+    for value, reason in ((laughs, "is larger than 1000000"), (deep, "is nested deeper than 100 levels")):
+        result, started = run(lambda call, client: pytest.fail("ran here"), {"data": value}, {"data": {"type": "raw"}})
+        assert (result["failed"], result["requests"], started) == (True, 0, [])
+        assert f"data: {reason}" in result["msg"]
+
+
 def test_somebody_without_a_name_is_not_the_one_to_become(monkeypatch):
     def nobody(uid):
         raise KeyError(uid)
@@ -177,7 +190,7 @@ def test_connections_are_closed_whatever_happens(monkeypatch):
     def main(call, client):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("requests.Session.close", close)
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.close", close)
 
     with pytest.raises(ZeroDivisionError):
         run(main)

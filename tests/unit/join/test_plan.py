@@ -270,9 +270,15 @@ def test_v3_finds_the_port_of_a_service_in_the_fleet_or_asks_for_it():
 
 def test_somebody_elses_dataplane_is_not_written_over():
     theirs = plan([host(1, owner="team-b")])[0]["web-1"]["proxies"][0]["dataplane"]
-    (problem,) = plan([host(1, owner="team-a")], [overview(theirs)])[1]
-    assert "web-1: Dataplane web-1 has the owner team-b, expected team-a" in problem
-    assert plan([host(1, owner="team-b")], [overview(theirs)])[1] == []
+    fleet = Fleet([host(1, owner="team-a"), host(2, owner="team-a")], [overview(theirs)], "v2", V214)
+    assert sorted(fleet.plan()) == ["web-1", "web-2"]
+    assert fleet.problems == [], "nobody else is stopped"
+    ((name, (reason,)),) = fleet.refused.items()
+    assert name == "web-1"
+    assert reason.startswith("Dataplane web-1 has the owner team-b, expected team-a: choose another kuma_dp_name")
+    fleet = Fleet([host(1, owner="team-b")], [overview(theirs)], "v2", V214)
+    fleet.plan()
+    assert (fleet.problems, fleet.refused) == ([], {})
 
 
 def test_a_fenced_proxy_gets_no_inbound_outside_its_fence():

@@ -99,9 +99,13 @@ def test_every_module_says_what_went_wrong(control_plane, module):
 
 def test_a_token_over_http_gives_a_warning_and_the_token_stays_unseen(control_plane):
     log = []
-    result = run("control_plane_info", {"url": control_plane.url, "token": control_plane.token}, log=log)
+    away = {"url": "http://kuma.invalid:5681", "token": control_plane.token, "retries": 0, "timeout": 2}
+    result = run("control_plane_info", away, log=log)
     assert "unencrypted" in str(result["warnings"])
     assert control_plane.token not in json.dumps(result) + "".join(log)
+    at_home = run("control_plane_info", {"url": control_plane.url, "token": control_plane.token}, log=log)
+    assert "warnings" not in at_home
+    assert control_plane.token not in json.dumps(at_home) + "".join(log)
 
 
 def test_dataplane_info(control_plane, mesh):

@@ -128,11 +128,11 @@ def fleet_host(name, address, **variables):
     return {"host": name, "variables": {**base, **variables}}
 
 
-def test_the_plan_of_a_fleet_reads_five_times_and_writes_never(control_plane):
+def test_the_plan_of_a_fleet_reads_six_times_and_writes_never(control_plane):
     api = control_plane.options()
     hosts = [fleet_host("plan-1", "10.9.2.1"), fleet_host("plan-2", "10.9.2.2")]
     planned = run("fleet_plan", {**api, "hosts": hosts})
-    assert planned["requests"] == 5
+    assert planned["requests"] == 6
     assert planned["differing"] == ["plan-1", "plan-2"]
     run("dataplanes", {**api, "dataplanes": planned["dataplanes"]})
     again = run("fleet_plan", {**api, "hosts": hosts})

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.unit.http_server import CUT, answer_json, problem
+from tests.unit.http_server import CUT, Answer, answer_json, problem
 from tests.unit.module_runner import run
 
 VERSIONS = ("2.12.14", "2.13.10", "2.14.3", "3.0-dev")
@@ -269,3 +269,32 @@ def test_a_mesh_field_that_a_newer_version_dropped_is_named(control_plane_of):
     result = run("resource", control_plane.options(definition={"type": "Mesh", "name": f"d{time.monotonic_ns()}", "mtls": mtls}))
     fields = [entry["field"] for entry in result["failure"]["invalid_parameters"]]
     assert fields == ["mtls.backends", "mtls.enabledBackend"]
+
+
+def nested(levels):
+    value = "x"
+    for _each in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("levels", [120, 250])
+def test_a_definition_that_nobody_can_look_into_is_refused(serve, levels):
+    server = serve(Held())
+    result = run("resource", {"url": server.url, "definition": timeout("default", spec=nested(levels))})
+    assert result["failed"]
+    assert "definition: is nested deeper than 100 levels" in result["msg"]
+    assert server.requests == []
+
+
+def test_an_answer_that_nobody_can_look_into_is_an_error(serve):
+    deep = json.dumps(timeout("default", spec="SPEC")).replace('"SPEC"', '{"a":' * 100000 + "1" + "}" * 100000)
+
+    def answer(request):
+        if request.path == "/_resources":
+            return Held()(request)
+        return Answer(200, deep, "application/json")
+
+    result = run("resource", {"url": serve(answer).url, "definition": timeout("default")})
+    assert result["failed"]
+    assert "nested too deep" in result["msg"]

@@ -342,3 +342,16 @@ def test_types_that_cannot_be_listed(serve):
     options = {"url": serve(handler).url, "resources": [timeout("m")]}
     assert actions(run("resources", options)) == {"MeshTimeout/slow": "created"}
     assert "does not answer GET /_resources" in run("resources", dict(options, owner="us", prune=True))["msg"]
+
+
+@pytest.mark.parametrize("ending", ["yml", "json"])
+def test_files_that_nobody_can_look_into_are_refused_with_their_names(control_plane, tmp_path, ending):
+    deep = '{"type": "Mesh", "name": "a", "spec": %s}' % ("[" * 100000 + "]" * 100000)
+    (tmp_path / f"deep.{ending}").write_text(deep)
+    (tmp_path / "laughs.yml").write_text(
+        "a: &a [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9))
+    )
+    result = run("resources", control_plane.options(path=str(tmp_path)))
+    assert (result["failed"], result["changed"]) == (True, False)
+    assert f"deep.{ending} cannot be parsed: it is nested deeper than 100 levels" in result["msg"]
+    assert "laughs.yml, line 1: is larger than 1000000 lists and mappings" in result["msg"]

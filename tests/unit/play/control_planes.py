@@ -22,6 +22,8 @@ FILLED_IN = {
     "names": ["10.0.0.5"],
     "localhost_is_admin": True,
     "fetch_dir": "/home/me/kuma",
+    # What the step before has chosen; 0.1.0 took all addresses.
+    "https_address": "0.0.0.0",
     "archive_cache": "/cache",
 }
 GIVEN = {"tls_cert": CA.replace("MIIB", "CERT") + "\n", "tls_key": KEY, "tls_ca": CA}

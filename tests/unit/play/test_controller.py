@@ -128,3 +128,21 @@ def test_the_user_of_an_archive_is_known_to_its_server_and_to_nobody_else(serve,
         (problem,) = controller.fetch([given], "kuma_dp", users)
         assert "canary" not in problem
         assert "kuma_dp_archive http://(hidden)@127.0.0.1" in problem
+
+
+def test_a_key_becomes_a_file_of_its_own_for_one_run(tmp_path):
+    key = "-----BEGIN PRIVATE KEY-----\nA\n-----END PRIVATE KEY-----"
+    path = controller.private_path(key, "x", [], str(tmp_path))
+    with open(path, encoding="utf-8") as handle:
+        assert handle.read() == key + "\n"
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert controller.private_path(key, "x", [], str(tmp_path)) == path
+    assert len(list(tmp_path.iterdir())) == 1, "no part is left"
+    (tmp_path / "client.key").write_text(key)
+    assert controller.private_path("client.key", "x", [str(tmp_path)], "/no") == str(tmp_path / "client.key")
+    assert controller.private_path("", "x", [], "/no") is None
+
+
+def test_what_is_taken_for_the_name_of_a_key_is_not_shown(tmp_path):
+    with pytest.raises(controller.Missing, match=r"kuma_dp_api_client_key is \(not shown\), expected PEM text"):
+        controller.private_path("MIGHAgEAMBMGByqGSM49AgEGCCqGSM49", "kuma_dp_api_client_key", ["/a"], str(tmp_path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import trust
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.findings import THE_PLAY, Findings
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.inspection import KINDS, PURPOSES, Inspection
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play.vocabulary import specifications, vocabulary
@@ -15,8 +16,14 @@ from tests.unit import effort
 from tests.unit.play.test_values import values
 
 KNOWN, SPECS = vocabulary(), specifications()
-SOUND = {"kuma_dp_control_plane_url": "https://kuma.example.com:5682", "kuma_dp_version": "2.14.3", "kuma_cp_version": "2.14.3"}
+SOUND = {
+    "kuma_dp_control_plane_url": "https://kuma.example.com:5682",
+    "kuma_dp_control_plane_ca": "ca.pem",
+    "kuma_dp_version": "2.14.3",
+    "kuma_cp_version": "2.14.3",
+}
 URL = "kuma_dp_control_plane_url is not set, expected the API of the control plane, such as https://kuma.example.com:5682"
+CA = f"kuma_dp_control_plane_ca is not set, expected {trust.MISSING}"
 VERSION = "kuma_dp_version is not set, expected the release that runs, without v, such as 2.14.3"
 
 
@@ -30,7 +37,7 @@ def problems(inventory, purpose="join", in_role=False, play=None, **kinds):
 
 
 def test_options_that_have_to_be_set_depend_on_the_purpose():
-    assert problems({"a": {}, "b": SOUND, "c": {}}) == [f"a, c: {URL}", f"a, c: {VERSION}"]
+    assert problems({"a": {}, "b": SOUND, "c": {}}) == [f"a, c: {CA}", f"a, c: {URL}", f"a, c: {VERSION}"]
     assert problems({"a": {}, "b": {}}, "leave") == [f"a, b: {URL}"]
     for purpose in ("maintenance", "migration", None):
         assert problems({"a": {}}, purpose) == []
@@ -39,24 +46,39 @@ def test_options_that_have_to_be_set_depend_on_the_purpose():
 
 
 def test_a_host_of_two_kinds_is_told_of_what_it_lacks_once():
-    assert problems({"a": {}}, proxies=["a"], zone_proxies=["a"]) == [f"a: {URL}", f"a: {VERSION}"]
-    assert problems({"a": {}, "b": {}, "c": {}}, proxies=["a", "b"], zone_proxies=["b", "c"]) == [f"a, b, c: {URL}", f"a, b, c: {VERSION}"]
-    (url, _version) = problems({"a": {}}, zone_proxies=["a"])
+    assert problems({"a": {}}, proxies=["a"], zone_proxies=["a"]) == [f"a: {CA}", f"a: {URL}", f"a: {VERSION}"]
+    assert problems({"a": {}, "b": {}, "c": {}}, proxies=["a", "b"], zone_proxies=["b", "c"]) == [
+        f"a, b, c: {CA}", f"a, b, c: {URL}", f"a, b, c: {VERSION}",
+    ]  # fmt: skip
+    (_ca, url, _version) = problems({"a": {}}, zone_proxies=["a"])
     assert url.startswith("a: kuma_dp_control_plane_url is not set, expected the API of the control plane of the zone, such as https")
 
 
 @pytest.mark.parametrize("in_role", [False, True])
 def test_what_the_play_sets_is_set_for_all(in_role):
-    play = {"kuma_dp_version": "2.14.3", "kuma_dp_control_plane_url": "{{ nobody }}"}
+    play = {"kuma_dp_version": "2.14.3", "kuma_dp_control_plane_url": "{{ nobody }}", "kuma_dp_control_plane_ca": "{{ nobody }}"}
     assert problems({"a": {}, "b": {}}, in_role=in_role, play=play) == []
 
 
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [("https://kuma:5678", True), ("http://kuma:5678", False), ("{{ somebody }}", True), ("{{ nobody }}", False), ("kuma:5678", False)],
+)
+def test_with_https_a_ca_has_to_be_set(url, wanted):
+    """What a template comes to that cannot be filled in yet is for the plan to tell."""
+    given = {**SOUND, "kuma_dp_control_plane_ca": "", "kuma_dp_control_plane_dp_url": url}
+    found = problems({"a": given}, play={"somebody": "https://kuma:5678"} if "somebody" in url else None)
+    assert found == ([f"a: {CA}"] if wanted else [])
+
+
 def test_an_option_that_is_misspelt_is_not_missing_as_well():
-    wrong = {"kuma_dp_vresion": "2.14.3", "kuma_dp_control_plane_url": SOUND["kuma_dp_control_plane_url"]}
+    wrong = {**SOUND, "kuma_dp_vresion": "2.14.3"}
+    wrong.pop("kuma_dp_version")
     misspelt, missing = problems({"a": wrong, "b": {**wrong, "kuma_dp_vresion": ""}, "c": {**SOUND, "kuma_dp_version": ""}})
     assert misspelt.startswith("a, b: kuma_dp_vresion is set and is no option, expected kuma_dp_version")
     assert missing == f"c: {VERSION}"
-    (misspelt,) = problems({"a": {"kuma_dp_control_plane_url": "x"}}, play={"kuma_dp_vresion": 1})
+    sound = {"kuma_dp_control_plane_url": "x", "kuma_dp_control_plane_ca": "x"}
+    (misspelt,) = problems({"a": sound}, play={"kuma_dp_vresion": 1})
     assert misspelt.startswith(f"{THE_PLAY}: kuma_dp_vresion")
 
 

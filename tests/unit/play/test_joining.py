@@ -15,10 +15,12 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims, key_id
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import fleet as join_fleet
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join import trust
 from ansible_collections.meshfleet.kuma.plugins.module_utils._registration import sync
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import issue
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import Ledger
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import joining
+from tests.unit.sockets import sign
 
 numbers = itertools.count(1)
 WANTED = {"mesh": "default", "initial_state": "NotReady", "token_valid_for": "720h", "token_renew_before": "168h"}
@@ -310,3 +312,57 @@ def test_an_archive_that_cannot_be_fetched_stops_all_before_anything_is_written(
     )
     with pytest.raises(ItemsFailed, match="could not be fetched"):
         made.join(register=True)
+
+
+def stopped(text, hosts, *names):
+    """Hosts whose VM has seen something else than a control plane."""
+    wish = trust.Wish.of("https://cp.example.com:5678", sign("authority", ca=True).pem, 0.0)
+    for host in hosts.own:
+        host["variables"]["trust"] = dict(wish._asdict())
+        if host["host"] in names:
+            host["observed"]["dp_server"] = {"host": "cp.example.com", "port": 5678, "problem": text, "servers": []}
+
+
+def test_a_vm_that_does_not_trust_the_control_plane_stops_alone_before_anything_is_written_for_it(client, hosts):
+    good, bad = hosts.add(), hosts.add()
+    stopped("Name or service not known", hosts, bad)
+    result, tokens = join(client, hosts)
+    assert result["plan"][good]["refused"] == []
+    (reason,) = result["plan"][bad]["refused"]
+    assert "the VM finds no address of cp.example.com (Name or service not known)" in reason
+    assert (result["plan"][bad]["registered"], set(tokens)) == ([], {good})
+    assert bad not in result["not_ready"]
+    with pytest.raises(NotFound):
+        client.get(f"/meshes/default/dataplanes/{bad}")
+
+
+def test_when_no_vm_trusts_the_control_plane_that_is_one_problem_and_nothing_is_asked_for(client, hosts):
+    names = [hosts.add() for _each in range(5)]
+    stopped("Name or service not known", hosts, *names)
+    with pytest.raises(ItemsFailed) as caught:
+        join(client, hosts)
+    assert "The join was not begun, nothing was written. 1 problem was found" in caught.value.msg
+    assert f"{', '.join(names[:3])} and 2 more: kuma_dp_control_plane_dp_url is" in caught.value.msg
+
+
+def test_what_stops_single_hosts_is_told_beside_what_stops_all(client, hosts):
+    bad, _worse = hosts.add(), hosts.add(services=[])
+    stopped("Name or service not known", hosts, bad)
+    with pytest.raises(ItemsFailed, match="kuma_dp_services") as caught:
+        join(client, hosts)
+    assert f"{bad}: kuma_dp_control_plane_dp_url is" in caught.value.msg
+
+
+def test_somebody_elses_dataplane_stops_its_host_and_nobody_else(client, hosts):
+    good, bad = hosts.add(owner="team-a"), hosts.add(owner="team-b")
+    join(client, hosts)
+    for host in hosts.own:
+        host["variables"].update(owner="team-a", upstreams=["backend"])
+    before = client.get(f"/meshes/default/dataplanes/{bad}").body
+    result, tokens = join(client, hosts)
+    assert result["plan"][bad]["refused"] == [
+        f"Dataplane {bad} has the owner team-b, expected team-a: choose another kuma_dp_name, or set kuma_dp_owner if it is yours"
+    ]
+    assert (result["plan"][good]["refused"], result["plan"][good]["registered"]) == ([], [good])
+    assert client.get(f"/meshes/default/dataplanes/{bad}").body == before
+    assert set(tokens) == {good}

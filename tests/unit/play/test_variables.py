@@ -72,8 +72,8 @@ def test_options_are_those_of_all_roles_and_playbooks():
     assert set().union(*map(options, ROLES)) | variables.PLAYBOOK_OPTIONS == KNOWN.options
     assert {name for name in KNOWN.options if KNOWN.judge(name)} == set()
     books = "".join(path.read_text() for path in (ROOT / "playbooks").glob("*.yml"))
-    of_actions = (play_options.MAINTENANCE, play_options.MIGRATION, play_options.ROTATE, play_options.REVOKE, play_options.SIGNING_KEY)
-    tables = {option.variable for table in of_actions for option in table.values()}
+    named = ("MAINTENANCE", "MIGRATION", "ROTATE", "ROTATION", "REVOKE", "SIGNING_KEY")
+    tables = {option.variable for name in named for option in getattr(play_options, name).values()}
     assert [name for name in variables.PLAYBOOK_OPTIONS - tables if not re.search(rf"\b{name}\b", books)] == []
 
 

@@ -123,3 +123,65 @@ def test_a_directory_is_read_in_order_and_all_faults_come_together(tmp_path):
 def test_nothing_to_read_is_a_problem(tmp_path):
     for path, problem in ((tmp_path, "holds no file"), (tmp_path / "x", "does not exist on the controller")):
         assert problem in documents.read(str(path))[1][0]
+
+
+DEEP = {
+    "lists": "[" * 100000 + "]" * 100000,
+    "lists without end": "[" * 100000,
+    "mappings": '{"a":' * 100000 + "1" + "}" * 100000,
+    "just too deep": "[" * 101 + "]" * 101,
+}
+
+
+@pytest.mark.usefixtures("loader")
+@pytest.mark.parametrize("source", ["a.yml", "a.json"])
+@pytest.mark.parametrize("text", DEEP.values(), ids=list(DEEP))
+def test_what_is_nested_too_deep_is_refused(text, source):
+    found, problems = documents.parse(f'{{"type": "Mesh", "name": "a", "spec": {text}}}', source)
+    assert (found, len(problems)) == ([], 1)
+    assert "is nested deeper than 100 levels" in problems[0]
+
+
+@pytest.mark.usefixtures("loader")
+def test_blocks_that_are_nested_too_deep_are_refused():
+    steps = "\n".join(f"{' ' * level}a{level}:" for level in range(150))
+    for text in (steps, "- " * 150 + "- x: 1"):
+        found, problems = documents.parse(text, "a.yml")
+        assert (found, problems) == ([], ["a.yml cannot be parsed: it is nested deeper than 100 levels"])
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+MERGES = "a: &a {k: 1}\n" + "".join(
+    f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}], {new}: 1}}\n" for old, new in zip("abcdefghijklm", "bcdefghijklmn", strict=True)
+)
+
+
+@pytest.mark.usefixtures("loader")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (LAUGHS, "is larger than 1000000 lists and mappings when its aliases are written out"),
+        (MERGES, "is larger than 10000 keys when what it merges is written out"),
+        ("type: Mesh\nname: a\nspec: &a [*a]\n", "is nested deeper than 100 levels"),
+        ("type: Mesh\nname: a\nspec: &a {b: *a}\n", "is nested deeper than 100 levels"),
+    ],
+    ids=["billion laughs", "billion merges", "a list in itself", "a mapping in itself"],
+)
+def test_aliases_that_grow_without_end_are_refused(text, reason):
+    found, problems = documents.parse(text, "a.yml")
+    assert (found, len(problems)) == ([], 1)
+    assert reason in problems[0]
+
+
+def test_what_an_option_holds_is_measured_as_well():
+    deep = laughs = "x"
+    for _each in range(150):
+        deep = {"a": deep}
+    laughs = ["x"] * 9
+    for _each in range(8):
+        laughs = [laughs] * 9
+    found, problems = documents.given([{"type": "Mesh", "name": "a", "spec": deep}, {"spec": laughs}, {"type": "Mesh"}], "resources")
+    assert [document.source for document in found] == ["resources[2]"]
+    assert ["resources[0]: is nested deeper" in problems[0], "resources[1]: is larger than" in problems[1]] == [True, True]

@@ -215,7 +215,7 @@ class Asked:
     def __init__(self, who=None, **config):
         self.paths = []
         self.who = who or {"name": "mesh-system:admin", "groups": ["mesh-system:admin"]}
-        self.config = {"mode": "zone", "store": "postgres", "hds_enabled": True, "envoy_admin_unix_socket": True, **config}
+        self.facts = {"mode": "zone", "store": "postgres", "hds_enabled": True, "envoy_admin_unix_socket": True, **config}
 
     def capabilities(self):
         return capabilities.Capabilities("Kuma", "2.14.3", "2.14.3", V214)
@@ -225,7 +225,10 @@ class Asked:
         return Response(200, self.who if path == "/who-am-i" else {})
 
     def control_plane(self, places=None):
-        return self.config if places is None else {}
+        return self.facts if places is None else {}
+
+    def as_anybody(self, path):
+        return None
 
     def look(self, **versions):
         return preflight.look(self, "default", versions.pop("versions", {}), "NotReady")
