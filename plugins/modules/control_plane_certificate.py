@@ -184,7 +184,7 @@ def _roll_over(
     """What a step of a rollover does, in words; nothing where it was done before."""
     params, stage, paths = module.params, rollover.stage, signer.paths
     step = params["rollover"]
-    if step == PREPARE and not stage and os.path.exists(paths.ca) and (params["again"] or not _fresh(paths.ca, now)):
+    if step == PREPARE and not stage and safely.exists(paths.ca) and (params["again"] or not _fresh(paths.ca, now)):
         if not module.check_mode:
             signer.prepare(rollover, params["subject"])
         return ["a CA was made that is to succeed it"]
@@ -194,7 +194,7 @@ def _roll_over(
         return ["the next CA signs from now on"]
     if step == FINISH and stage == authority.SWITCHED:
         if not module.check_mode:
-            os.unlink(rollover.previous)
+            safely.remove(rollover.previous)
         return ["the former CA is not needed any more"]
     return []
 

@@ -68,9 +68,9 @@ class Rollover(t.NamedTuple):
     @property
     def stage(self) -> str:
         """``PREPARED``, ``SWITCHED``, or empty while there is none."""
-        if os.path.exists(self.next):
+        if safely.exists(self.next):
             return PREPARED
-        return SWITCHED if os.path.exists(self.previous) else ""
+        return SWITCHED if safely.exists(self.previous) else ""
 
 
 def rollover_in(directory: str) -> Rollover:
@@ -145,17 +145,17 @@ class Authority:
         with self._place() as directory:
             new = paths_in(directory)
             self._sign(new, rollover.next, rollover.next_key, subject, names, days)
-            if not os.path.exists(rollover.previous):
-                shutil.copyfile(self.paths.ca, new.ca)
+            if not safely.exists(rollover.previous):
+                safely.write(new.ca, safely.read(self.paths.ca), 0o644)
                 self._install(new.ca, rollover.previous, 0o644)
             self._install_server(new)
-            os.rename(rollover.next, self.paths.ca)
+            safely.move(rollover.next, self.paths.ca)
             self.settle(rollover)
 
     def settle(self, rollover: Rollover) -> None:
         """The last step of a switch that was interrupted before it: the key goes where its certificate is."""
-        if rollover.stage == SWITCHED and os.path.exists(rollover.next_key):
-            os.rename(rollover.next_key, self.paths.ca_key)
+        if rollover.stage == SWITCHED and safely.exists(rollover.next_key):
+            safely.move(rollover.next_key, self.paths.ca_key)
 
     @contextlib.contextmanager
     def _place(self) -> t.Iterator[str]:

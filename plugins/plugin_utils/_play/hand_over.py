@@ -64,7 +64,7 @@ def keep_ca(directory: str, ca: str, check: bool) -> t.List[Json]:
     }
     try:
         changes = files.plan(files.wishes_of(wanted), check)
-        difference: t.List[Json] = [*files.diff(changes)]
+        difference: t.List[Json] = [*showing.diff(changes)]
         if not check:
             files.apply(changes)
     except (files.Problems, files.WriteFailed, OSError) as error:

@@ -191,6 +191,7 @@ def test_an_answer_may_be_packed_although_nobody_asks_for_it(serve, connect, enc
         ("gzip", b"{}", "it is no gzip"),
         ("gzip", gzip.compress(b"{}")[:-4], "not complete"),
     ],
+    ids=["br", "twice", "plain", "cut"],
 )
 def test_an_encoding_that_nobody_asked_for_is_an_error(serve, connect, encoding, data, reason):
     error = failure(connect(serve(Answer(200, data, "application/json", {"Content-Encoding": encoding})).url).get, "/x")

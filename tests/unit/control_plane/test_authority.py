@@ -207,19 +207,19 @@ class Killed(BaseException):
     pass
 
 
-# It renames so often: the former CA, key and certificate of the server, the next CA, its key.
-@pytest.mark.parametrize("number", range(5))
+# It renames so often: a copy of the former CA, that, key and certificate of the server, the next CA, its key.
+@pytest.mark.parametrize("number", range(6))
 def test_a_switch_that_is_killed_anywhere_goes_on_and_always_shows_what_one_of_the_two_trusts(tmp_path, number):
     """Nothing is cleared up by a process that is gone."""
     old = module(tmp_path)["ca"]
     new = module(tmp_path, rollover="prepare", again=True)["next"]
     left, real = [number], os.rename
 
-    def rename(source, target):
+    def rename(source, target, **directories):
         if not left[0]:
             raise Killed
         left[0] -= 1
-        real(source, target)
+        real(source, target, **directories)
 
     with mock.patch.object(os, "rename", rename), pytest.raises(Killed):
         module(tmp_path, rollover="switch")

@@ -22,11 +22,11 @@ HARMLESS = {
         "getuid", "sysconf", "urandom",
     },
     "os.path": {"basename", "commonpath", "dirname", "join", "normpath", "split", "splitext", "abspath"},
-    "socket": {"AF_INET", "AF_INET6", "AF_UNIX", "SOCK_DGRAM", "timeout"},
+    "socket": {"AF_INET", "AF_INET6", "AF_UNIX", "EAI_NONAME", "SOCK_DGRAM", "SOCK_STREAM", "gaierror", "timeout"},
     "http.client": {"HTTPException"},
     "ssl": {
-        "CERT_REQUIRED", "MemoryBIO", "PROTOCOL_TLS_CLIENT", "PROTOCOL_TLS_SERVER", "SSLCertVerificationError", "SSLContext", "SSLError", "SSLObject",
-        "SSLWantReadError", "cert_time_to_seconds",
+        "CERT_NONE", "CERT_REQUIRED", "DER_cert_to_PEM_cert", "MemoryBIO", "PROTOCOL_TLS_CLIENT", "PROTOCOL_TLS_SERVER", "SSLCertVerificationError", "SSLContext", "SSLEOFError", "SSLError",
+        "SSLObject", "SSLWantReadError", "VerifyFlags", "cert_time_to_seconds",
     },
     "gzip": {"BadGzipFile", "GzipFile"},
     "tarfile": {"TarError", "TarFile", "TarInfo", "open"},
@@ -35,11 +35,14 @@ WATCHED = {*HARMLESS, "glob", "io", "pathlib", "shutil", "tempfile", "urllib.req
 # Who touches something all the same, by file and function, and why that cannot be anybody else's.
 KERNEL = "procfs is the kernel's"
 OWN = "the directory is root's alone: it was made, or its owner and mode were set, before"
+TIMED = "whoever calls it has a time limit, and another one for what comes back"
 LOOK = "looks alone, at what a removal names; nothing of it is opened"
 ALLOWED = {
-    ("module_utils/_control_plane/authority", "sign", "open"): OWN,
-    ("module_utils/_control_plane/authority", "sign", "shutil.rmtree"): OWN,
-    ("module_utils/_control_plane/authority", "sign", "tempfile.mkdtemp"): OWN,
+    ("module_utils/_common/network", "ask", "socket.getaddrinfo"): TIMED,
+    ("module_utils/_common/network", "dial", "socket.socket"): TIMED,
+    ("module_utils/_control_plane/authority", "_configuration", "open"): OWN,
+    ("module_utils/_control_plane/authority", "_place", "shutil.rmtree"): OWN,
+    ("module_utils/_control_plane/authority", "_place", "tempfile.mkdtemp"): OWN,
     ("module_utils/_control_plane/authority", "_install", "os.chmod"): OWN,
     ("module_utils/_control_plane/authority", "_install", "os.rename"): OWN,
     ("module_utils/_control_plane/authority", "_key", "os.O_CREAT"): OWN,

@@ -28,6 +28,9 @@ class Asked:
     def get(self, path):
         return Response(200, self.who if path == "/who-am-i" else {})
 
+    def as_anybody(self, path):
+        return None
+
     def control_plane(self, places=CONFIGURATION):
         if places is CONFIGURATION:
             return {"mode": "zone", "store": "postgres", "hds_enabled": True}

@@ -34,6 +34,8 @@ PLUGINS = "ansible_collections.meshfleet.kuma.plugins"
 FREE = {
     "url": "the address of the control plane itself, tests/unit/api/test_client.py",
     "token": "a header, tests/unit/api/test_client.py",
+    "client_cert": "a file of the user's that is read, tests/unit/api/test_client_certificates.py",
+    "client_key": "a file of the user's that is read, tests/unit/api/test_client_certificates.py",
     "labels": "compared with labels of Dataplanes, or in the body",
     "owner": "the value of a label",
     "reason": "the value of a label, or a sentence",
@@ -70,6 +72,8 @@ FREE_OF = {
     ("proxy_files", "files[].mode"): "octal digits, tests/unit/vm/test_files.py",
     ("proxy_files", "secrets[].shown[]"): "names of variables, which are compared",
     ("proxy_info", "digest_key"): "is hashed",
+    ("proxy_info", "dp_server_url"): "an address, tests/unit/vm/test_dp_server.py",
+    ("proxy_info", "dp_server_ca"): "PEM text",
     ("rollout", "ledger"): "a file of the controller, which is its user's own",
     ("zone_tokens", "ledger"): "a file of the controller, which is its user's own",
     ("proxy_files", "secrets[].mode"): "octal digits, tests/unit/vm/test_files.py",

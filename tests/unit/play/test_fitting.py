@@ -32,13 +32,25 @@ FREE = {
         ("kuma_dp_archive", "kuma_cp_archive"), "an address or a file of the user's; what is fetched: tests/unit/join/test_archive.py"
     ),
     **dict.fromkeys(("kuma_dp_archive_checksum", "kuma_cp_archive_checksum"), "hexadecimal digits"),
-    **dict.fromkeys(("kuma_dp_control_plane_ca", "kuma_dp_api_ca"), "PEM text, or a file of the user's that is read"),
+    **dict.fromkeys(("kuma_dp_control_plane_ca", "kuma_dp_api_ca", "kuma_rotate_ca_new"), "PEM text, or a file of the user's that is read"),
+    **dict.fromkeys(("kuma_dp_api_client_cert", "kuma_dp_api_client_key"), "PEM text, or a file of the user's that is read"),
     **dict.fromkeys(("kuma_cp_tls_cert", "kuma_cp_tls_key", "kuma_cp_tls_ca", "kuma_cp_postgres_ca"), "PEM text, or a file that is read"),
     **dict.fromkeys(("kuma_dp_api_token", "kuma_cp_postgres_password"), "a secret"),
     **dict.fromkeys(("kuma_dp_token_valid_for", "kuma_dp_token_renew_before", "kuma_dp_drain_time"), "a duration"),
-    **dict.fromkeys(("kuma_rotate_before", "kuma_rotate_least"), "a duration: tests/unit/play/test_rotating.py"),
     **dict.fromkeys(
-        ("kuma_dp_token_bind", "kuma_rotate_revoke", "kuma_signing_key_step", "kuma_signing_key_force", "kuma_revoke"), "a few words"
+        ("kuma_rotate_before", "kuma_rotate_least", "kuma_rotate_ca_wait", "kuma_dp_control_plane_ca_warn_before"),
+        "a duration: tests/unit/play/test_rotating.py",
+    ),
+    **dict.fromkeys(
+        (
+            "kuma_dp_token_bind",
+            "kuma_rotate_revoke",
+            "kuma_rotate_ca_again",
+            "kuma_signing_key_step",
+            "kuma_signing_key_force",
+            "kuma_revoke",
+        ),
+        "a few words",
     ),
     **dict.fromkeys(("kuma_dp_token_signing_key", "kuma_zone_proxy_token_signing_key"), "a secret"),
     **dict.fromkeys(("kuma_dp_token_signing_kid", "kuma_zone_proxy_token_signing_kid"), "in a token: tests/unit/tokens/test_keys.py"),
