@@ -16,9 +16,8 @@ import signal
 
 # What a VM has for its own of this machine.
 PLACES = ("etc", "opt", "var/lib", "usr/local", "run")
-# `--net` gives it a network without anybody in it.
 PYTHON = """#!/bin/sh
-VM={directory} exec unshare --mount --propagation private {network} /bin/sh -ec '
+VM={directory} exec unshare --mount --propagation private /bin/sh -ec '
   for place in {places}; do mount --bind "$VM/$place" "/$place"; done
   PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONPATH=$VM/python exec /usr/bin/python3 "$@"' python "$@"
 """
@@ -105,9 +104,9 @@ sys.exit(status)
 
 
 class Machine:
-    """``network`` says that it has that of this machine, where a control plane listens on loopback."""
+    """It has the network of this machine, where a control plane listens on loopback."""
 
-    def __init__(self, directory, network=False):
+    def __init__(self, directory):
         self.directory = directory
         directory.mkdir()
         shutil.copytree("/etc", directory / "etc", symlinks=True)
@@ -122,8 +121,7 @@ class Machine:
         self._write("python/systemd/__init__.py", "")
         self._write("python/systemd/daemon.py", "def booted():\n    return True\n")
         self._write("python/systemd/journal.py", JOURNAL)
-        network = "" if network else "--net"
-        self.python = self._write("python3", PYTHON.format(directory=directory, network=network, places=" ".join(PLACES)))
+        self.python = self._write("python3", PYTHON.format(directory=directory, places=" ".join(PLACES)))
         self.made = self.python.stat().st_ctime_ns
 
     def _write(self, name, text):

@@ -133,7 +133,7 @@ def proxies(control_plane, ansible_playbook, tmp_path_factory):
         variables = {
             **machine.variables,
             "kuma_dp_control_plane_url": control_plane.https_url,
-            "kuma_dp_control_plane_dp_url": "https://127.0.0.1:5678",
+            "kuma_dp_control_plane_dp_url": control_plane.dp_url,
             "kuma_dp_control_plane_ca": control_plane.ca_file,
             "kuma_dp_api_token": control_plane.token,
             "kuma_dp_version": "2.14.3",
@@ -221,7 +221,7 @@ def control(control_plane, ansible_playbook, tmp_path_factory):
     """A VM that gets a control plane with a key that was given and a database; its API is that of the stand-in."""
     directory = tmp_path_factory.mktemp("control")
     checksum = pack(directory / "kuma.tar.gz", [*release(), member("bin/kuma-cp", b"#!/bin/sh\n", 0o755)])
-    machine = Machine(directory / "vm", network=True)
+    machine = Machine(directory / "vm")
     certificate, key = (path.read_text() for path in certificates.self_signed(directory, "given", "127.0.0.1"))
     secrets = canary.ONE_LINE
     machine.logged.write_text("".join(f"connects with {text!r}\n" for text in [*secrets.values(), "canary of the database", key]))

@@ -82,8 +82,8 @@ def setting(join, case):
         return {"kuma_dp_api_ca": foreign}, [("kuma_dp_api_ca|kuma_dp_control_plane_ca", re.escape(join.url))]
     if case == "names that are too long":
         # One proxy could join: all the others would share what is its own.
-        proxies = [{"name": "x" * length, "services": [{"name": "web", "port": 8000 + length}]} for length in (77, 80)]
-        return {"kuma_dp_proxies": proxies}, [
+        named = [{"name": "x" * length, "services": [{"name": "web", "port": 8000 + length}]} for length in (77, 80)]
+        return {"kuma_dp_proxies": named}, [
             ("kuma_dp_proxies\\[1\\].name", "vm-1", "has 80 characters, expected at most 77", "one socket")
         ]
     if case.startswith("proxies"):

@@ -123,12 +123,11 @@ class Fleet:
         """With ``twice`` the playbook rolls a second time, with what a second join would say: the variable ``after`` of each host."""
         (self.directory / "callback_plugins").mkdir(exist_ok=True)
         (self.directory / "callback_plugins/vms.py").write_text(VMS)
-        roll = yaml.safe_load((ROOT / "playbooks/rolling_restart.yml").read_text())
-        joined = yaml.safe_load(JOIN)
-        book = joined + roll[1:]
+        joined, roll = yaml.safe_load(JOIN), plays_of_a_roll()
+        book = joined + roll
         if twice:
             again = yaml.safe_load(JOIN.replace("{{ state }}", "{{ after }}"))
-            book = joined + of_pass(roll[1:], "_first") + again + of_pass(roll[1:], "_last")
+            book = joined + of_pass(roll, "_first") + again + of_pass(roll, "_last")
         (self.directory / "roll.yml").write_text(yaml.safe_dump(book, sort_keys=False))
         common = {
             "ansible_connection": "local",
@@ -174,6 +173,12 @@ def fleet(control_plane, ansible_playbook, tmp_path):
             return made
 
         yield make
+
+
+def plays_of_a_roll():
+    """What comes after the join."""
+    _join, roll, *rest = yaml.safe_load((ROOT / "playbooks/rolling_restart.yml").read_text())
+    return yaml.safe_load((ROOT / "playbooks" / roll["ansible.builtin.import_playbook"]).read_text()) + rest
 
 
 def of_pass(plays, name):

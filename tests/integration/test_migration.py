@@ -101,8 +101,8 @@ def test_the_whole_fleet_as_text_and_json(fleet, tmp_path):
     assert (report["mesh"], report["control_plane"]["version"], report["target"]) == (MESH, "2.14.3", "3.0")
     assert set(report["hosts"]) == {"web-1", "vm-2", "new-3", "edge-4"}
     assert found(report, host="edge-4") == []
-    assert found(report, host="web-1") == ["labels-missing", "protocol"]
-    assert found(report, host="vm-2") == ["outbound-tags", "protocol", "protocol", "workload-label"]
+    assert found(report, host="web-1") == ["labels-missing", "protocol", "token-tags"]
+    assert found(report, host="vm-2") == ["outbound-tags", "protocol", "protocol", "token-tags", "token-tags", "workload-label"]
     assert found(report, host="new-3") == ["service-name"]
     assert found(report, name="unknown") == ["protocol", "workload-label"]
     assert found(report, type="Mesh") == ["mesh-mtls", "mesh-services"]
