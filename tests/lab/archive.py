@@ -143,7 +143,12 @@ def _sha256(path: Path) -> str:
 
 def _write(target: Path, top: str, programs: dict[str, bytes], machine: int | None) -> None:
     # Like the real ones: root's, read-only, as old as the epoch. Fast compression: this is built and unpacked often.
-    with gzip.GzipFile(target, "wb", compresslevel=1, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+    # No name and no time in it: two labs that build it at once must get the same bytes, since one of them replaces that of the other.
+    with (
+        target.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
         for name in (top, f"{top}/bin"):
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
