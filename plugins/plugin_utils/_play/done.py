@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import lifecycle
-from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons
+from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons, refusals
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import layout
 
 Json = t.Dict[str, t.Any]
@@ -58,7 +58,8 @@ class Done:
     def to_heal(self) -> t.List[str]:
         """Who runs, is not connected and serves nobody: a restart takes nothing from anybody, and only with one it takes what is laid down.
 
-        One that was started a moment ago and with all that is laid down may be about to connect. A fenced Direct one would lose its fence.
+        One that was started a moment ago, with all that is laid down, and was not refused may be about to connect. A fenced Direct one would
+        lose its fence.
         """
         names = self.dead()
         dead = [
@@ -66,7 +67,16 @@ class Done:
         ]
         # The control plane deletes what was Direct ten seconds after its last connection: by then it was registered anew for nothing.
         moving = self.moving
-        return [proxy["name"] for proxy in dead if self._waited(proxy) or (self._why(proxy) and proxy["name"] not in moving)]
+        return [
+            proxy["name"]
+            for proxy in dead
+            if self._waited(proxy) or ((self._why(proxy) or self._refused(proxy)) and proxy["name"] not in moving)
+        ]
+
+    def _refused(self, proxy: Json) -> bool:
+        """Whether the process that runs has been told why it gets nothing. What it runs with may be older than all that is laid down."""
+        refusal = self.seen(proxy["name"]).get("refusal") or {}
+        return bool(refusal) and refusal["code"] not in (refusals.UNREGISTERED, refusals.BUSY)
 
     def _waited(self, proxy: Json) -> bool:
         """Whether it had the time to connect."""

@@ -172,8 +172,13 @@ def unit(seconds=3600.0, active=True):
         # With what is new for it, at once; without, when patience has not helped.
         ({"connected": False}, {**DEAD, "changed": [PLACE.token("web-1")], "unit": unit(1)}, True),
         ({"connected": False}, {**DEAD, "restart_codes": ["CA"], "unit": unit(1)}, True),
-        ({"connected": False}, {**DEAD, "unit": unit(1)}, False),
+        ({"connected": False}, {**DEAD, "refusal": None, "unit": unit(1)}, False),
+        ({"connected": False}, {**DEAD, "refusal": {**REVOKED, "code": "unregistered"}, "unit": unit(1)}, False),
+        ({"connected": False}, {**DEAD, "refusal": {**REVOKED, "code": "busy"}, "unit": unit(1)}, False),
         ({"connected": False}, {**DEAD, "unit": unit(31)}, True),
+        # Its process was refused, with what was there when it was started.
+        ({"connected": False}, {**DEAD, "unit": unit(1)}, True),
+        ({"connected": False}, {**DEAD, "refusal": {**REVOKED, "code": "port"}, "unit": unit(1)}, True),
         ({"connected": False}, {**DEAD, "refusal": None}, True),
         # It does not run, and is started anyway.
         ({"connected": False}, {**DEAD, "unit": unit(active=False)}, False),
@@ -205,7 +210,7 @@ def test_a_restart_by_a_join_takes_nothing_from_anybody(active, connected, serve
         assert (active, connected, serves, hold) == (True, False, False, "")
     elif active and not connected and serves is False and not hold:
         assert seconds <= done_module.GRACE
-        assert direct or not changed
+        assert direct or not (changed or refusal)
     # Each is either restarted, waited for, or told as pending.
     healed = found.to_heal()
     after = dataclasses.replace(found, started=healed, healed=healed)
