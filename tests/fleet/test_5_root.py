@@ -91,7 +91,7 @@ def test_what_the_user_of_the_proxies_puts_in_the_way_hangs_nobody(joined: Fleet
     # One whose admin is not to be found does not serve, as far as anybody can tell, and comes back with a directory of its own.
     result = restart(fleet, "vm4", name, cover=cover_of(fleet, name))
     assert (result["outcome"], result["strategy"]) == ("restarted", "drained"), result
-    assert any("its admin interface was not found" in reason for reason in result["reasons"]), result
+    assert any(reason.startswith("it did not serve: ") for reason in result["reasons"]), result
     wait_done(host, name)
     fleet.wait_ready(name)
     result = restart(fleet, "vm4", name, cover=cover_of(fleet, name))
@@ -112,7 +112,7 @@ def test_a_vm_that_an_earlier_release_joined_is_taken_over_without_a_restart(joi
     assert {name: pid(fleet.host(vm), f"kuma-dp@{name}") for vm, names in PROXIES.items() for name in names} == running
     assert sorted(running) == NAMES
     assert "ProtectSystem=strict" in host.run("systemctl show --property=ProtectSystem kuma-dp-restart@vm2")
-    assert host.run("stat -c %a /opt/kuma/*/bin/envoy").split() == ["555"]
+    assert set(host.run("stat -c %a /opt/kuma/*/bin/envoy").split()) == {"555"}
     with calling(fleet, "vm1", "WEB"):
         assert restart(fleet, "vm2", "vm2", cover=cover_of(fleet, "vm2"))["outcome"] == "restarted"
         wait_done(host, "vm2")
