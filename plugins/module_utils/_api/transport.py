@@ -18,33 +18,41 @@ from urllib.parse import urlsplit
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ConnectionFailed, Invalid
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.path import check_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
+# What no URL holds, and what some libraries leave out and others do not, so that two of them would see two hosts.
+_STRANGE = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"^`{|}\u2028\u2029\ud800-\udfff]")
 
 
 def checked_url(url: str) -> str:
     """The address without a slash at its end; the path that it may have stands before that of every request.
 
-    Raises Invalid when it is not one of an API.
+    Raises Invalid when it is not one of an API, and quotes neither a password nor a query.
     """
     cleaned = url.strip().rstrip("/")
+    strange = _STRANGE.search(cleaned)
     try:
-        parts = urlsplit(cleaned)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit("" if strange else cleaned)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "%" not in parts.netloc.rpartition("]")[2]
     except ValueError:
         usable, parts = False, urlsplit("")
-    if parts.username is not None or parts.password is not None:
-        raise Invalid("url holds a user name or a password", remedy="Remove it and set token instead.")
+    # Wherever the @ is: with a / or a # in the password it seems to be in the path, and the password to be the port.
+    if "@" in cleaned:
+        raise Invalid("url holds a user name or a password", remedy="Remove it and set token instead. An @ in a path is written as %40.")
+    shown = naming.shown(re.sub(r"(?<=[?#]).+", "...", cleaned, flags=re.DOTALL))
     if not usable or "?" in cleaned or "#" in cleaned:
+        why = f", which holds {strange.group()!r}" if strange else ""
         raise Invalid(
-            f"url is {url!r}, expected something like https://control-plane.example.com:5682, or with a path such as /kuma behind it",
+            f"url is {shown}{why}, expected something like https://control-plane.example.com:5682, or with a path such as /kuma behind it",
             remedy="Correct url.",
         )
     try:
         check_path("", "", parts.path or "/")
     except Invalid:
-        raise Invalid(f"url is {url!r}, whose path would lead to another one", remedy="Correct url.") from None
-    return cleaned
+        raise Invalid(f"url is {shown}, whose path would lead to another one", remedy="Correct url.") from None
+    # Whoever asks whether this is https means HTTPS as well.
+    return parts.scheme + cleaned[len(parts.scheme) :]
 
 
 def checked_token(token: t.Optional[str]) -> t.Optional[str]:
