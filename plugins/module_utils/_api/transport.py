@@ -78,8 +78,24 @@ def retry_after(value: t.Optional[str], now: float) -> t.Optional[float]:
         return None
 
 
+def is_file_name(value: str) -> bool:
+    """Whether ``value`` can be the name of a file, and not what is to be in one, which may be a key."""
+    return naming.is_place(value) and "-----BEGIN" not in value
+
+
+def _check_name(option: str, value: t.Optional[str]) -> None:
+    if value and not is_file_name(value):
+        raise Invalid(
+            f"{option} is no name of a file (not shown)", remedy=f"Set {option} to the path of a PEM file: what is in it may hold a key."
+        )
+
+
 def check_ca_file(path: str, url: str) -> None:
-    """Raise ConnectionFailed of kind tls, naming the file, when ``path`` holds no certificate authority in PEM form."""
+    """Raise ConnectionFailed of kind tls, naming the file, when ``path`` holds no certificate authority in PEM form.
+
+    Raises Invalid when it is what a file is to hold.
+    """
+    _check_name("ca_path", path)
     problem = ""
     try:
         if os.path.isdir(path):
@@ -106,8 +122,10 @@ def check_ca_file(path: str, url: str) -> None:
 def check_client(cert: t.Optional[str], key: t.Optional[str], url: str) -> t.Optional[t.Tuple[str, t.Optional[str]]]:
     """The files of a client's certificate, None without one. The key may be in the file of the certificate.
 
-    Raises ConnectionFailed of kind tls, naming option and file and never what is in it, when they cannot be used.
+    Raises ConnectionFailed of kind tls, naming option and file and never what is in it, when they cannot be used; Invalid for what is in one.
     """
+    _check_name("client_cert", cert)
+    _check_name("client_key", key)
     if not cert:
         if key:
             raise ConnectionFailed(f"client_key is {key}, and client_cert is not set", url=url, kind="tls", remedy="Set both, or none.")

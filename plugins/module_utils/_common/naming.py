@@ -15,6 +15,8 @@ import re
 import typing as t
 import unicodedata
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
+
 MAXIMUM = 253
 # The longest unit is kuma-dp-restart@<name>.service, and systemd takes 255 characters. What is written beside files of this name fits as well.
 MAXIMUM_PROXY = 231
@@ -219,6 +221,6 @@ def _values(value: t.Any, keys: t.Sequence[str], place: str) -> t.Iterator[t.Tup
 
 
 def shown(value: t.Any) -> str:
-    """A value in a message: quoted, and cut where it is long."""
-    text = repr(value)
+    """A value in a message: quoted, cut where it is long, and without the secrets that were put in the wrong place."""
+    text = repr(redact(value)) if isinstance(value, str) else redact(repr(value))
     return text if len(text) <= 80 else text[:76] + "...'"
