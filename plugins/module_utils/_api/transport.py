@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ConnectionFailed, Invalid
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.path import check_path
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import shown_url
 
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
 # What no URL holds, and what some libraries leave out and others do not, so that two of them would see two hosts.
@@ -40,7 +41,7 @@ def checked_url(url: str) -> str:
     # Wherever the @ is: with a / or a # in the password it seems to be in the path, and the password to be the port.
     if "@" in cleaned:
         raise Invalid("url holds a user name or a password", remedy="Remove it and set token instead. An @ in a path is written as %40.")
-    shown = naming.shown(re.sub(r"(?<=[?#]).+", "...", cleaned, flags=re.DOTALL))
+    shown = naming.shown(shown_url(cleaned))
     if not usable or "?" in cleaned or "#" in cleaned:
         why = f", which holds {strange.group()!r}" if strange else ""
         raise Invalid(
