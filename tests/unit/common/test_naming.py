@@ -34,6 +34,7 @@ RULES = (
     naming.VERSION,
     naming.ACCOUNT,
     naming.UNIT,
+    naming.KEY_ID,
     naming.PATH,
     naming.PLACE,
 )
