@@ -200,6 +200,14 @@ def failure_of(
     exc: BaseException, method: str, url: str, ca_path: t.Optional[str], timeout: t.Tuple[float, float]
 ) -> t.Optional[ConnectionFailed]:
     """The error for an exception of the HTTP library, or None when it is not one of the network."""
+    if _names(exc) & {"InvalidURL", "InvalidSchema", "InvalidProxyURL", "LocationParseError"}:
+        # Without what the library says: it quotes, and the URL of a proxy may hold a password.
+        return ConnectionFailed(
+            "no request can be made, for the URL or that of the HTTP proxy of the environment cannot be used",
+            method=method,
+            url=url,
+            remedy="Correct url, or HTTP_PROXY and HTTPS_PROXY, or name the control plane in NO_PROXY.",
+        )
     kind = _classify(exc)
     if kind is None:
         return None

@@ -155,6 +155,22 @@ def test_https_in_capitals_is_verified_like_any_other(connect, tmp_path):
     assert ["is not verified" in warning for warning in client.warnings] == [True]
 
 
+@pytest.mark.parametrize("url", ["http://.", "http://*", "http://b\u00fc\u202ero"])
+def test_a_host_that_only_the_library_refuses(connect, url):
+    assert "no request can be made" in str(failure(connect(url, token=TOKEN).get, "/x"))
+
+
+@pytest.mark.parametrize("proxy", ["http://user:x/pass-word@proxy", "http://user:pass-word@[::1", "ftp://user:pass-word@proxy", "http://"])
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(connect, monkeypatch, proxy):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    error = failure(connect("http://control-plane.example.com", token=TOKEN).get, "/x")
+    assert "that of the HTTP proxy of the environment cannot be used" in str(error)
+    assert "pass-word" not in str(error)
+
+
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "tôken"])
 def test_a_token_that_cannot_be_sent_is_not_quoted(connect, token):
     with pytest.raises(api_client.Invalid) as caught:
