@@ -35,7 +35,9 @@ def checked_url(url: str) -> str:
     strange = _STRANGE.search(cleaned)
     try:
         parts = urlsplit("" if strange else cleaned)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "%" not in parts.netloc.rpartition("]")[2]
+        usable = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "%" not in parts.netloc.rpartition("]")[2]
+        )
     except ValueError:
         usable, parts = False, urlsplit("")
     # Wherever the @ is: with a / or a # in the password it seems to be in the path, and the password to be the port.

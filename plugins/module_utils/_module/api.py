@@ -79,7 +79,7 @@ class Spec:
     main: t.Callable[[Call, Client], Result]
     options: t.Dict[str, t.Dict[str, t.Any]]
     names: naming.Rules = field(default_factory=dict)
-    secrets: t.Callable[[t.Mapping[str, t.Any]], t.Iterable[str]] = lambda options: ()
+    secrets: t.Callable[[t.Mapping[str, t.Any]], t.Iterable[str]] = lambda _options: ()
     checks: t.Dict[str, t.Any] = field(default_factory=dict)
     hand_over: t.Optional[t.Callable[[t.Dict[str, t.Any]], t.Dict[str, t.Any]]] = None
 

@@ -142,7 +142,9 @@ def test_a_url_that_cannot_be_used(connect, url, reason):
     assert "pass-word" not in str(error)
 
 
-@pytest.mark.parametrize("url", ["https://[fe80::1%25eth0]:5682", "http://[::1]/kuma", "https://kuma.example.com./a-b_c/%40x", "https://b\u00fcro"])
+@pytest.mark.parametrize(
+    "url", ["https://[fe80::1%25eth0]:5682", "http://[::1]/kuma", "https://kuma.example.com./a-b_c/%40x", "https://b\u00fcro"]
+)
 def test_a_url_that_can(connect, url):
     assert connect(url + "/").url == url
 

@@ -142,9 +142,9 @@ def test_secrets_in_the_place_of_a_name_are_not_shown():
     key = f"-----BEGIN EC PRIVATE KEY-----\n{'geheim' * 9}\n-----END EC PRIVATE KEY-----\n"
     token = jwt({"Name": "web-1"})
     for value, secret in ((key, "geheim"), (token, token[:16]), ("https://a:geheim@b/c", "geheim")):
-        for given in (value, [value], {"a": value}):
-            assert secret not in naming.shown(given)
-            assert "(hidden)" in naming.shown(given)
+        for place in (value, [value], {"a": value}):
+            assert secret not in naming.shown(place)
+            assert "(hidden)" in naming.shown(place)
 
 
 def test_what_is_long_is_cut_where_it_is_shown():

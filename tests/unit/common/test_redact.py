@@ -64,7 +64,9 @@ def test_the_user_of_a_url_is_hidden(text, shown):
     assert redact(text) == shown
 
 
-@given(st.sampled_from(["https://", "http:/", "//", ""]), st.text("geheim:/?#@", min_size=6), st.sampled_from(["cp:5678", "cp:x/y", "[::1"]))
+@given(
+    st.sampled_from(["https://", "http:/", "//", ""]), st.text("geheim:/?#@", min_size=6), st.sampled_from(["cp:5678", "cp:x/y", "[::1"])
+)
 def test_of_what_is_before_the_host_of_a_url_nothing_is_shown(scheme, user, place):
     assert shown_url(scheme + user + "@" + place) == scheme * (scheme == "https://") + "(hidden)@" + place
     assert shown_url("https://" + place + "?" + user.replace("@", "")) == f"https://{place}?..."

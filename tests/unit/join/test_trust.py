@@ -80,7 +80,11 @@ def test_what_cannot_be_asked_for_at_all():
         "https://[::1",
     ):
         assert told(url)[0].startswith(f"kuma_dp_control_plane_dp_url is {url!r}, expected something like"), url
-    for url, shown in (("https://a:b@cp", "https://(hidden)@cp"), ("https://a:b/c@cp:port", "https://(hidden)@cp:port"), ("https://cp?x", "https://cp?...")):
+    for url, shown in (
+        ("https://a:b@cp", "https://(hidden)@cp"),
+        ("https://a:b/c@cp:port", "https://(hidden)@cp:port"),
+        ("https://cp?x", "https://cp?..."),
+    ):
         assert told(url)[0].startswith(f"kuma_dp_control_plane_dp_url is {shown!r}, expected something like"), url
 
 

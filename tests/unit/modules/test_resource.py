@@ -154,15 +154,33 @@ def test_data_in_a_definition_is_refused_and_not_shown(control_plane):
 
 @pytest.mark.parametrize(
     "more",
-    [{"name": ".."}, {"mesh": "a/b"}, {"type": "a/b"}, {"url": "http://h?"}, {"client_key": "/nowhere"}, {"type": ["Secret"]}, {"spec": nested(120)}],
+    [
+        {"name": ".."},
+        {"mesh": "a/b"},
+        {"type": "a/b"},
+        {"url": "http://h?"},
+        {"client_key": "/nowhere"},
+        {"type": ["Secret"]},
+        {"spec": nested(120)},
+    ],
     ids=str,
 )
 def test_nor_is_it_when_something_else_is_refused_first(more):
     """The options that a failure came with are in its result."""
     of_api = {key: more[key] for key in more if key in ("url", "client_key")}
-    body = {"type": "Secret", "name": "x", "data": SECRET, "conf": {"inlineString": SECRET}, **{key: more[key] for key in more if key not in of_api}}
+    body = {
+        "type": "Secret",
+        "name": "x",
+        "data": SECRET,
+        "conf": {"inlineString": SECRET},
+        **{key: more[key] for key in more if key not in of_api},
+    }
     url = {"url": "http://127.0.0.1:9", "retries": 0, **of_api}
-    for module, options in (("resource", {"definition": body}), ("resources", {"resources": [body]}), ("resources", {"resources": [body], "mesh": ".."})):
+    for module, options in (
+        ("resource", {"definition": body}),
+        ("resources", {"resources": [body]}),
+        ("resources", {"resources": [body], "mesh": ".."}),
+    ):
         result = run(module, {**url, **options})
         assert result["failed"]
         assert "invocation" in result
