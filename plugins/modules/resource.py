@@ -200,13 +200,16 @@ def build(params: t.Mapping[str, t.Any]) -> model.Resource:
 
 
 def hide(call: Call, resource: t.Mapping[str, t.Any]) -> None:
-    # Short values would blank out parts of ordinary words.
-    call.hide(value for value in model.secrets_of(resource) if len(value) >= 8)
+    call.hide(model.hidden(resource))
+
+
+def secrets(params: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Those of the definition, which is among the arguments."""
+    return model.hidden(dict(params["definition"], type=params["definition"].get("type") or params["type"]))
 
 
 def main_task(call: Call, client: Client) -> t.Dict[str, t.Any]:
     params = call.params
-    hide(call, dict(params["definition"], type=params["definition"].get("type") or params["type"]))
     definition = build(params)
     kind = apply.find_kind(client, definition["type"])
     if kind.in_mesh:
@@ -253,6 +256,7 @@ SPEC = Spec(
         "definition.name": naming.LOOSE,
         "definition.mesh": naming.LOOSE,
     },
+    secrets=secrets,
 )
 
 

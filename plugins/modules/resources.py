@@ -239,9 +239,8 @@ def collect(call: Call) -> t.Tuple[Documents, t.List[str]]:
         documents, problems = resource_documents.read(params["path"])
     given, faults = resource_documents.given(params["resources"] or [], "resources")
     problems.extend(faults)
-    hide(call, (document.body for document in given))  # they are among the arguments, which Ansible shows
     for document in given:
-        if document.body.get("type") in model.SECRETS and "data" in document.body:
+        if str(document.body.get("type")) in model.SECRETS and "data" in document.body:
             problems.append(f"{document.source}: data would be logged: use the option secrets, or a file")
         else:
             documents.append(document)
@@ -251,9 +250,13 @@ def collect(call: Call) -> t.Tuple[Documents, t.List[str]]:
 
 
 def hide(call: Call, resources: t.Iterable[t.Optional[t.Mapping[str, t.Any]]]) -> None:
-    # Short values would blank out parts of ordinary words.
     for resource in resources:
-        call.hide(value for value in model.secrets_of(resource or {}) if len(value) >= 8)
+        call.hide(model.hidden(resource or {}))
+
+
+def secrets(params: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Those of ``resources``, which are among the arguments."""
+    return [value for resource in params["resources"] or [] for value in model.hidden(resource)]
 
 
 def apply(call: Call, client: Client) -> t.Dict[str, t.Any]:
@@ -308,6 +311,7 @@ SPEC = Spec(
         "prune_limit": {"type": "int", "default": 10},
     },
     names={"mesh": naming.LOOSE, "path": naming.PLACE},
+    secrets=secrets,
     checks={"required_one_of": [("path", "resources", "secrets")]},
 )
 

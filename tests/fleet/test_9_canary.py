@@ -5,7 +5,7 @@
 """Tokens and settings of one and of several lines on a real host, through a join, covered restarts that go well and wrong, and a leave.
 
 They are found in the files and processes where they belong and nowhere else: not in what Ansible prints and callbacks get, not in the journal,
-in no other file, not in what systemd and /proc show, not in what a roll keeps. The tests build on each other. tests/integration has the same
+in no other file, not in what systemd and /proc show, not in the ledger and in what a roll keeps. The tests build on each other. tests/integration has the same
 for what fails on the way, and test_9_control_plane for a control plane.
 """
 
@@ -57,9 +57,11 @@ class Alone:
             self.settle()
         canary.check_told(run.output, told, task, self.fleet.stage.control_plane.admin_token, TEXTS)
         assert canary.on_host(self.fleet.host(HOST), began, TEXTS) == []
-        kept = b"".join(path.read_bytes() for path in (self.directory / "rolls").rglob("*") if path.is_file())
+        ledger = self.fleet.stage.directory / "tokens.jsonl"
+        assert HOST.encode() in ledger.read_bytes()
+        kept = b"".join(path.read_bytes() for path in [ledger, *(self.directory / "rolls").rglob("*")] if path.is_file())
         assert not canary.holds_token(kept)
-        assert canary.held(kept, TEXTS) == []
+        assert canary.held(kept, [self.fleet.stage.control_plane.admin_token, *TEXTS]) == []
         return run
 
     def settle(self) -> None:

@@ -145,6 +145,7 @@ def proxies(control_plane, ansible_playbook, tmp_path_factory):
             "kuma_dp_drain_time": "2s",
             "kuma_dp_services": [{"name": "canary", "port": 8080, "service_port": 18080, "protocol": "http"}],
             "kuma_dp_roll_dir": str(directory / "controller/rolls"),
+            "kuma_dp_token_ledger": str(directory / "controller/tokens.jsonl"),
             "kuma_dp_roll_soak": 0,
             "kuma_dp_roll_gate_timeout": 20,
             "kuma_dp_environment": canary.SETTINGS,
@@ -197,6 +198,9 @@ def test_the_secrets_were_there_to_be_found(proxies):
     assert b"proxy_files Invoked with " in join["journal"]
     assert b"the configuration is " in proxies.found["start fails"]["output"]
     assert b"the configuration is " in proxies.found["traffic fails"]["output"]
+    # The ledger knows the tokens, that of the cover included, and has none; the report and the journal of the roll are searched with it.
+    for name in (b'"name": "vm-1"', b'"name": "vm-1-cover"', b"<html"):
+        assert name in roll["controller"]
     # Nothing of them is left.
     assert not [path for path in proxies.found["leave"] if path.startswith("/etc/kuma")]
 

@@ -18,33 +18,44 @@ from urllib.parse import urlsplit
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.errors import ConnectionFailed, Invalid
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.path import check_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import shown_url
 
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
+# What no URL holds, and what some libraries leave out and others do not, so that two of them would see two hosts.
+_STRANGE = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"^`{|}\u2028\u2029\ud800-\udfff]")
 
 
 def checked_url(url: str) -> str:
     """The address without a slash at its end; the path that it may have stands before that of every request.
 
-    Raises Invalid when it is not one of an API.
+    Raises Invalid when it is not one of an API, and quotes neither a password nor a query.
     """
     cleaned = url.strip().rstrip("/")
+    strange = _STRANGE.search(cleaned)
     try:
-        parts = urlsplit(cleaned)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit("" if strange else cleaned)
+        usable = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "%" not in parts.netloc.rpartition("]")[2]
+        )
     except ValueError:
         usable, parts = False, urlsplit("")
-    if parts.username is not None or parts.password is not None:
-        raise Invalid("url holds a user name or a password", remedy="Remove it and set token instead.")
+    # Wherever the @ is: with a / or a # in the password it seems to be in the path, and the password to be the port.
+    if "@" in cleaned:
+        raise Invalid("url holds a user name or a password", remedy="Remove it and set token instead. An @ in a path is written as %40.")
+    shown = naming.shown(shown_url(cleaned))
     if not usable or "?" in cleaned or "#" in cleaned:
+        why = f", which holds {strange.group()!r}" if strange else ""
         raise Invalid(
-            f"url is {url!r}, expected something like https://control-plane.example.com:5682, or with a path such as /kuma behind it",
+            f"url is {shown}{why}, expected something like https://control-plane.example.com:5682, or with a path such as /kuma behind it",
             remedy="Correct url.",
         )
     try:
         check_path("", "", parts.path or "/")
     except Invalid:
-        raise Invalid(f"url is {url!r}, whose path would lead to another one", remedy="Correct url.") from None
-    return cleaned
+        raise Invalid(f"url is {shown}, whose path would lead to another one", remedy="Correct url.") from None
+    # Whoever asks whether this is https means HTTPS as well.
+    return parts.scheme + cleaned[len(parts.scheme) :]
 
 
 def checked_token(token: t.Optional[str]) -> t.Optional[str]:
@@ -70,8 +81,24 @@ def retry_after(value: t.Optional[str], now: float) -> t.Optional[float]:
         return None
 
 
+def is_file_name(value: str) -> bool:
+    """Whether ``value`` can be the name of a file, and not what is to be in one, which may be a key."""
+    return naming.is_place(value) and "-----BEGIN" not in value
+
+
+def _check_name(option: str, value: t.Optional[str]) -> None:
+    if value and not is_file_name(value):
+        raise Invalid(
+            f"{option} is no name of a file (not shown)", remedy=f"Set {option} to the path of a PEM file: what is in it may hold a key."
+        )
+
+
 def check_ca_file(path: str, url: str) -> None:
-    """Raise ConnectionFailed of kind tls, naming the file, when ``path`` holds no certificate authority in PEM form."""
+    """Raise ConnectionFailed of kind tls, naming the file, when ``path`` holds no certificate authority in PEM form.
+
+    Raises Invalid when it is what a file is to hold.
+    """
+    _check_name("ca_path", path)
     problem = ""
     try:
         if os.path.isdir(path):
@@ -98,8 +125,10 @@ def check_ca_file(path: str, url: str) -> None:
 def check_client(cert: t.Optional[str], key: t.Optional[str], url: str) -> t.Optional[t.Tuple[str, t.Optional[str]]]:
     """The files of a client's certificate, None without one. The key may be in the file of the certificate.
 
-    Raises ConnectionFailed of kind tls, naming option and file and never what is in it, when they cannot be used.
+    Raises ConnectionFailed of kind tls, naming option and file and never what is in it, when they cannot be used; Invalid for what is in one.
     """
+    _check_name("client_cert", cert)
+    _check_name("client_key", key)
     if not cert:
         if key:
             raise ConnectionFailed(f"client_key is {key}, and client_cert is not set", url=url, kind="tls", remedy="Set both, or none.")
@@ -173,6 +202,14 @@ def failure_of(
     exc: BaseException, method: str, url: str, ca_path: t.Optional[str], timeout: t.Tuple[float, float]
 ) -> t.Optional[ConnectionFailed]:
     """The error for an exception of the HTTP library, or None when it is not one of the network."""
+    if _names(exc) & {"InvalidURL", "InvalidSchema", "InvalidProxyURL", "LocationParseError"}:
+        # Without what the library says: it quotes, and the URL of a proxy may hold a password.
+        return ConnectionFailed(
+            "no request can be made, for the URL or that of the HTTP proxy of the environment cannot be used",
+            method=method,
+            url=url,
+            remedy="Correct url, or HTTP_PROXY and HTTPS_PROXY, or name the control plane in NO_PROXY.",
+        )
     kind = _classify(exc)
     if kind is None:
         return None

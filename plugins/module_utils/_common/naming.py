@@ -15,6 +15,8 @@ import re
 import typing as t
 import unicodedata
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
+
 MAXIMUM = 253
 # The longest unit is kuma-dp-restart@<name>.service, and systemd takes 255 characters. What is written beside files of this name fits as well.
 MAXIMUM_PROXY = 231
@@ -43,6 +45,7 @@ CURRENT = "current"
 _PART = re.compile(r"[-A-Za-z0-9_.+@:,=~]+\Z")
 _MAXIMUM_PART, _MAXIMUM_PATH = 255, 1024  # bytes
 _ACCOUNT = re.compile(r"([A-Za-z_][-A-Za-z0-9_.]{0,31}|[0-9]{1,10})\Z")
+_KEY_ID = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,99}\Z")
 _UNIT = re.compile(r"[-A-Za-z0-9:_.\\@]{1,255}\Z")
 
 EXPECTED = "a lower-case DNS name of at most %d characters, such as web-1" % MAXIMUM
@@ -59,10 +62,13 @@ EXPECTED_PATH = (
 )
 EXPECTED_PLACE = "a path of at most %d characters, %d bytes in each part, and no control characters" % (_MAXIMUM_PATH, _MAXIMUM_PART)
 EXPECTED_ACCOUNT = "the name of a user or group, such as kuma-dp"
+EXPECTED_KEY_ID = "the ID of a key, at most 100 letters, digits and - _ ., such as 2"
 EXPECTED_UNIT = "the name of a unit, such as web.service"
 
 # A Dataplane or zone proxy, one of a VM, any other resource, a type of resources, a roll.
 NAME, PROXY, LOOSE, TYPE, RUN = "name", "proxy", "loose", "type", "run"
+# A key that signs tokens, which is part of the name of a Secret.
+KEY_ID = "key_id"
 # A release, a file or directory of a VM that we make or name in a unit, any other file, a user or group, a unit of somebody else's.
 VERSION, PATH, PLACE, ACCOUNT, UNIT = "version", "path", "place", "account", "unit"
 # The options of a module that become part of a URL or of a path, by where they are (``names[]``, ``tokens[].mesh``), with what each may be.
@@ -122,6 +128,11 @@ def is_account(value: t.Any) -> bool:
     return isinstance(value, str) and bool(_ACCOUNT.match(value))
 
 
+def is_key_id(value: t.Any) -> bool:
+    """Whether ``value`` may identify a key that signs tokens."""
+    return isinstance(value, str) and bool(_KEY_ID.match(value))
+
+
 def is_unit(value: t.Any) -> bool:
     """Whether ``value`` may be a unit."""
     return isinstance(value, str) and bool(_UNIT.match(value))
@@ -157,6 +168,7 @@ _CHECKS: t.Dict[str, t.Tuple[t.Callable[[t.Any], bool], str]] = {
     PLACE: (is_place, EXPECTED_PLACE),
     ACCOUNT: (is_account, EXPECTED_ACCOUNT),
     UNIT: (is_unit, EXPECTED_UNIT),
+    KEY_ID: (is_key_id, EXPECTED_KEY_ID),
 }
 
 
@@ -219,6 +231,6 @@ def _values(value: t.Any, keys: t.Sequence[str], place: str) -> t.Iterator[t.Tup
 
 
 def shown(value: t.Any) -> str:
-    """A value in a message: quoted, and cut where it is long."""
-    text = repr(value)
+    """A value in a message: quoted, cut where it is long, and without the secrets that were put in the wrong place."""
+    text = repr(redact(value)) if isinstance(value, str) else redact(repr(value))
     return text if len(text) <= 80 else text[:76] + "...'"

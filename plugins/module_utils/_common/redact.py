@@ -19,7 +19,8 @@ _ASSIGNMENT = re.compile(r"^([ \t]*(?:export )?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ 
 _ENTRY = re.compile(r"([ \t]*(?:- +)*)([\"']?([A-Za-z_][A-Za-z0-9_]*)[\"']?:)[ \t]+(\S.*)\Z")
 # A value of an entry that is no secret, whatever it is called.
 _PLAIN = re.compile(r"(true|false|null|~|[0-9.]+)\Z", re.IGNORECASE)
-_USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#@\"']*@", re.IGNORECASE)
+_USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#\"']*@", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 HIDDEN = "(hidden)"
 
 
@@ -54,6 +55,14 @@ def redact_document(text: str) -> str:
 def without_user(text: str) -> str:
     """``text`` without the user and the password that URLs in it hold."""
     return _USER_INFO.sub(r"\1%s@" % HIDDEN, text)
+
+
+def shown_url(url: str) -> str:
+    """A URL as messages have it, also one that is none: without what is before its last @, which may be a password, and without a query."""
+    _user, at, place = url.rpartition("@")
+    scheme = _SCHEME.match(url)
+    found = (scheme.group() if scheme else "") + HIDDEN + at + place if at else url
+    return re.sub(r"(?<=[?#]).+", "...", found, flags=re.DOTALL)
 
 
 def forms(secret: str) -> t.Set[str]:

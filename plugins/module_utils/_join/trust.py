@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import certificates
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.certificates import Certificate
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import shown_url
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.releases import Release
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_day
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some, spoken, together
@@ -56,7 +57,7 @@ def _unfit(url: str, ca: str) -> t.Tuple[str, t.List[Certificate]]:
     except ValueError:
         sound = False
     if not sound or parts.username is not None or parts.query or parts.fragment:
-        return f"{URL} is {url!r}, expected something like https://control-plane.example.com:5678", []
+        return f"{URL} is {shown_url(url)!r}, expected something like https://control-plane.example.com:5678", []
     if parts.scheme == "http":
         return "", []
     if not ca.strip():

@@ -24,9 +24,10 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
     Client,
     Invalid,
 )
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.transport import is_file_name
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming, nesting
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, Result
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.quiet import Module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.quiet import NOT_SHOWN, Module
 
 # Of the options of the doc fragment those that become part of a path.
 API_NAMES: naming.Rules = {"ca_path": naming.PLACE}
@@ -71,13 +72,14 @@ class Spec:
 
     ``main(call, client)`` returns its result, or raises ItemsFailed or ApiError. ``options`` are its own, beside those of the API;
     ``checks`` is what else AnsibleModule takes about them, such as ``required_if``. ``names`` are the options that become part of a
-    URL or path. ``hand_over(options)`` replaces what names files of the controller by what is in them, for a run on another machine; it
+    URL or path, and ``secrets(options)`` are texts in these that may not be shown, beside those that ``no_log`` says. ``hand_over(options)`` replaces what names files of the controller by what is in them, for a run on another machine; it
     raises ItemsFailed.
     """
 
     main: t.Callable[[Call, Client], Result]
     options: t.Dict[str, t.Dict[str, t.Any]]
     names: naming.Rules = field(default_factory=dict)
+    secrets: t.Callable[[t.Mapping[str, t.Any]], t.Iterable[str]] = lambda _options: ()
     checks: t.Dict[str, t.Any] = field(default_factory=dict)
     hand_over: t.Optional[t.Callable[[t.Dict[str, t.Any]], t.Dict[str, t.Any]]] = None
 
@@ -103,7 +105,9 @@ def run(spec: Spec) -> None:
     for warning in call.warnings:
         module.warn(warning)
     if outcome.msg is not None:
-        module.fail_json(msg=outcome.msg, **outcome.result)
+        # What cannot be looked into may hold a secret anywhere.
+        deep = {"invocation": {"module_args": dict.fromkeys(call.params, NOT_SHOWN)}} if any(_oversized(call.params)) else {}
+        module.fail_json(msg=outcome.msg, **deep, **outcome.result)
     module.exit_json(**outcome.result)
 
 
@@ -122,6 +126,8 @@ def carry_out(spec: Spec, call: Call) -> Outcome:
     client: t.Optional[Client] = None
     try:
         check_size(call.params)
+        # First of all: whatever is refused is shown with the options that it came with.
+        call.hide([*_misplaced(call.params), *spec.secrets(call.params)])
         check_names(call.params, {**API_NAMES, **spec.names})
         client = new_client(call.params)
         outcome = Outcome(spec.main(call, client))
@@ -138,6 +144,12 @@ def carry_out(spec: Spec, call: Call) -> Outcome:
     if not call.diff:
         result.pop("diff", None)
     return Outcome(result, outcome.msg)
+
+
+def _misplaced(params: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Options of the API that hold a secret where there is to be an address or the name of a file."""
+    texts = [params[name] for name in ("ca_path", "client_cert", "client_key") if params[name] and not is_file_name(params[name])]
+    return [*texts, params["url"]] if "@" in params["url"] else texts
 
 
 def check_size(params: t.Mapping[str, t.Any]) -> None:

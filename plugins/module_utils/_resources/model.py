@@ -225,5 +225,10 @@ def secrets_of(resource: t.Mapping[str, t.Any]) -> t.List[str]:
             for entry in value:
                 walk(entry, secret)
 
-    walk(dict(resource), resource.get("type") in SECRETS)
+    walk(dict(resource), str(resource.get("type")) in SECRETS)
     return found
+
+
+def hidden(resource: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Those of them that are hidden wherever else they are. Short values would blank out parts of ordinary words."""
+    return [value for value in secrets_of(resource) if len(value) >= 8]

@@ -15,6 +15,7 @@ import typing as t
 
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact, without_user
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join.archive import is_url
 
@@ -84,7 +85,7 @@ def private_path(value: str, variable: str, directories: t.Sequence[str], privat
         return None
     if _PEM not in value:
         # A key without its first line is taken for the name of a file.
-        return _found(value, variable, directories, shown="(not shown)")
+        return _found(value, variable, directories, instead="(not shown)")
     path = os.path.join(private, f"meshfleet.kuma-{hashlib.sha256(value.encode()).hexdigest()[:16]}.pem")
     if not os.path.isfile(path):
         _replace(path, [value.strip().encode() + b"\n"], mode=0o600)
@@ -153,12 +154,17 @@ def _held(value: str, directories: t.Sequence[str]) -> t.Optional[str]:
         return None
 
 
-def _found(value: str, variable: str, directories: t.Sequence[str], shown: str = "") -> str:
+def shown(path: str) -> str:
+    """The name of a file in a message; what cannot be one may be what the file was to hold."""
+    return redact(path) if naming.is_place(path) else "(not shown)"
+
+
+def _found(value: str, variable: str, directories: t.Sequence[str], instead: str = "") -> str:
     path = find(value, directories)
     if path is None:
-        shown = shown or (value if len(value) <= 60 else value[:57] + "...")
+        told = instead or shown(value if len(value) <= 60 else value[:57] + "...")
         raise Missing(
-            f"{variable} is {shown}, expected PEM text, or a file on the controller that exists; "
+            f"{variable} is {told}, expected PEM text, or a file on the controller that exists; "
             f"relative paths count from {', '.join(directories)}"
         )
     return path

@@ -27,6 +27,8 @@ RULES: naming.Rules = {
     "kuma_dp_dataplane_template": naming.PLACE,
     "kuma_dp_roll_dir": naming.PLACE,
     "kuma_dp_token_ledger": naming.PLACE,
+    "kuma_dp_token_signing_kid": naming.KEY_ID,
+    "kuma_zone_proxy_token_signing_kid": naming.KEY_ID,
     "kuma_dp_roll_before": naming.PLACE,
     "kuma_dp_roll_after": naming.PLACE,
     "kuma_zone_proxy_zone": naming.LOOSE,
@@ -44,6 +46,7 @@ OR_NONE = frozenset(
     (
         "kuma_dp_version", "kuma_dp_application_units", "kuma_dp_dataplane_template", "kuma_dp_roll_before", "kuma_dp_roll_after",
         "kuma_zone_proxy_zone", "kuma_migration_report_path", "kuma_cp_version", "kuma_cp_fetch_dir", "kuma_dp_token_ledger",
+        "kuma_dp_token_signing_kid", "kuma_zone_proxy_token_signing_kid",
     )
 )  # fmt: skip
 _RULES_OF = {path.partition("[")[0]: (path, rule) for path, rule in RULES.items()}

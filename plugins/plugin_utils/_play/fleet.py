@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import checks, naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import shown_url
 from ansible_collections.meshfleet.kuma.plugins.module_utils._zone.inventory import UNKNOWN_ADDRESS
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import options
 
@@ -74,7 +75,7 @@ def one_mesh(hosts: t.Iterable[Known]) -> str:
     urls = list(dict.fromkeys(str(told.get("url") or "") for told in found))
     if len(meshes) != 1 or len(urls) != 1 or not urls[0]:
         raise ItemsFailed(
-            f"The hosts have kuma_dp_mesh {', '.join(meshes)} and kuma_dp_control_plane_url {', '.join(url or 'not set' for url in urls)}, "
+            f"The hosts have kuma_dp_mesh {', '.join(meshes)} and kuma_dp_control_plane_url {', '.join(shown_url(url) or 'not set' for url in urls)}, "
             "expected one of each. Handle one at a time with --limit."
         )
     return str(meshes[0])

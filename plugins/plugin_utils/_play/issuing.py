@@ -89,16 +89,16 @@ def _signer(role: str, told: Json, directories: t.Sequence[str]) -> t.Optional[s
 
 
 def read(path: str, variable: str, directories: t.Sequence[str]) -> str:
-    """The text of a key in a file on the controller. Raises ItemsFailed, and shows nothing of it."""
-    found = controller.find(path, directories)
+    """The text of a key in a file on the controller. Raises ItemsFailed, and shows nothing of it, also where it was given in place of its file."""
+    found, told = controller.find(path, directories), controller.shown(path)
     if found is None:
         raise ItemsFailed(
-            f"{variable} is {path}, expected a file on the controller that exists; relative paths count from {', '.join(directories)}"
+            f"{variable} is {told}, expected a file on the controller that exists; relative paths count from {', '.join(directories)}"
         )
     try:
         with open(found, encoding="utf-8") as handle:
             return handle.read()
     except UnicodeDecodeError:
-        raise ItemsFailed(f"{variable} is {path}, which is no text, expected a key in PEM") from None
+        raise ItemsFailed(f"{variable} is {told}, which is no text, expected a key in PEM") from None
     except OSError as error:
-        raise ItemsFailed(f"{variable} is {path}, which cannot be read: {error.strerror}") from None
+        raise ItemsFailed(f"{variable} is {told}, which cannot be read: {error.strerror}") from None

@@ -26,6 +26,7 @@ DROP_IN = DROP_IN_DIRECTORY + "/transparent-proxy.conf"
 SOURCES = (
     "_common/checks",
     "_common/naming",
+    "_common/redact",
     "_transparent/redirection",
     "_transparent/vm",
     "_vm/commands",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import redact
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import fleet, options
 
 Json = t.Dict[str, t.Any]
@@ -136,7 +137,10 @@ def problem(facts: Facts) -> str:
     if "ansible_failed_result" not in facts:
         raise ValueError("state=problem is for the rescue of a block, and no task has failed")
     task, result = facts.get("ansible_failed_task") or {}, facts["ansible_failed_result"]
-    return f"{task.get('name') or task.get('action') or 'a task'}: {result.get('msg') or 'failed'}"
+    # A rescue is told all of it, also where nobody is to see it, and what is said here is in the report of the roll.
+    hidden = bool(task.get("no_log")) or "censored" in result or bool(result.get("_ansible_no_log"))
+    told = "failed, and why is hidden by no_log" if hidden else redact(str(result.get("msg") or "failed"))
+    return f"{task.get('name') or task.get('action') or 'a task'}: {told}"
 
 
 def outcome(facts: Facts) -> Json:

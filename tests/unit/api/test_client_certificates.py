@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api import client as api_client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._module.api import api_argument_spec, new_client
+from tests.unit import module_runner
 from tests.unit.api.failures import TOKEN, failure
 from tests.unit.sockets import read_request, sign
 
@@ -110,6 +111,27 @@ def test_files_that_cannot_be_used_are_named(files):
     assert f"client_cert {missing}: No such file" in refused(files, client_cert=missing, client_key=files.key)
     assert f"client_key {missing}: No such file" in refused(files, client_cert=files.cert, client_key=missing)
     assert "client_cert is not set" in refused(files, client_key=files.key)
+
+
+@pytest.mark.parametrize("option", ["client_cert", "client_key", "ca_path"])
+def test_a_key_in_place_of_its_file_is_not_shown(files, option):
+    key = files.own.key_pem()
+    for text in (key, key.replace("\n", ""), "\n".join(key.splitlines()[1:-1])):
+        with pytest.raises(api_client.Invalid) as caught:
+            api_client.Client("https://127.0.0.1:1", **{option: text})
+        assert f"{option} is no name of a file (not shown)" in str(caught.value)
+        told = module_runner.run("control_plane_info", {"url": "https://127.0.0.1:1", option: text})
+        assert told["failure"]["kind"] == "invalid"
+        assert told["requests"] == 0
+        if option != "ca_path" or "BEGIN" in text:
+            assert files.own.key_pem().splitlines()[1] not in str(told) + str(caught.value)
+
+
+def test_a_password_in_a_url_is_not_among_the_options_of_a_result():
+    told = module_runner.run("control_plane_info", {"url": "https://admin:pass-word@127.0.0.1:1"})
+    assert "url holds a user name" in told["msg"]
+    assert "invocation" in told
+    assert "pass-word" not in str(told)
 
 
 def test_without_tls_it_has_no_effect(files, connect):

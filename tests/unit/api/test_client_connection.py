@@ -115,12 +115,61 @@ def test_an_unreachable_control_plane(serve, connect):
         ("http://control-plane/a%2fb", "another one"),
         ("http://[::1", "url is"),
         ("http://user:pass-word@control-plane", "url holds a user name"),
+        # What ends the name of the host for whoever reads it, and what is no URL otherwise.
+        ("http://user:pass-word/@control-plane:5681", "url holds a user name"),
+        ("http://user:1/pass-word@control-plane:5681", "url holds a user name"),
+        ("http://user:#pass-word@control-plane", "url holds a user name"),
+        ("http://user:?pass-word@control-plane", "url holds a user name"),
+        ("http://user:pass-word@control-plane:port", "url holds a user name"),
+        ("http://user:pass-word@[::1", "url holds a user name"),
+        ("user:pass-word@control-plane", "url holds a user name"),
+        ("http:/user:pass-word@control-plane", "url holds a user name"),
+        ("http://control-plane/?token=pass-word", "url is 'http://control-plane/?...'"),
+        ("http://control-plane/#pass-word\nx", "url is 'http://control-plane/#...'"),
+        # Some libraries leave it out, others do not.
+        ("http://control-\nplane", "which holds '\\n'"),
+        ("http://control plane", "which holds ' '"),
+        ("http://control-plane\\.example.com", "which holds '\\\\'"),
+        ("http://control-plane/.\t./b", "which holds '\\t'"),
+        ("http://control-plane%2f.example.com", "url is"),
+        ("http://" + "x" * 300 + "?", "url is"),
     ],
 )
 def test_a_url_that_cannot_be_used(connect, url, reason):
     error = failure(connect, url)
     assert error.kind == "invalid"
     assert reason in str(error)
+    assert "pass-word" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[fe80::1%25eth0]:5682", "http://[::1]/kuma", "https://kuma.example.com./a-b_c/%40x", "https://b\u00fcro"]
+)
+def test_a_url_that_can(connect, url):
+    assert connect(url + "/").url == url
+
+
+def test_https_in_capitals_is_verified_like_any_other(connect, tmp_path):
+    nowhere = tmp_path / "nowhere.pem"
+    assert "ca_path" in str(failure(lambda: connect("HTTPS://control-plane", ca_path=str(nowhere))))
+    client = connect("HTTPS://Control-Plane/Kuma", token=TOKEN, validate_certs=False)
+    assert client.url == "https://Control-Plane/Kuma"
+    assert ["is not verified" in warning for warning in client.warnings] == [True]
+
+
+@pytest.mark.parametrize("url", ["http://.", "http://*", "http://b\u00fc\u202ero"])
+def test_a_host_that_only_the_library_refuses(connect, url):
+    assert "no request can be made" in str(failure(connect(url, token=TOKEN).get, "/x"))
+
+
+@pytest.mark.parametrize("proxy", ["http://user:x/pass-word@proxy", "http://user:pass-word@[::1", "ftp://user:pass-word@proxy", "http://"])
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(connect, monkeypatch, proxy):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    error = failure(connect("http://control-plane.example.com", token=TOKEN).get, "/x")
+    assert "that of the HTTP proxy of the environment cannot be used" in str(error)
     assert "pass-word" not in str(error)
 
 

@@ -21,6 +21,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._join.reader import
 from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import files
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host, proxy, systemd
 from tests.unit import hostile
+from tests.unit.common.test_jwt import jwt
 
 ROOT = pathlib.Path(__file__).parents[3]
 HOSTILE = [*hostile.PARTS, "Web-1"]
@@ -33,6 +34,7 @@ RULES = (
     naming.VERSION,
     naming.ACCOUNT,
     naming.UNIT,
+    naming.KEY_ID,
     naming.PATH,
     naming.PLACE,
 )
@@ -134,6 +136,15 @@ def test_a_path_is_absolute_and_says_no_other_one(text):
         plain = re.sub("/+", "/", text).rstrip("/")
         assert os.path.normpath(plain) == plain
         assert not set(text) & set(" \t\n%$\\\"'*?[")
+
+
+def test_secrets_in_the_place_of_a_name_are_not_shown():
+    key = f"-----BEGIN EC PRIVATE KEY-----\n{'geheim' * 9}\n-----END EC PRIVATE KEY-----\n"
+    token = jwt({"Name": "web-1"})
+    for value, secret in ((key, "geheim"), (token, token[:16]), ("https://a:geheim@b/c", "geheim")):
+        for place in (value, [value], {"a": value}):
+            assert secret not in naming.shown(place)
+            assert "(hidden)" in naming.shown(place)
 
 
 def test_what_is_long_is_cut_where_it_is_shown():

@@ -17,6 +17,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact impo
     is_secret_name,
     redact,
     redact_document,
+    shown_url,
     without,
 )
 from tests.unit.common.test_jwt import jwt
@@ -55,11 +56,20 @@ def test_names_of_secrets(name, secret):
     [
         ("https://u:p@mirror.example.com/kuma.tar.gz", "https://(hidden)@mirror.example.com/kuma.tar.gz"),
         ("see http://token@[::1]:80/x, and https://a.example.com/@b", "see http://(hidden)@[::1]:80/x, and https://a.example.com/@b"),
+        ("https://u:p@ss@mirror.example.com/a@b", "https://(hidden)@mirror.example.com/a@b"),
         ("kuma-dp@web-1.service, me@example.com", "kuma-dp@web-1.service, me@example.com"),
     ],
 )
 def test_the_user_of_a_url_is_hidden(text, shown):
     assert redact(text) == shown
+
+
+@given(
+    st.sampled_from(["https://", "http:/", "//", ""]), st.text("geheim:/?#@", min_size=6), st.sampled_from(["cp:5678", "cp:x/y", "[::1"])
+)
+def test_of_what_is_before_the_host_of_a_url_nothing_is_shown(scheme, user, place):
+    assert shown_url(scheme + user + "@" + place) == scheme * (scheme == "https://") + "(hidden)@" + place
+    assert shown_url("https://" + place + "?" + user.replace("@", "")) == f"https://{place}?..."
 
 
 @pytest.mark.parametrize("value", ["one", "|\n    line one\n\n    line two", "'line one\n\n    line two'", '"a\\nline two"'])

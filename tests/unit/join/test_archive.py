@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
+import time
 
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import archive as join_archive
+from tests.unit.vm.archives import member, pack
 
 
 def elf(machine):
@@ -20,12 +20,14 @@ def elf(machine):
 
 
 def make(path, files):
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return str(path), hashlib.sha256(path.read_bytes()).hexdigest()
+    return str(path), pack(path, [member(name, content, folder="") for name, content in files.items()])
+
+
+def test_an_archive_has_one_checksum_whenever_it_is_packed(tmp_path, monkeypatch):
+    """Which the tests that pack one twice rely on."""
+    _path, first = make(tmp_path / "first.tar.gz", GOOD)
+    monkeypatch.setattr(time, "time", lambda: 1.0)
+    assert make(tmp_path / "second.tar.gz", GOOD)[1] == first
 
 
 GOOD = {"kuma-2.14.3/bin/kuma-dp": elf(62), "kuma-2.14.3/bin/envoy": elf(62)}

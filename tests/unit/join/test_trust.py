@@ -77,11 +77,15 @@ def test_what_cannot_be_asked_for_at_all():
         "https://cp:port",
         "https://cp:0",
         "https://cp/x",
-        "https://a:b@cp",
         "https://[::1",
-        "https://cp?x",
     ):
         assert told(url)[0].startswith(f"kuma_dp_control_plane_dp_url is {url!r}, expected something like"), url
+    for url, shown in (
+        ("https://a:b@cp", "https://(hidden)@cp"),
+        ("https://a:b/c@cp:port", "https://(hidden)@cp:port"),
+        ("https://cp?x", "https://cp?..."),
+    ):
+        assert told(url)[0].startswith(f"kuma_dp_control_plane_dp_url is {shown!r}, expected something like"), url
 
 
 @pytest.mark.parametrize(

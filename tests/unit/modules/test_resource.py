@@ -63,6 +63,13 @@ class Held:
         return answer_json(self.resources[request.path])
 
 
+def nested(levels):
+    value = "x"
+    for _each in range(levels):
+        value = {"a": value}
+    return value
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_policy_from_creation_to_deletion(control_plane_of, version):
     control_plane = control_plane_of(version)
@@ -143,6 +150,41 @@ def test_data_in_a_definition_is_refused_and_not_shown(control_plane):
     assert result["failed"]
     assert "definition.data: would be logged: use the option data" in result["msg"]
     assert SECRET not in json.dumps(result)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"name": ".."},
+        {"mesh": "a/b"},
+        {"type": "a/b"},
+        {"url": "http://h?"},
+        {"client_key": "/nowhere"},
+        {"type": ["Secret"]},
+        {"spec": nested(120)},
+    ],
+    ids=str,
+)
+def test_nor_is_it_when_something_else_is_refused_first(more):
+    """The options that a failure came with are in its result."""
+    of_api = {key: more[key] for key in more if key in ("url", "client_key")}
+    body = {
+        "type": "Secret",
+        "name": "x",
+        "data": SECRET,
+        "conf": {"inlineString": SECRET},
+        **{key: more[key] for key in more if key not in of_api},
+    }
+    url = {"url": "http://127.0.0.1:9", "retries": 0, **of_api}
+    for module, options in (
+        ("resource", {"definition": body}),
+        ("resources", {"resources": [body]}),
+        ("resources", {"resources": [body], "mesh": ".."}),
+    ):
+        result = run(module, {**url, **options})
+        assert result["failed"]
+        assert "invocation" in result
+        assert SECRET not in json.dumps(result)
 
 
 def test_keys_inside_other_resources_are_not_shown(serve):
@@ -269,13 +311,6 @@ def test_a_mesh_field_that_a_newer_version_dropped_is_named(control_plane_of):
     result = run("resource", control_plane.options(definition={"type": "Mesh", "name": f"d{time.monotonic_ns()}", "mtls": mtls}))
     fields = [entry["field"] for entry in result["failure"]["invalid_parameters"]]
     assert fields == ["mtls.backends", "mtls.enabledBackend"]
-
-
-def nested(levels):
-    value = "x"
-    for _each in range(levels):
-        value = {"a": value}
-    return value
 
 
 @pytest.mark.parametrize("levels", [120, 250])

@@ -53,7 +53,6 @@ FREE = {
         "a few words",
     ),
     **dict.fromkeys(("kuma_dp_token_signing_key", "kuma_zone_proxy_token_signing_key"), "a secret"),
-    **dict.fromkeys(("kuma_dp_token_signing_kid", "kuma_zone_proxy_token_signing_kid"), "in a token: tests/unit/tokens/test_keys.py"),
     **dict.fromkeys(
         ("kuma_dp_token_signing_key_file", "kuma_zone_proxy_token_signing_key_file", "kuma_signing_key_file"),
         "a file of the user's that is read",

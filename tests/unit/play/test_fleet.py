@@ -196,6 +196,10 @@ def test_hosts_of_one_mesh_of_one_control_plane():
             [{"kuma_dp_control_plane_url": "a"}, {}, {"kuma_dp_control_plane_url": "b"}],
             "kuma_dp_mesh default and kuma_dp_control_plane_url a, not set, b",
         ),
+        (
+            [{"kuma_dp_control_plane_url": "https://a:geheim@b"}, {"kuma_dp_control_plane_url": "https://b?token=geheim"}],
+            "kuma_dp_mesh default and kuma_dp_control_plane_url https://(hidden)@b, https://b?...",
+        ),
     ],
 )
 def test_hosts_of_several_or_of_none_are_refused(hosts, told):

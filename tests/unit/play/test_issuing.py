@@ -31,6 +31,19 @@ def test_without_a_key_the_control_plane_issues_and_without_a_file_nothing_is_wr
     assert (found.kids, found.offline("default")) == ({}, {})
 
 
+@pytest.mark.parametrize("shape", [str, lambda pem: pem.replace("\n", ""), lambda pem: "\n".join(pem.splitlines()[1:-1])])
+def test_a_key_in_place_of_its_file_is_not_shown(shape):
+    with pytest.raises(ItemsFailed) as refused:
+        made(kuma_dp_token_signing_key_file=shape(PEM), kuma_dp_token_signing_kid="7")
+    assert "kuma_dp_token_signing_key_file is (not shown), expected a file" in refused.value.msg
+
+
+def test_a_short_key_in_place_of_its_file_is_not_shown():
+    with pytest.raises(ItemsFailed) as refused:
+        issuing.read("-----BEGIN EC PRIVATE KEY-----geheim-----END EC PRIVATE KEY-----", "kuma_signing_key_file", ["/nowhere"])
+    assert "geheim" not in refused.value.msg
+
+
 def test_a_key_may_be_text_or_a_file_and_the_ledger_is_where_it_is_named(tmp_path):
     (tmp_path / "key.pem").write_text(PEM)
     ledger = tmp_path / "tokens.jsonl"

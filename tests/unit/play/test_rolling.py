@@ -193,6 +193,9 @@ def test_only_who_was_admitted_is_restarted(admission, away):
         ({"name": "Smoke test"}, {"msg": "500"}, "Smoke test: 500"),
         ({"name": "", "action": "ansible.builtin.command"}, {"rc": 1}, "ansible.builtin.command: failed"),
         (None, {}, "a task: failed"),
+        ({"name": "Pay", "no_log": True}, {"msg": "geheim"}, "Pay: failed, and why is hidden by no_log"),
+        ({"name": "Pay"}, {"msg": "geheim", "_ansible_no_log": True}, "Pay: failed, and why is hidden by no_log"),
+        ({"name": "Get"}, {"msg": "https://a:geheim@b: 500"}, "Get: https://(hidden)@b: 500"),
     ],
 )
 def test_what_went_wrong_is_told_with_its_task(task, result, told):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -44,8 +45,8 @@ def release(kuma_dp=b"new kuma-dp", envoy=b"new envoy"):
 
 
 def pack(path, members):
-    """Write the archive; returns its SHA-256."""
-    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+    """Write the archive; returns its SHA-256, which is the same in every second: gzip would write down when it was packed."""
+    with open(path, "wb") as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for info, content in members:
             tar.addfile(info, io.BytesIO(content))
     return hashlib.sha256(path.read_bytes()).hexdigest()
