@@ -31,8 +31,8 @@ NONE: Claims = types.MappingProxyType({})
 class Holder(t.NamedTuple):
     """One proxy. ``claims`` and ``kid`` are those of the token on its VM; without ``seen`` nobody has looked there.
 
-    ``running`` is whether its process has that token, or takes it when it connects again, and ``connected`` whether the control plane says
-    that it is connected. ``before`` are the claims of the token that its VM held when the play began.
+    ``active`` is whether it runs, ``running`` whether its process has that token, or takes it when it connects again, and ``connected`` whether
+    the control plane says that it is connected. ``before`` are the claims of the token that its VM held when the play began.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Holder(t.NamedTuple):
     running: bool = False
     connected: bool = False
     before: Claims = NONE
+    active: bool = False
 
     @property
     def key(self) -> Key:
@@ -122,15 +123,13 @@ def all_of(holder: Holder, book: Book) -> t.List[str]:
     return list(dict.fromkeys([*found, *(jti for jti in on_vm if jti)]))
 
 
-def ends(holders: t.Iterable[Holder], book: Book) -> t.Dict[str, float]:
-    """When tokens end, by their IDs, as far as that is known."""
-    found = {one.jti: float(one.end) for one in book.entries}
-    for holder in holders:
-        for claims in (holder.claims, holder.before):
-            end = number(claims.get("exp"))
-            if end and isinstance(claims.get("jti"), str):
-                found.setdefault(claims["jti"], end)
-    return found
+def ends(book: Book) -> t.Dict[str, float]:
+    """When tokens end, by their IDs, as far as the ledger knows.
+
+    What a VM says counts for nothing here: by a token that nobody signed, with the ID of a revoked one and an end long ago, it would have that
+    one taken off the list, or keep its own from getting there.
+    """
+    return {one.jti: float(one.end) for one in book.entries}
 
 
 class Left(t.NamedTuple):

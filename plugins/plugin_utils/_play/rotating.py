@@ -67,9 +67,11 @@ class Hosts(t.NamedTuple):
         before = _claims(((self.before(host) or {}).get("proxies") or {}).get(name))
         if seen is None:
             return held.Holder(name, host, mesh, zone, connected=connected, before=before)
+        # A unit that comes up or goes down has a process, too.
+        active = bool(seen["unit"]["active"] or seen["unit"].get("pid"))
         running = bool(seen["unit"]["active"]) and reasons.TOKEN not in seen["restart_codes"]
         kid = str(seen["token"].get("kid") or "")
-        return held.Holder(name, host, mesh, zone, True, _claims(seen), kid, running, connected, before)
+        return held.Holder(name, host, mesh, zone, True, _claims(seen), kid, running, connected, before, active)
 
 
 def _claims(seen: t.Optional[Json]) -> held.Claims:
@@ -114,7 +116,7 @@ class Revoking:
         lists: t.Dict[str, t.List[str]] = {}
         for holder, ids in wanted:
             lists.setdefault(holder.list, []).extend(ids)
-        ends = held.ends([holder for holder, _ids in wanted], self.book)
+        ends = held.ends(self.book)
         return [jti for name, ids in sorted(lists.items()) for jti in self.ids(name, ids, ends)]
 
     def ids(self, name: str, ids: t.Sequence[str], ends: t.Mapping[str, float]) -> t.List[str]:
@@ -124,7 +126,7 @@ class Revoking:
     def given(self, ids: t.Sequence[str], mesh: str) -> t.List[str]:
         """Revoke tokens of the mesh, or of zone proxies where the ledger knows them as such; the IDs that are new in a list. Raises ApiError."""
         zone = {one.jti for one in self.book.entries if one.sort == ZONE}
-        ends = held.ends([], self.book)
+        ends = held.ends(self.book)
         found = self.ids(revocations.secret_of(mesh), [jti for jti in ids if jti not in zone], ends)
         return [*found, *self.ids(revocations.ZONE, [jti for jti in ids if jti in zone], ends)]
 

@@ -111,8 +111,11 @@ def _why(holder: t.Optional[held.Holder], kid: str) -> str:
         return f"is on {holder.host}, which was not looked at"
     if holder.claims and holder.kid != kid:
         return f"holds a token of key {holder.kid or 'of an unknown ID'}"
-    if holder.connected and not holder.running:
+    # One that is not connected at the moment comes back by itself, with the token that it was started with.
+    if (holder.active or holder.connected) and not holder.running:
         return "runs with an earlier token, and has to be restarted"
+    if (holder.active or holder.connected) and not holder.claims:
+        return "runs with a token that is not on its VM any more, and has to be restarted"
     return ""
 
 

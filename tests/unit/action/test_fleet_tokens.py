@@ -145,6 +145,29 @@ def test_without_a_ledger_what_the_vm_held_before_is_revoked(fleet):
 
 
 @pytest.mark.usefixtures("connected")
+def test_a_vm_cannot_have_a_revoked_token_taken_off_the_list(fleet):
+    """Whoever broke into one writes a token there that nobody signed: the ID of another that was revoked, and an end long ago."""
+    a, b = fleet.names
+    fleet.register(a, b)
+    assert revoke(fleet, kuma_revoke_ids=["stolen"])["revoked"] == ["stolen"]
+    fleet.issued("b-1", "b-2", name=b)
+    fleet.look(b, "b-2")
+    fleet.look(a, "stolen", end=NOW - DAY)
+    assert fleet.run("settle")["revoked"] == ["b-1"]
+    assert fleet.revoked() == ["stolen", "b-1"]
+    assert leave(fleet, "delete")["changed"]
+    assert "stolen" in fleet.revoked()
+
+
+def test_a_vm_cannot_keep_its_token_from_being_revoked_by_another_end_for_it(fleet):
+    a, b = fleet.names
+    fleet.look(a, "a-1", at="kuma_dp_look", end=NOW - DAY)
+    fleet.issued("b-1", name=b)
+    fleet.look(b, "b-1", at="kuma_dp_look", end=NOW - DAY)
+    assert leave(fleet, "delete")["revoked"] == ["a-1", "b-1"]
+
+
+@pytest.mark.usefixtures("connected")
 def test_a_check_revokes_nothing(fleet):
     a, b = fleet.names
     fleet.register(a, b)

@@ -54,6 +54,14 @@ def test_who_is_not_settled(look, online):
     assert found.seen is (look is not None)
 
 
+def test_who_runs_whether_or_not_it_is_connected():
+    """It comes back with the token that it was started with, so that a key which it needs has to stay."""
+    runs, starts = proxy(codes=["token"]), {**proxy(), "unit": {"active": False, "pid": 7}}
+    for look, active in ((runs, True), (starts, True), (proxy(active=False), False)):
+        (found,) = holders(hosts({"web-1": {"web-1": look}}), [])
+        assert (found.active, found.settled) == (active, False)
+
+
 def test_a_restart_that_waits_for_something_else_does_not_matter():
     (found,) = holders(hosts({"web-1": {"web-1": proxy(codes=["CA", "version"])}}))
     assert found.settled

@@ -96,6 +96,11 @@ def test_while_a_proxy_may_need_it_a_key_stays_unless_the_operator_says_so(clien
         # It runs with another token than the one on its VM, and would be refused when it connects again.
         (holder(running=False), "runs with an earlier token, and has to be restarted"),
         (holder(running=False, connected=False), ""),
+        # It comes back by itself, with the token that it has.
+        (holder(active=True, running=False, connected=False), "runs with an earlier token, and has to be restarted"),
+        # What it was started with nobody can see any more.
+        (holder(kid="", claims={}), "runs with a token that is not on its VM any more, and has to be restarted"),
+        (holder(kid="", claims={}, active=True, connected=False), "runs with a token that is not on its VM any more, and has to be restarted"),
         (holder(kid="1"), "holds a token of key 1"),
         (holder(kid=""), "holds a token of key of an unknown ID"),
         (holder(kid="", claims={}, connected=False), ""),
