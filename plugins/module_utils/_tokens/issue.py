@@ -102,6 +102,14 @@ class Issuer:
         if self.ledger is not None and any(wish.reason for wish in wishes):
             self.ledger.prepare()
 
+    def knows_as_anothers(self, jti: t.Any, name: str) -> bool:
+        """Whether the ledger has a token of this ID for somebody else than ``name``. One that cannot be read knows nothing."""
+        try:
+            known = self.ledger.read() if self.ledger is not None else []
+        except token_ledger.LedgerFailed:
+            return False
+        return any(one.jti == jti and one.name != name for one in known)
+
     def enter(self, issued: t.Iterable[t.Tuple[Wish, str]]) -> None:
         """Write these tokens into the ledger. Raises LedgerFailed."""
         if self.ledger is None:
