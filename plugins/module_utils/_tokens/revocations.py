@@ -7,7 +7,7 @@
 """Revoking tokens: their IDs (``jti``) in a GlobalSecret, which the control plane looks into when a proxy opens its stream.
 
 The list is everybody's. Nobody can write it on condition that it has not changed, so what is written is read back, and written again when
-somebody else's write has undone it. A mesh Secret of the same name is accepted by the API, and by nobody looked into.
+somebody else's write has undone it. Whoever had read the list before that write may write it a moment later: so it is read once more then. A mesh Secret of the same name is accepted by the API, and by nobody looked into.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import time
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError, Client, Conflict, NotFound, api_path
@@ -22,6 +23,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 # Of the list for tokens of zone proxies.
 ZONE = "zone-token-revocations"
 ATTEMPTS = 8
+# Seconds in which somebody who has read the list has written it: a few leaves at once are plays of their own.
+MOMENT = 1.0
 # How long an ID stays in the list after the end of its token: clocks differ.
 KEPT = 3600.0
 # Commas divide the list, so an ID with one would revoke others.
@@ -68,7 +71,15 @@ class Revoked(t.NamedTuple):
     pruned: t.List[str]
 
 
-def revoke(client: Client, secret: str, wanted: t.Sequence[str], ends: Ends, now: float, check: bool = False) -> Revoked:
+def revoke(
+    client: Client,
+    secret: str,
+    wanted: t.Sequence[str],
+    ends: Ends,
+    now: float,
+    check: bool = False,
+    sleep: t.Callable[[float], None] = time.sleep,
+) -> Revoked:
     """Have the tokens with the IDs ``wanted`` in the list ``secret`` (:func:`secret_of` or ``ZONE``); with ``check`` nothing is written.
 
     Nothing is asked for when there are none. Raises ApiError, AccessDenied for whoever may not read secrets.
@@ -78,18 +89,23 @@ def revoke(client: Client, secret: str, wanted: t.Sequence[str], ends: Ends, now
         return Revoked([], [])
     added: t.Set[str] = set()
     pruned: t.Set[str] = set()
+    wrote = False
     for _attempt in range(ATTEMPTS):
         held, labels = _read(client, secret)
-        known = set(held)
-        missing = [jti for jti in live if jti not in known]
+        missing = _missing(held, live)
+        if wrote and not missing:
+            sleep(MOMENT)
+            held, labels = _read(client, secret)
+            missing = _missing(held, live)
         if not missing:
             break
         merged = merge(held, live, ends, now)
         added.update(missing)
-        pruned.update(known - set(merged))
+        pruned.update(set(held) - set(merged))
         if check:
             break
         _write(client, secret, merged, labels)
+        wrote = True
     else:
         raise ApiError(
             f"GlobalSecret {secret} was written {ATTEMPTS} times, and each time somebody else wrote it without what was added",
@@ -97,6 +113,11 @@ def revoke(client: Client, secret: str, wanted: t.Sequence[str], ends: Ends, now
             remedy="Find out who writes it, and run this again.",
         )
     return Revoked([jti for jti in live if jti in added], sorted(pruned))
+
+
+def _missing(held: t.Sequence[str], live: t.Sequence[str]) -> t.List[str]:
+    known = set(held)
+    return [jti for jti in live if jti not in known]
 
 
 def allowed(client: Client, secret: str) -> None:

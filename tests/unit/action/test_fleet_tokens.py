@@ -86,6 +86,12 @@ def fleet(control_plane, client, tmp_path):
     return Fleet(control_plane, client, tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Nobody else writes the list, so nobody has to be waited for."""
+    monkeypatch.setattr(fleet_tokens.revocations, "MOMENT", 0.0)
+
+
 @pytest.fixture
 def connected(monkeypatch):
     """Everybody counts as connected: no proxy runs here."""
