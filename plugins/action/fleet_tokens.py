@@ -108,7 +108,7 @@ class ActionModule(action.FleetAction):
         told = self.read_playbook(options.REVOKE)
         hosts, mesh, book = self.hosts(), self.mesh(), self.book()
         holders: t.List[held.Holder] = []
-        named = [held.Holder(name, "", mesh) for name in told["names"]]
+        named = rotating.named(told["names"], mesh, book)
         with closing(self.client()) as client:
             if told["what"]:
                 # Proxies of the inventory are asked for by that alone.

@@ -111,7 +111,8 @@ def replaced(holder: Holder, book: Book) -> t.List[str]:
         begin = number(holder.claims.get("iat")) or 0.0
         earlier = [one for one in mine if one.time <= begin]
     found = [one.jti for one in earlier]
-    before = own_id(holder.before, holder.name, book)
+    # A token without a name, one of a zone, may be that of others as well, who need it still: only the ledger knows better.
+    before = own_id(holder.before, holder.name, book) if "Name" in holder.before else ""
     return [jti for jti in dict.fromkeys([*found, before]) if jti and jti != current]
 
 

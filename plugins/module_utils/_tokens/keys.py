@@ -21,7 +21,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.sign import BadKey, Signer
 
 _ZONE_PREFIX = "zone-token-signing-key"
-_NUMBER = re.compile(r"-(0|[1-9][0-9]{0,8})\Z")
+# As large as the control plane reads them: some number their keys by the time.
+_NUMBER = re.compile(r"-(0|[1-9][0-9]{0,17})\Z")
 
 
 def secret_of(mesh: str, kid: str) -> str:

@@ -78,6 +78,17 @@ def _claims(seen: t.Optional[Json]) -> held.Claims:
     return ((seen or {}).get("token") or {}).get("claims") or {}
 
 
+def named(names: t.Sequence[str], mesh: str, book: held.Book) -> t.List[held.Holder]:
+    """The proxies of these names, of which nothing is known but what the ledger has: of the mesh, of a zone, or both."""
+    found = []
+    for name in names:
+        zone = held.Holder(name, "", mesh, zone=True)
+        of_mesh = held.Holder(name, "", mesh)
+        known = [holder for holder in (of_mesh, zone) if held.all_of(holder, book)]
+        found.extend(known or [of_mesh])
+    return found
+
+
 def overviews(client: Client, mesh: str, zone: bool) -> t.List[Json]:
     """The Dataplanes of a mesh, and with ``zone`` the zone proxies. Raises ApiError."""
     found: t.List[Json] = client.list(api_path("meshes", mesh, "dataplanes", "_overview"))

@@ -248,6 +248,15 @@ def test_tokens_and_proxies_that_are_named_are_revoked_without_looking_at_a_vm(f
     assert zone.jti in fleet.revoked("zone-token-revocations")
 
 
+def test_a_zone_proxy_that_is_in_no_inventory_any_more_is_revoked_by_its_name_as_well(fleet):
+    gate = f"{fleet.mesh}-gate"
+    fleet.ledger.append([Entry(f"{gate}-1", "zone", gate, "", int(NOW) + DAY, "vm", 1, "1")])
+    done = revoke(fleet, kuma_revoke_names=[gate, "nobody"])
+    assert done["revoked"] == [f"{gate}-1"]
+    assert done["msg"][1:] == ["no token is known of these, neither by the ledger nor by their VMs: nobody"]
+    assert f"{gate}-1" in fleet.revoked("zone-token-revocations")
+
+
 def other(fleet, client):
     """The options of a user who is no administrator."""
     token = client.post_text("/tokens/user", {"name": "ci", "groups": ["ops"], "validFor": "1h"})
@@ -327,6 +336,15 @@ def test_of_a_dead_vm_the_ledger_knows_the_tokens_and_what_nobody_knows_is_told(
     done = made.step()
     assert done["revoked"] == ["a-1"]
     assert made.warnings[0].startswith(f"No token of {b} is known, neither by the ledger nor by a VM")
+
+
+def test_a_leave_whose_ledger_cannot_be_read_is_refused_before_it_begins(fleet, tmp_path):
+    a, _b = fleet.names
+    fleet.register(a)
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(ItemsFailed, match="kuma_dp_token_ledger"):
+        leave(fleet, "withdraw", kuma_dp_token_ledger=str(tmp_path / "directory"))
+    assert "fenced" not in json.dumps(fleet.client.get(f"/meshes/{fleet.mesh}/dataplanes/{a}").body)
 
 
 def test_a_leave_without_the_rights_is_refused_before_it_begins_unless_it_goes_without(fleet, client):

@@ -53,6 +53,15 @@ def test_what_was_replaced(entries, before, expected):
     assert held.replaced(holder(before=before), held.Book(entries)) == expected
 
 
+def test_what_others_may_hold_as_well_is_not_revoked_when_one_of_them_gets_another():
+    """Nobody is named by a token of a zone, and the one that was made by hand is on the VMs of all its zone proxies."""
+    gate = {"zone": True, "seen": True, "claims": {"jti": "now", "Zone": "z", "Scope": ["ingress"]}}
+    by_hand = held.Holder("gate", "vm1", "default", before={"jti": "old", "Zone": "z", "Scope": ["ingress"]}, **gate)
+    known = [entry(jti, "gate", sort=ZONE, mesh="") for jti in ("old", "now")]
+    assert held.replaced(by_hand, held.Book(known[1:])) == []
+    assert held.replaced(by_hand, held.Book(known)) == ["old"]
+
+
 @given(st.lists(st.sampled_from(["a", "b", "c", "now"]), max_size=8), st.sampled_from(["web-1", "web-2"]))
 def test_what_a_vm_holds_is_never_among_what_was_replaced(ids, name):
     found = held.replaced(holder(), held.Book(entry(jti, name) for jti in ids))
