@@ -20,7 +20,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times impor
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import revocations
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import DATAPLANE, ZONE, Entry
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before, number
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before, Both, number
 
 Claims = t.Mapping[str, t.Any]
 Key = t.Tuple[str, str, str]
@@ -140,8 +140,11 @@ class Left(t.NamedTuple):
     problems: t.List[str]
 
 
-def left(holders: t.Sequence[Holder], book: Book, before: Before, now: float) -> Left:
-    """How long the tokens of these proxies are valid. One is a problem that is due by ``before``, and one of which nothing is known.
+def left(
+    holders: t.Sequence[Holder], book: Book, before: t.Union[Before, Both], now: float, begun: t.Optional[float] = None
+) -> Left:
+    """How long the tokens of these proxies are valid. One is a problem that was due by ``before`` when the play had ``begun``, for a roll takes its
+    time, and one of which nothing is known.
 
     Of a VM that nobody has looked at the ledger knows the last token, which may not have got there.
     """
@@ -154,7 +157,7 @@ def left(holders: t.Sequence[Holder], book: Book, before: Before, now: float) ->
             unknown.append(label(holder))
             continue
         known.append((end, label(holder)))
-        if end <= now or before.reached(claims, end - now):
+        if end <= now or before.reached(claims, end - (now if begun is None else begun)):
             due.append((end, label(holder)))
     problems = []
     if due:

@@ -38,6 +38,16 @@ class Before(t.NamedTuple):
         return not self.always and (validity <= self.seconds or self.share >= 1)
 
 
+class Both(t.NamedTuple):
+    """A token is due when both take it for that."""
+
+    one: Before
+    other: Before
+
+    def reached(self, claims: t.Mapping[str, t.Any], left: float) -> bool:
+        return self.one.reached(claims, left) and self.other.reached(claims, left)
+
+
 def parse_before(text: str) -> Before:
     """``168h`` and ``7d`` are a time, ``25%`` is a share of the lifetime, ``all`` is every token. Raises ValueError."""
     if text.strip() == _ALL:

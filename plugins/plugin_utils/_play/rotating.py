@@ -191,13 +191,15 @@ def _before(variable: str, text: str) -> renewal.Before:
         raise ItemsFailed(f"{variable}: {error}") from error
 
 
-def before_of(told: Json, renew_before: str) -> renewal.Before:
-    """For how long all tokens have to be valid after a rotation. Raises ItemsFailed."""
+def before_of(told: Json, renew_before: str) -> t.Union[renewal.Before, renewal.Both]:
+    """For how long all tokens have to be valid after a rotation: nothing longer than what it renews, unless that is asked for. Raises ItemsFailed."""
     variable, text = ("kuma_rotate_least", told["least"]) if told["least"] else ("kuma_dp_token_renew_before", renew_before)
     before = _before(variable, text)
     if before.always:
         raise ItemsFailed(f"{variable} is all, expected a duration such as 168h, or a share of the lifetime such as 25%")
-    return before
+    if told["least"] or not told["before"]:
+        return before
+    return renewal.Both(before, _before("kuma_rotate_before", told["before"]))
 
 
 def revocation(told: Json) -> str:

@@ -114,6 +114,19 @@ def test_a_rotation_revokes_what_was_replaced_and_says_how_long_the_fleet_has_le
 
 
 @pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize("begun", [None, NOW - 3600])
+def test_a_roll_may_take_its_time(fleet, begun):
+    """What the join did not take for due is no fault of the rotation a while later."""
+    a, b = fleet.names
+    fleet.register(a, b)
+    fleet.look(a, "a-1", end=NOW + 7 * DAY - 60)
+    fleet.look(b, "b-1")
+    if begun:
+        fleet.inventory[b]["kuma_dp_plan"] = {"begun": begun}
+    assert bool(fleet.run("settle", kuma_dp_token_renew_before="7d").get("failed")) is not bool(begun)
+
+
+@pytest.mark.usefixtures("connected")
 def test_who_does_not_run_with_the_new_token_keeps_the_old_one_and_the_rotation_fails(fleet):
     a, b = fleet.names
     fleet.register(a, b)

@@ -139,6 +139,14 @@ def test_what_is_not_enough(given, entries, problem):
     assert found[0].startswith(problem) if problem else found == [], found
 
 
+def test_what_was_not_due_when_the_play_began_is_none_of_its_faults():
+    slow = holder(claims=claims("x", end=NOW + 2 * DAY - 60))
+    assert held.left([slow], held.Book([]), Before(2 * DAY), NOW).problems != []
+    assert held.left([slow], held.Book([]), Before(2 * DAY), NOW, NOW - 3600).problems == []
+    ended = holder(claims=claims("x", end=NOW - 1))
+    assert held.left([ended], held.Book([]), Before(), NOW, NOW - 3600).problems != []
+
+
 def test_a_share_of_the_lifetime_counts_also_for_what_the_ledger_knows():
     young, old = entry("a", time=NOW - DAY, end=NOW + 9 * DAY), entry("a", time=NOW - 9 * DAY, end=NOW + DAY)
     unseen = holder(seen=False, claims={})
