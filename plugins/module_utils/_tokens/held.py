@@ -140,9 +140,7 @@ class Left(t.NamedTuple):
     problems: t.List[str]
 
 
-def left(
-    holders: t.Sequence[Holder], book: Book, before: t.Union[Before, Both], now: float, begun: t.Optional[float] = None
-) -> Left:
+def left(holders: t.Sequence[Holder], book: Book, before: t.Union[Before, Both], now: float, begun: t.Optional[float] = None) -> Left:
     """How long the tokens of these proxies are valid. One is a problem that was due by ``before`` when the play had ``begun``, for a roll takes its
     time, and one of which nothing is known.
 

@@ -18,8 +18,10 @@ import re
 import time
 import typing as t
 
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import CONFIGURATION
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError, Client, Conflict, NotFound, api_path
 
+ORIGIN = "kuma.io/origin"
 # Of the list for tokens of zone proxies.
 ZONE = "zone-token-revocations"
 ATTEMPTS = 8
@@ -104,6 +106,7 @@ def revoke(
         pruned.update(set(held) - set(merged))
         if check:
             break
+        _check_origin(client, secret, labels)
         _write(client, secret, merged, labels)
         wrote = True
     else:
@@ -121,8 +124,18 @@ def _missing(held: t.Sequence[str], live: t.Sequence[str]) -> t.List[str]:
 
 
 def allowed(client: Client, secret: str) -> None:
-    """Raise AccessDenied, or another ApiError, where the list cannot be read, which takes the rights that writing it takes."""
-    _read(client, secret)
+    """Raise AccessDenied, or another ApiError, where the list cannot be read, which takes the rights that writing it takes, or be kept."""
+    _check_origin(client, secret, _read(client, secret)[1])
+
+
+def _check_origin(client: Client, secret: str, labels: t.Mapping[str, str]) -> None:
+    """A zone gets the lists of its global control plane, again and again: what is written to one of these here is lost, and nobody is told."""
+    if labels.get(ORIGIN) == "global" and client.control_plane(CONFIGURATION).get("mode") == "zone":
+        raise ApiError(
+            f"GlobalSecret {secret} comes from the global control plane, which writes it over what is written here",
+            kind="conflict",
+            remedy="Revoke at the global control plane, and here without: kuma_rotate_revoke and kuma_dp_leave_revoke are false then. Or delete it there.",
+        )
 
 
 def _read(client: Client, secret: str) -> t.Tuple[t.List[str], t.Dict[str, str]]:
@@ -131,7 +144,7 @@ def _read(client: Client, secret: str) -> t.Tuple[t.List[str], t.Dict[str, str]]
     except NotFound:
         return [], {}
     body = body if isinstance(body, dict) else {}
-    labels = {key: value for key, value in (body.get("labels") or {}).items() if not key.startswith("kuma.io/")}
+    labels = body.get("labels") or {}
     try:
         text = base64.b64decode(str(body.get("data") or ""), validate=True).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError):
@@ -147,8 +160,9 @@ def _read(client: Client, secret: str) -> t.Tuple[t.List[str], t.Dict[str, str]]
 def _write(client: Client, secret: str, ids: t.Sequence[str], labels: t.Mapping[str, str]) -> None:
     data = base64.b64encode(",".join(ids).encode()).decode()
     body: t.Dict[str, t.Any] = {"type": "GlobalSecret", "name": secret, "data": data}
-    if labels:
-        body["labels"] = dict(labels)
+    own = {key: value for key, value in labels.items() if not key.startswith("kuma.io/")}
+    if own:
+        body["labels"] = own
     try:
         client.put(api_path(_COLLECTION, secret), body)
     except Conflict:

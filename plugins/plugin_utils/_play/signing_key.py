@@ -84,6 +84,13 @@ class Rotation:
             raise ItemsFailed(_refusal(self.mesh, found, kid, doomed))
         if self.signer is not None:
             return False, f"no proxy needs another key than {kid}: take the others out of the publicKeys of the control plane"
+        synced = self._keys.from_global(doomed)
+        if synced:
+            secrets = ", ".join(keys.secret_of(self.mesh, old) for old in synced)
+            return (
+                False,
+                f"no proxy of this zone needs another key than {kid}: delete {secrets} at the global control plane, which sends it here",
+            )
         for old in doomed:
             if not self.check:
                 self._keys.remove(old)

@@ -132,7 +132,12 @@ def test_a_vm_cannot_have_the_token_of_another_revoked(rolling, control):
     host = roll.host("web-1")
     book = ledger.Ledger(str(pathlib.Path(roll.directory) / "tokens.jsonl"))
     host.roll.issuer = dataclasses.replace(host.roll.issuer, ledger=book)
-    book.append([ledger.Entry("of-another", "dataplane", "web-2", "m", 1, "", 1), ledger.Entry("its-cover", "dataplane", "web-1-cover", "m", 1, "", 1)])
+    book.append(
+        [
+            ledger.Entry("of-another", "dataplane", "web-2", "m", 1, "", 1),
+            ledger.Entry("its-cover", "dataplane", "web-1-cover", "m", 1, "", 1),
+        ]
+    )
     for jti in ("of-another", "its-cover", "of-another-ledger"):
         host.note_token("web-1", {"jti": jti, "exp": 4e9})
     assert sorted(token.jti for token in retiring.read(roll.roll().journal)) == ["its-cover", "of-another-ledger"]

@@ -33,6 +33,8 @@ class Client:
         self.body = None if ids is None else self.listed(ids, labels)
         self.meanwhile, self.later, self.calls, self.waited = list(meanwhile), list(later), [], 0
 
+    mode = "zone"
+
     def sleep(self, seconds):
         assert seconds == revocations.MOMENT
         self.waited += 1
@@ -47,6 +49,9 @@ class Client:
     @property
     def ids(self):
         return base64.b64decode(self.body["data"]).decode() if self.body else None
+
+    def control_plane(self, _places):
+        return {"mode": self.mode}
 
     def get(self, path):
         self.calls.append(("GET", path))
@@ -94,6 +99,18 @@ def test_trap_60_what_others_put_there_stays_as_it_is():
     assert client.ids == "  spaced ,x,,y,a"
     # Those of the control plane are its own to set.
     assert client.body["labels"] == {"team": "a"}
+
+
+def test_a_list_that_a_zone_has_from_its_global_control_plane_is_not_written_in_vain():
+    """That one sends it again whenever it connects: a token that was revoked here would be valid once more."""
+    client = Client("x", labels={"kuma.io/origin": "global"})
+    for act in (lambda: revoke(client, "a"), lambda: revocations.allowed(client, "x")):
+        with pytest.raises(errors.ApiError, match="comes from the global control plane"):
+            act()
+    assert client.ids == "x"
+    assert revoke(client, "x").added == []
+    client.mode = "global"
+    assert revoke(client, "a").added == ["a"]
 
 
 def test_a_check_writes_nothing_and_says_what_would_be_added():
