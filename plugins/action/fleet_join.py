@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from contextlib import closing
 
@@ -29,6 +30,7 @@ class ActionModule(action.FleetAction):
         return self._join(wanted) if self.params["step"] == "plan" else self._register(wanted)
 
     def _join(self, wanted: Json) -> Json:
+        begun = time.time()
         looks = {host: look for host in self.in_play for look in [self.fact(host, "look")] if look and "options" in look}
         hosts = fleet.Hosts(
             looks=looks,
@@ -59,7 +61,7 @@ class ActionModule(action.FleetAction):
             result = join.join(register=self.role == "kuma_dp")
             self.tray().lay(join.tokens)
             self.warnings.extend(client.warnings)
-            return {**result, "requests": client.requests}
+            return {**result, "begun": begun, "requests": client.requests}
 
     def _users(self, looks: t.Mapping[str, Json]) -> Json:
         """The URLs of archives that hold a user or a password, by what is left of them in results."""

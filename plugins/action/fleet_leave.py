@@ -34,6 +34,7 @@ class ActionModule(action.FleetAction):
         with closing(self.client()) as client:
             holders = self._holders(client, mesh) if self.read(options.LEAVE)["revoke"] else []
             if withdraw and holders:
+                self._book()
                 rotating.may_revoke(client, [holder.list for holder in holders], _WITHOUT)
             leave = self._mesh if self.role == "kuma_dp" else self._zone
             result = leave(client, mesh, names, withdraw)
@@ -59,13 +60,17 @@ class ActionModule(action.FleetAction):
                 found.append(held.Holder(name, host, mesh, zone, name in proxies, claims))
         return found
 
-    def _with_revoked(self, client: Client, holders: t.Sequence[held.Holder], result: Json) -> Json:
-        """After the Dataplanes: a proxy that nobody can stop loses its place in the mesh first."""
+    def _book(self) -> held.Book:
+        """Read before anything is stopped as well, where a ledger that cannot be read is still in nobody's way."""
         ledger = issuing.ledger(self.read(options.ISSUING))
         try:
-            book = held.Book(ledger.read() if ledger is not None else [])
+            return held.Book(ledger.read() if ledger is not None else [])
         except LedgerFailed as error:
             raise ItemsFailed(str(error)) from error
+
+    def _with_revoked(self, client: Client, holders: t.Sequence[held.Holder], result: Json) -> Json:
+        """After the Dataplanes: a proxy that nobody can stop loses its place in the mesh first."""
+        book = self._book()
         ids = rotating.Revoking(client, book, time.time(), self.check).all_of(holders)
         unknown = [holder.name for holder in holders if holder.name in result["deleted"] and not held.all_of(holder, book)]
         self.warnings.extend(leaving.unrevoked(unknown))

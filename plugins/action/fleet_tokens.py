@@ -21,6 +21,7 @@ from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import action
 Json = t.Dict[str, t.Any]
 
 LOOK = "kuma_tokens_look"
+PLANS = ("kuma_dp_plan", "kuma_zone_proxy_plan")
 STEPS = ["prepare", "look", "settle", "revoke", "add_key", "remove_key"]
 
 
@@ -98,17 +99,22 @@ class ActionModule(action.FleetAction):
                 # How long the fleet has left is known nevertheless.
                 holders, lost = hosts.holders(mesh, [], "v2"), [str(error)]
             self.warnings.extend(client.warnings)
-        lines, problems = rotating.settled(holders, ids, held.left(holders, book, least, now), self.check)
+        lines, problems = rotating.settled(holders, ids, held.left(holders, book, least, now, self._begun()), self.check)
         result: Json = {"changed": bool(ids), "revoked": ids, "_ansible_verbose_always": True}
         if problems or lost:
             return {**result, "failed": True, "msg": "\n".join([lines[-1], *(lost or problems)])}
         return {**result, "msg": lines}
 
+    def _begun(self) -> t.Optional[float]:
+        """When the join of this play decided which tokens are due; that of the zone proxies came first."""
+        plans = [self.variables["hostvars"].raw_get(host).get(name) or {} for host in self.in_play_at_first for name in PLANS]
+        return min((float(plan["begun"]) for plan in plans if "begun" in plan), default=None)
+
     def _revoke(self) -> Json:
         told = self.read_playbook(options.REVOKE)
         hosts, mesh, book = self.hosts(), self.mesh(), self.book()
         holders: t.List[held.Holder] = []
-        named = [held.Holder(name, "", mesh) for name in told["names"]]
+        named = rotating.named(told["names"], mesh, book)
         with closing(self.client()) as client:
             if told["what"]:
                 # Proxies of the inventory are asked for by that alone.

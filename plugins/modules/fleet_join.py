@@ -89,6 +89,10 @@ refused:
   description: For each host whose Dataplanes were not registered the reasons.
   returned: with O(step=register)
   type: dict
+begun:
+  description: When it was decided which tokens are due, in seconds since 1970.
+  returned: with O(step=plan)
+  type: float
 requests:
   description: How many HTTP requests were made, retries included.
   returned: success

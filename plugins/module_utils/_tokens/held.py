@@ -20,7 +20,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times impor
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import revocations
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.ledger import DATAPLANE, ZONE, Entry
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before, number
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before, Both, number
 
 Claims = t.Mapping[str, t.Any]
 Key = t.Tuple[str, str, str]
@@ -31,8 +31,8 @@ NONE: Claims = types.MappingProxyType({})
 class Holder(t.NamedTuple):
     """One proxy. ``claims`` and ``kid`` are those of the token on its VM; without ``seen`` nobody has looked there.
 
-    ``running`` is whether its process has that token, or takes it when it connects again, and ``connected`` whether the control plane says
-    that it is connected. ``before`` are the claims of the token that its VM held when the play began.
+    ``active`` is whether it runs, ``running`` whether its process has that token, or takes it when it connects again, and ``connected`` whether
+    the control plane says that it is connected. ``before`` are the claims of the token that its VM held when the play began.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Holder(t.NamedTuple):
     running: bool = False
     connected: bool = False
     before: Claims = NONE
+    active: bool = False
 
     @property
     def key(self) -> Key:
@@ -110,7 +111,8 @@ def replaced(holder: Holder, book: Book) -> t.List[str]:
         begin = number(holder.claims.get("iat")) or 0.0
         earlier = [one for one in mine if one.time <= begin]
     found = [one.jti for one in earlier]
-    before = own_id(holder.before, holder.name, book)
+    # A token without a name, one of a zone, may be that of others as well, who need it still: only the ledger knows better.
+    before = own_id(holder.before, holder.name, book) if "Name" in holder.before else ""
     return [jti for jti in dict.fromkeys([*found, before]) if jti and jti != current]
 
 
@@ -122,15 +124,13 @@ def all_of(holder: Holder, book: Book) -> t.List[str]:
     return list(dict.fromkeys([*found, *(jti for jti in on_vm if jti)]))
 
 
-def ends(holders: t.Iterable[Holder], book: Book) -> t.Dict[str, float]:
-    """When tokens end, by their IDs, as far as that is known."""
-    found = {one.jti: float(one.end) for one in book.entries}
-    for holder in holders:
-        for claims in (holder.claims, holder.before):
-            end = number(claims.get("exp"))
-            if end and isinstance(claims.get("jti"), str):
-                found.setdefault(claims["jti"], end)
-    return found
+def ends(book: Book) -> t.Dict[str, float]:
+    """When tokens end, by their IDs, as far as the ledger knows.
+
+    What a VM says counts for nothing here: by a token that nobody signed, with the ID of a revoked one and an end long ago, it would have that
+    one taken off the list, or keep its own from getting there.
+    """
+    return {one.jti: float(one.end) for one in book.entries}
 
 
 class Left(t.NamedTuple):
@@ -140,8 +140,9 @@ class Left(t.NamedTuple):
     problems: t.List[str]
 
 
-def left(holders: t.Sequence[Holder], book: Book, before: Before, now: float) -> Left:
-    """How long the tokens of these proxies are valid. One is a problem that is due by ``before``, and one of which nothing is known.
+def left(holders: t.Sequence[Holder], book: Book, before: t.Union[Before, Both], now: float, begun: t.Optional[float] = None) -> Left:
+    """How long the tokens of these proxies are valid. One is a problem that was due by ``before`` when the play had ``begun``, for a roll takes its
+    time, and one of which nothing is known.
 
     Of a VM that nobody has looked at the ledger knows the last token, which may not have got there.
     """
@@ -154,7 +155,7 @@ def left(holders: t.Sequence[Holder], book: Book, before: Before, now: float) ->
             unknown.append(label(holder))
             continue
         known.append((end, label(holder)))
-        if end <= now or before.reached(claims, end - now):
+        if end <= now or before.reached(claims, end - (now if begun is None else begun)):
             due.append((end, label(holder)))
     problems = []
     if due:

@@ -29,7 +29,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times impor
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import ledger as token_ledger
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import sign
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before, needs_renewal, parse_before
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before, needs_renewal, number, parse_before
 
 PATH = "/tokens/dataplane"
 
@@ -101,6 +101,14 @@ class Issuer:
         """Before anything is written anywhere: whether what is about to be issued can be written down. Raises LedgerFailed."""
         if self.ledger is not None and any(wish.reason for wish in wishes):
             self.ledger.prepare()
+
+    def knows_as_anothers(self, jti: t.Any, name: str) -> bool:
+        """Whether the ledger has a token of this ID for somebody else than ``name``. One that cannot be read knows nothing."""
+        try:
+            known = self.ledger.read() if self.ledger is not None else []
+        except token_ledger.LedgerFailed:
+            return False
+        return any(one.jti == jti and one.name != name for one in known)
 
     def enter(self, issued: t.Iterable[t.Tuple[Wish, str]]) -> None:
         """Write these tokens into the ledger. Raises LedgerFailed."""
@@ -280,8 +288,7 @@ def diff_lines(wishes: t.Sequence[Wish]) -> t.Dict[str, str]:
     before, after = [], []
     for wish in wishes:
         if wish.reason:
-            end = (wish.current or {}).get("exp")
-            known = isinstance(end, (int, float)) and not isinstance(end, bool)
-            before.append(f"{wish.name}: token until {format_time(t.cast(float, end))}\n" if known else f"{wish.name}: no token\n")
+            end = number((wish.current or {}).get("exp"))
+            before.append(f"{wish.name}: no token\n" if end is None else f"{wish.name}: token until {format_time(end)}\n")
             after.append(f"{wish.name}: new token for {wish.body['validFor']} ({wish.reason})\n")
     return {"before": "".join(before), "after": "".join(after)}

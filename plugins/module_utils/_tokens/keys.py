@@ -16,12 +16,14 @@ import base64
 import re
 import typing as t
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import DP_TOKENS, ZONE_TOKENS
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import CONFIGURATION, DP_TOKENS, ZONE_TOKENS
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError, Client, NotFound, api_path
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.revocations import ORIGIN
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.sign import BadKey, Signer
 
 _ZONE_PREFIX = "zone-token-signing-key"
-_NUMBER = re.compile(r"-(0|[1-9][0-9]{0,8})\Z")
+# As large as the control plane reads them: some number their keys by the time.
+_NUMBER = re.compile(r"-(0|[1-9][0-9]{0,17})\Z")
 
 
 def secret_of(mesh: str, kid: str) -> str:
@@ -46,9 +48,23 @@ class Keys:
 
     def held(self) -> t.List[str]:
         """The IDs, lowest first."""
-        listed = self.client.list(api_path("meshes", self.mesh, "secrets"))
-        kids = [kid_of(self.mesh, str(item.get("name"))) for item in listed]
-        return sorted((kid for kid in kids if kid is not None), key=int)
+        return sorted(self._listed(), key=int)
+
+    def from_global(self, kids: t.Sequence[str]) -> t.List[str]:
+        """Those of ``kids`` that this control plane of a zone has from its global one, and gets again from there when it is deleted here."""
+        if self.client.control_plane(CONFIGURATION).get("mode") != "zone":
+            return []
+        listed = self._listed()
+        return [kid for kid in kids if (listed.get(kid) or {}).get(ORIGIN) == "global"]
+
+    def _listed(self) -> t.Dict[str, t.Mapping[str, str]]:
+        """The labels of the keys by their IDs."""
+        found = {}
+        for item in self.client.list(api_path("meshes", self.mesh, "secrets")):
+            kid = kid_of(self.mesh, str(item.get("name")))
+            if kid is not None:
+                found[kid] = item.get("labels") or {}
+        return found
 
     def add(self, kid: str, pem: str) -> None:
         """Have a key, in PKCS#1, under a new ID. A key that is there is never replaced, for tokens of it would be refused."""

@@ -139,4 +139,4 @@ def parse(line: bytes) -> t.Optional[Entry]:
 
 def _seconds(value: t.Any) -> int:
     seconds = number(value)
-    return int(seconds) if seconds is not None and abs(seconds) < 1e15 else 0
+    return int(seconds) if seconds is not None else 0

@@ -15,6 +15,8 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times impor
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*%\Z")
 _ALL = "all"
+# Epoch seconds that no token names: far beyond what a date can be.
+_NEVER = 10**12
 
 
 class Before(t.NamedTuple):
@@ -34,6 +36,16 @@ class Before(t.NamedTuple):
     def of_new(self, validity: float) -> bool:
         """Whether a token is due in the moment in which it is issued for ``validity`` seconds."""
         return not self.always and (validity <= self.seconds or self.share >= 1)
+
+
+class Both(t.NamedTuple):
+    """A token is due when both take it for that."""
+
+    one: Before
+    other: Before
+
+    def reached(self, claims: t.Mapping[str, t.Any], left: float) -> bool:
+        return self.one.reached(claims, left) and self.other.reached(claims, left)
 
 
 def parse_before(text: str) -> Before:
@@ -83,8 +95,13 @@ def ending(claims: t.Mapping[str, t.Any], now: float, before: Before) -> t.Optio
 
 
 def number(value: t.Any) -> t.Optional[float]:
-    """A time of a claim; None for what is none."""
-    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else float(value)
+    """A time of a claim; None for what is none.
+
+    Whoever may write on a VM says what is in the token there: JSON knows no limits, and Python's neither that of a float nor NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _NEVER:
+        return None
+    return float(value)
 
 
 def _tags(value: t.Any) -> t.Dict[str, t.List[str]]:

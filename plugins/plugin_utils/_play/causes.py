@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import format_duration, format_time
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import number
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import refusals
 
 Json = t.Mapping[str, t.Any]
@@ -52,8 +53,7 @@ class Situation:
 
     def moment(self, claim: str) -> t.Optional[float]:
         """A time in the token."""
-        value = self.claims.get(claim)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        return number(self.claims.get(claim))
 
 
 def of(situation: Situation) -> t.Optional[Cause]:

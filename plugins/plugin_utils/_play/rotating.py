@@ -67,13 +67,26 @@ class Hosts(t.NamedTuple):
         before = _claims(((self.before(host) or {}).get("proxies") or {}).get(name))
         if seen is None:
             return held.Holder(name, host, mesh, zone, connected=connected, before=before)
+        # A unit that comes up or goes down has a process, too.
+        active = bool(seen["unit"]["active"] or seen["unit"].get("pid"))
         running = bool(seen["unit"]["active"]) and reasons.TOKEN not in seen["restart_codes"]
         kid = str(seen["token"].get("kid") or "")
-        return held.Holder(name, host, mesh, zone, True, _claims(seen), kid, running, connected, before)
+        return held.Holder(name, host, mesh, zone, True, _claims(seen), kid, running, connected, before, active)
 
 
 def _claims(seen: t.Optional[Json]) -> held.Claims:
     return ((seen or {}).get("token") or {}).get("claims") or {}
+
+
+def named(names: t.Sequence[str], mesh: str, book: held.Book) -> t.List[held.Holder]:
+    """The proxies of these names, of which nothing is known but what the ledger has: of the mesh, of a zone, or both."""
+    found = []
+    for name in names:
+        zone = held.Holder(name, "", mesh, zone=True)
+        of_mesh = held.Holder(name, "", mesh)
+        known = [holder for holder in (of_mesh, zone) if held.all_of(holder, book)]
+        found.extend(known or [of_mesh])
+    return found
 
 
 def overviews(client: Client, mesh: str, zone: bool) -> t.List[Json]:
@@ -114,7 +127,7 @@ class Revoking:
         lists: t.Dict[str, t.List[str]] = {}
         for holder, ids in wanted:
             lists.setdefault(holder.list, []).extend(ids)
-        ends = held.ends([holder for holder, _ids in wanted], self.book)
+        ends = held.ends(self.book)
         return [jti for name, ids in sorted(lists.items()) for jti in self.ids(name, ids, ends)]
 
     def ids(self, name: str, ids: t.Sequence[str], ends: t.Mapping[str, float]) -> t.List[str]:
@@ -124,7 +137,7 @@ class Revoking:
     def given(self, ids: t.Sequence[str], mesh: str) -> t.List[str]:
         """Revoke tokens of the mesh, or of zone proxies where the ledger knows them as such; the IDs that are new in a list. Raises ApiError."""
         zone = {one.jti for one in self.book.entries if one.sort == ZONE}
-        ends = held.ends([], self.book)
+        ends = held.ends(self.book)
         found = self.ids(revocations.secret_of(mesh), [jti for jti in ids if jti not in zone], ends)
         return [*found, *self.ids(revocations.ZONE, [jti for jti in ids if jti in zone], ends)]
 
@@ -178,13 +191,15 @@ def _before(variable: str, text: str) -> renewal.Before:
         raise ItemsFailed(f"{variable}: {error}") from error
 
 
-def before_of(told: Json, renew_before: str) -> renewal.Before:
-    """For how long all tokens have to be valid after a rotation. Raises ItemsFailed."""
+def before_of(told: Json, renew_before: str) -> t.Union[renewal.Before, renewal.Both]:
+    """For how long all tokens have to be valid after a rotation: nothing longer than what it renews, unless that is asked for. Raises ItemsFailed."""
     variable, text = ("kuma_rotate_least", told["least"]) if told["least"] else ("kuma_dp_token_renew_before", renew_before)
     before = _before(variable, text)
     if before.always:
         raise ItemsFailed(f"{variable} is all, expected a duration such as 168h, or a share of the lifetime such as 25%")
-    return before
+    if told["least"] or not told["before"]:
+        return before
+    return renewal.Both(before, _before("kuma_rotate_before", told["before"]))
 
 
 def revocation(told: Json) -> str:

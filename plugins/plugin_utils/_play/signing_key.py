@@ -84,6 +84,13 @@ class Rotation:
             raise ItemsFailed(_refusal(self.mesh, found, kid, doomed))
         if self.signer is not None:
             return False, f"no proxy needs another key than {kid}: take the others out of the publicKeys of the control plane"
+        synced = self._keys.from_global(doomed)
+        if synced:
+            secrets = ", ".join(keys.secret_of(self.mesh, old) for old in synced)
+            return (
+                False,
+                f"no proxy of this zone needs another key than {kid}: delete {secrets} at the global control plane, which sends it here",
+            )
         for old in doomed:
             if not self.check:
                 self._keys.remove(old)
@@ -111,8 +118,11 @@ def _why(holder: t.Optional[held.Holder], kid: str) -> str:
         return f"is on {holder.host}, which was not looked at"
     if holder.claims and holder.kid != kid:
         return f"holds a token of key {holder.kid or 'of an unknown ID'}"
-    if holder.connected and not holder.running:
+    # One that is not connected at the moment comes back by itself, with the token that it was started with.
+    if (holder.active or holder.connected) and not holder.running:
         return "runs with an earlier token, and has to be restarted"
+    if (holder.active or holder.connected) and not holder.claims:
+        return "runs with a token that is not on its VM any more, and has to be restarted"
     return ""
 
 

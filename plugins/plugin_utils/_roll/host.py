@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError
+from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import admission, cover, gate, outline, plan, retiring, traffic, zone
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import pulse as roll_pulse
@@ -193,12 +194,16 @@ class Host:
         part: Json = next((part for part in record["parts"] if part["name"] == name), {})
         made = roll.patiently(lambda: zone.material(roll.issuer, roll.mesh, name, part, validity, self.name))
         # Before it leaves this process: a controller that is killed from here on leaves word of it.
-        self.note_token(name, decode_claims(made["token"]))
+        retiring.note(self.roll.journal, self.name, name, decode_claims(made["token"]))
         return made
 
     def note_token(self, name: str, claims: t.Mapping[str, t.Any]) -> None:
-        """Write down that the cover of ``name`` has a token with these claims, so that it is revoked when the cover is gone."""
-        retiring.note(self.roll.journal, self.name, name, claims)
+        """Write down that the cover of ``name`` has a token with these claims, so that it is revoked when the cover is gone.
+
+        It is the VM that says so: a token that the ledger knows as another's stays valid.
+        """
+        if not self.roll.issuer.knows_as_anothers(claims.get("jti"), naming.cover_name(name)):
+            retiring.note(self.roll.journal, self.name, name, claims, told=True)
 
     def failed_with_an_upgrade(self) -> bool:
         """Whether it is to be put back to what it ran with before."""

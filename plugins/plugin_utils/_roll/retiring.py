@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import ApiError, Client
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import revocations
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import number
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.journal import Journal
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll.run import Json, Roll
 
@@ -30,7 +31,10 @@ _JTI = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
 
 
 class Token(t.NamedTuple):
-    """``name`` is the proxy whose cover has it, ``sort`` dataplane or zone, ``exp`` its end in epoch seconds."""
+    """``name`` is the proxy whose cover has it, ``sort`` dataplane or zone, ``exp`` its end in epoch seconds.
+
+    ``told`` is whether a VM says so, whose word for the end of a token takes none off the list of the revoked ones.
+    """
 
     jti: str
     host: str
@@ -38,6 +42,7 @@ class Token(t.NamedTuple):
     sort: str
     exp: float
     revoked: bool = False
+    told: bool = False
 
 
 def revoke(client: Client, mesh: str, gone: t.Sequence[Token], over: t.Sequence[Token], now: float) -> None:
@@ -46,16 +51,16 @@ def revoke(client: Client, mesh: str, gone: t.Sequence[Token], over: t.Sequence[
     ``over`` were revoked before and have ended since, so that they need not be on its list any more.
     """
     for sort, secret in ((DATAPLANE, revocations.secret_of(mesh)), (ZONE, revocations.ZONE)):
-        ends = {token.jti: token.exp for token in [*gone, *over] if token.sort == sort}
+        ends = {token.jti: token.exp for token in [*gone, *over] if token.sort == sort and not token.told}
         revocations.revoke(client, secret, [token.jti for token in gone if token.sort == sort], ends, now)
 
 
-def note(journal: Journal, host: str, name: str, claims: t.Mapping[str, t.Any]) -> None:
-    """Write down the token with these claims. One that cannot be told from others is left to its end."""
-    jti, exp = claims.get("jti"), claims.get("exp")
-    if not isinstance(jti, str) or not _JTI.match(jti) or isinstance(exp, bool) or not isinstance(exp, (int, float)):
+def note(journal: Journal, host: str, name: str, claims: t.Mapping[str, t.Any], told: bool = False) -> None:
+    """Write down the token with these claims, which a VM has ``told`` or not. One that cannot be told from others is left to its end."""
+    jti, exp = claims.get("jti"), number(claims.get("exp"))
+    if not isinstance(jti, str) or not _JTI.match(jti) or exp is None:
         return
-    token = Token(jti, host, name, ZONE if claims.get("Zone") else DATAPLANE, float(exp))
+    token = Token(jti, host, name, ZONE if claims.get("Zone") else DATAPLANE, exp, told=told)
     with journal.locked():
         kept = journal.covers()
         kept["tokens"].setdefault(jti, token._asdict())

@@ -86,6 +86,12 @@ def fleet(control_plane, client, tmp_path):
     return Fleet(control_plane, client, tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Nobody else writes the list, so nobody has to be waited for."""
+    monkeypatch.setattr(fleet_tokens.revocations, "MOMENT", 0.0)
+
+
 @pytest.fixture
 def connected(monkeypatch):
     """Everybody counts as connected: no proxy runs here."""
@@ -105,6 +111,19 @@ def test_a_rotation_revokes_what_was_replaced_and_says_how_long_the_fleet_has_le
     assert done["msg"][1].startswith(f"The fleet has 8 days left: the token of {b} ends first, at 20")
     assert (done["changed"], done["revoked"], fleet.revoked()) == (True, ["a-1", "b-1"], ["a-1", "b-1"])
     assert fleet.run("settle")["changed"] is False
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize("begun", [None, NOW - 3600])
+def test_a_roll_may_take_its_time(fleet, begun):
+    """What the join did not take for due is no fault of the rotation a while later."""
+    a, b = fleet.names
+    fleet.register(a, b)
+    fleet.look(a, "a-1", end=NOW + 7 * DAY - 60)
+    fleet.look(b, "b-1")
+    if begun:
+        fleet.inventory[b]["kuma_dp_plan"] = {"begun": begun}
+    assert bool(fleet.run("settle", kuma_dp_token_renew_before="7d").get("failed")) is not bool(begun)
 
 
 @pytest.mark.usefixtures("connected")
@@ -142,6 +161,29 @@ def test_without_a_ledger_what_the_vm_held_before_is_revoked(fleet):
     assert fleet.run("settle", kuma_dp_token_ledger="")["revoked"] == ["a-1"]
     fleet.look(b, "b-0", at="kuma_dp_look")
     assert fleet.run("settle", kuma_dp_token_ledger="", kuma_rotate_revoke=False)["changed"] is False
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_vm_cannot_have_a_revoked_token_taken_off_the_list(fleet):
+    """Whoever broke into one writes a token there that nobody signed: the ID of another that was revoked, and an end long ago."""
+    a, b = fleet.names
+    fleet.register(a, b)
+    assert revoke(fleet, kuma_revoke_ids=["stolen"])["revoked"] == ["stolen"]
+    fleet.issued("b-1", "b-2", name=b)
+    fleet.look(b, "b-2")
+    fleet.look(a, "stolen", end=NOW - DAY)
+    assert fleet.run("settle")["revoked"] == ["b-1"]
+    assert fleet.revoked() == ["stolen", "b-1"]
+    assert leave(fleet, "delete")["changed"]
+    assert "stolen" in fleet.revoked()
+
+
+def test_a_vm_cannot_keep_its_token_from_being_revoked_by_another_end_for_it(fleet):
+    a, b = fleet.names
+    fleet.look(a, "a-1", at="kuma_dp_look", end=NOW - DAY)
+    fleet.issued("b-1", name=b)
+    fleet.look(b, "b-1", at="kuma_dp_look", end=NOW - DAY)
+    assert leave(fleet, "delete")["revoked"] == ["a-1", "b-1"]
 
 
 @pytest.mark.usefixtures("connected")
@@ -217,6 +259,15 @@ def test_tokens_and_proxies_that_are_named_are_revoked_without_looking_at_a_vm(f
     assert set(done["revoked"]) == {"gone-1", "gone-2", "x-1", zone.jti}
     assert fleet.revoked() == ["gone-1", "gone-2", "x-1"]
     assert zone.jti in fleet.revoked("zone-token-revocations")
+
+
+def test_a_zone_proxy_that_is_in_no_inventory_any_more_is_revoked_by_its_name_as_well(fleet):
+    gate = f"{fleet.mesh}-gate"
+    fleet.ledger.append([Entry(f"{gate}-1", "zone", gate, "", int(NOW) + DAY, "vm", 1, "1")])
+    done = revoke(fleet, kuma_revoke_names=[gate, "nobody"])
+    assert done["revoked"] == [f"{gate}-1"]
+    assert done["msg"][1:] == ["no token is known of these, neither by the ledger nor by their VMs: nobody"]
+    assert f"{gate}-1" in fleet.revoked("zone-token-revocations")
 
 
 def other(fleet, client):
@@ -298,6 +349,15 @@ def test_of_a_dead_vm_the_ledger_knows_the_tokens_and_what_nobody_knows_is_told(
     done = made.step()
     assert done["revoked"] == ["a-1"]
     assert made.warnings[0].startswith(f"No token of {b} is known, neither by the ledger nor by a VM")
+
+
+def test_a_leave_whose_ledger_cannot_be_read_is_refused_before_it_begins(fleet, tmp_path):
+    a, _b = fleet.names
+    fleet.register(a)
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(ItemsFailed, match="kuma_dp_token_ledger"):
+        leave(fleet, "withdraw", kuma_dp_token_ledger=str(tmp_path / "directory"))
+    assert "fenced" not in json.dumps(fleet.client.get(f"/meshes/{fleet.mesh}/dataplanes/{a}").body)
 
 
 def test_a_leave_without_the_rights_is_refused_before_it_begins_unless_it_goes_without(fleet, client):

@@ -38,6 +38,7 @@ def told(*arguments, **facts):
     [
         (refusals.EXPIRED, {"claims": {"exp": NOW - 1}}, "its token expired at 2026-11-30T10:01:03Z", causes.AGAIN),
         (refusals.EXPIRED, {"claims": {"exp": "soon"}}, "its token is expired", causes.AGAIN),
+        (refusals.EXPIRED, {"claims": {"exp": 10**400}}, "its token is expired", causes.AGAIN),
         (
             refusals.EXPIRED, {}, "the control plane takes its token for expired, which ends at 2026-11-30T11:01:04Z: clocks differ",
             causes.CLOCKS,

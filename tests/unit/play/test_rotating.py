@@ -54,6 +54,14 @@ def test_who_is_not_settled(look, online):
     assert found.seen is (look is not None)
 
 
+def test_who_runs_whether_or_not_it_is_connected():
+    """It comes back with the token that it was started with, so that a key which it needs has to stay."""
+    runs, starts = proxy(codes=["token"]), {**proxy(), "unit": {"active": False, "pid": 7}}
+    for look, active in ((runs, True), (starts, True), (proxy(active=False), False)):
+        (found,) = holders(hosts({"web-1": {"web-1": look}}), [])
+        assert (found.active, found.settled) == (active, False)
+
+
 def test_a_restart_that_waits_for_something_else_does_not_matter():
     (found,) = holders(hosts({"web-1": {"web-1": proxy(codes=["CA", "version"])}}))
     assert found.settled
@@ -146,7 +154,18 @@ def test_which_list_counts():
     [("", "168h", Before(168 * 3600.0)), ("2d", "all", Before(48 * 3600.0)), ("", "25%", Before(share=0.25))],
 )
 def test_how_long_all_tokens_have_to_be_valid(least, renew_before, expected):
-    assert rotating.before_of({"least": least}, renew_before) == expected
+    assert rotating.before_of({"least": least, "before": ""}, renew_before) == expected
+
+
+def test_nothing_has_to_be_valid_for_longer_than_what_is_renewed_unless_that_is_asked_for():
+    """Else each night failed in which a token is between the two."""
+    three, week, claims = 3 * 86400.0, 7 * 86400.0, {"exp": 1.0}
+    before = rotating.before_of({"least": "", "before": "3d"}, "168h")
+    assert [before.reached(claims, left) for left in (three - 1, three + 1, week + 1)] == [True, False, False]
+    assert rotating.before_of({"least": "168h", "before": "3d"}, "1h") == Before(week)
+    longer = rotating.before_of({"least": "", "before": "14d"}, "168h")
+    assert [longer.reached(claims, left) for left in (week - 1, week + 1)] == [True, False]
+    assert rotating.before_of({"least": "", "before": "all"}, "168h").reached(claims, week + 1) is False
 
 
 @pytest.mark.parametrize(
@@ -155,4 +174,4 @@ def test_how_long_all_tokens_have_to_be_valid(least, renew_before, expected):
 )
 def test_a_time_that_is_none(least, message):
     with pytest.raises(ItemsFailed, match=message):
-        rotating.before_of({"least": least}, "whenever")
+        rotating.before_of({"least": least, "before": ""}, "whenever")

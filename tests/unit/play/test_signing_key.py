@@ -58,6 +58,19 @@ def test_a_rotation_goes_on_where_it_stopped(client, mesh):
     assert rotation(client, mesh).add("")[1].startswith("key 3 was added")
 
 
+def test_a_key_that_a_zone_has_from_its_global_control_plane_is_not_removed_in_vain(client, mesh, monkeypatch):
+    """It comes back when the two connect again, and its tokens with it."""
+    rotation(client, mesh).add("")
+    listed = client.list(f"/meshes/{mesh}/secrets")
+    for item in listed:
+        item["labels"] = {"kuma.io/origin": "global" if item["name"].endswith("-1") else "zone"}
+    monkeypatch.setattr(client, "list", lambda _path: listed)
+    for mode, changed in (("zone", False), ("global", True)):
+        monkeypatch.setattr(client, "control_plane", lambda _places, mode=mode: {"mode": mode})
+        done = rotation(client, mesh, check=True).remove(["web-1"], [holder()], held.Book([]), False)
+        assert (done[0], "at the global control plane" in done[1]) == (changed, not changed)
+
+
 def test_a_key_of_the_user_is_added_in_the_form_that_is_read(client, mesh):
     rotation(client, mesh).add(PEM)
     assert keys.Keys(client, mesh)._data(f"/meshes/{mesh}/secrets/dataplane-token-signing-key-{mesh}-2").decode() == PEM
@@ -96,6 +109,14 @@ def test_while_a_proxy_may_need_it_a_key_stays_unless_the_operator_says_so(clien
         # It runs with another token than the one on its VM, and would be refused when it connects again.
         (holder(running=False), "runs with an earlier token, and has to be restarted"),
         (holder(running=False, connected=False), ""),
+        # It comes back by itself, with the token that it has.
+        (holder(active=True, running=False, connected=False), "runs with an earlier token, and has to be restarted"),
+        # What it was started with nobody can see any more.
+        (holder(kid="", claims={}), "runs with a token that is not on its VM any more, and has to be restarted"),
+        (
+            holder(kid="", claims={}, active=True, connected=False),
+            "runs with a token that is not on its VM any more, and has to be restarted",
+        ),
         (holder(kid="1"), "holds a token of key 1"),
         (holder(kid=""), "holds a token of key of an unknown ID"),
         (holder(kid="", claims={}, connected=False), ""),

@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, run, start
+from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import finish, retiring, run, start
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import host as roll_host
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import settings as roll_settings
 from tests.unit.roll.mesh import Mesh, restarted
@@ -37,6 +37,7 @@ def _short_waits(monkeypatch):
     monkeypatch.setattr(finish, "COVERS_LEAVE", 0.2)
     monkeypatch.setattr(roll_host, "RECOVERY", 0.2)
     monkeypatch.setattr(roll_host, "IN_TRAFFIC", 1.0)
+    monkeypatch.setattr(retiring.revocations, "MOMENT", 0.0)
 
 
 class Rolling:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import AccessDenied, ApiError
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import ledger
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import cover as roll_cover
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import journal as roll_journal
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._roll import retiring
@@ -115,13 +117,48 @@ def test_a_token_is_written_down_without_the_token_before_anybody_gets_it(rollin
 @pytest.mark.parametrize(
     "claims",
     [{}, {"jti": "a-b-c-d-e"}, {"exp": 4e9}, {"jti": "a,b-c-d-e-f", "exp": 4e9}, {"jti": "a\nb-c-d-e-f", "exp": 4e9}, {"jti": "x" * 65, "exp": 4e9},
-     {"jti": ["a-b-c-d-e"], "exp": 4e9}, {"jti": "a-b-c-d-e", "exp": True}, {"jti": "a-b-c-d-e", "exp": "soon"}],
+     {"jti": "a-b-c-d-e", "exp": 10**400}, {"jti": "a-b-c-d-e", "exp": float("inf")}, {"jti": ["a-b-c-d-e"], "exp": 4e9}, {"jti": "a-b-c-d-e", "exp": True}, {"jti": "a-b-c-d-e", "exp": "soon"}],
 )  # fmt: skip
 def test_what_a_vm_says_of_a_token_cannot_spoil_the_list_of_revoked_ones(rolling, control, claims):
     roll = rolling()
     roll.start(roll.hosts("web-1"))
     roll.host("web-1").note_token("web-1", claims)
     assert retiring.read(roll.roll().journal) == []
+
+
+def test_a_vm_cannot_have_the_token_of_another_revoked(rolling, control):
+    roll = rolling()
+    roll.start(roll.hosts("web-1"))
+    host = roll.host("web-1")
+    book = ledger.Ledger(str(pathlib.Path(roll.directory) / "tokens.jsonl"))
+    host.roll.issuer = dataclasses.replace(host.roll.issuer, ledger=book)
+    book.append(
+        [
+            ledger.Entry("of-another", "dataplane", "web-2", "m", 1, "", 1),
+            ledger.Entry("its-cover", "dataplane", "web-1-cover", "m", 1, "", 1),
+        ]
+    )
+    for jti in ("of-another", "its-cover", "of-another-ledger"):
+        host.note_token("web-1", {"jti": jti, "exp": 4e9})
+    assert sorted(token.jti for token in retiring.read(roll.roll().journal)) == ["its-cover", "of-another-ledger"]
+
+
+def test_a_vm_cannot_have_a_token_taken_off_the_list_of_revoked_ones(monkeypatch):
+    """By a restart that it says is under way, with the ID of the revoked one and an end."""
+    seen = []
+    monkeypatch.setattr(retiring.revocations, "revoke", lambda _client, name, ids, ends, _now: seen.append((name, ids, ends)))
+    made, over = retiring.Token("made", "vm", "a", "dataplane", 4e9), retiring.Token("over", "vm", "a", "dataplane", 1.0, True)
+    told, stolen = (token._replace(jti=jti, told=True) for token, jti in ((made, "told"), (over, "stolen")))
+    retiring.revoke(None, "m", [made, told], [over, stolen], 2e9)
+    assert seen == [("dataplane-token-revocations-m", ["made", "told"], {"made": 4e9, "over": 1.0}), ("zone-token-revocations", [], {})]
+
+
+def test_what_a_vm_has_told_is_known_as_such(rolling, control):
+    roll = rolling()
+    roll.start(roll.hosts("web-1"))
+    jti = jti_of(roll.covered("web-1")[0])
+    roll.host("web-1").note_token("web-1", {"jti": "told-by-it", "exp": 4e9})
+    assert {token.jti: token.told for token in retiring.read(roll.roll().journal)} == {jti: False, "told-by-it": True}
 
 
 def test_the_token_of_a_zone_proxy_s_cover_is_told_from_others(rolling, control):

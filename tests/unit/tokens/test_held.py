@@ -53,6 +53,15 @@ def test_what_was_replaced(entries, before, expected):
     assert held.replaced(holder(before=before), held.Book(entries)) == expected
 
 
+def test_what_others_may_hold_as_well_is_not_revoked_when_one_of_them_gets_another():
+    """Nobody is named by a token of a zone, and the one that was made by hand is on the VMs of all its zone proxies."""
+    gate = {"zone": True, "seen": True, "claims": {"jti": "now", "Zone": "z", "Scope": ["ingress"]}}
+    by_hand = held.Holder("gate", "vm1", "default", before={"jti": "old", "Zone": "z", "Scope": ["ingress"]}, **gate)
+    known = [entry(jti, "gate", sort=ZONE, mesh="") for jti in ("old", "now")]
+    assert held.replaced(by_hand, held.Book(known[1:])) == []
+    assert held.replaced(by_hand, held.Book(known)) == ["old"]
+
+
 @given(st.lists(st.sampled_from(["a", "b", "c", "now"]), max_size=8), st.sampled_from(["web-1", "web-2"]))
 def test_what_a_vm_holds_is_never_among_what_was_replaced(ids, name):
     found = held.replaced(holder(), held.Book(entry(jti, name) for jti in ids))
@@ -97,9 +106,8 @@ def test_who_is_settled():
     assert not holder(claims={}).settled
 
 
-def test_ends_are_known_from_the_ledger_and_from_vms():
-    found = held.ends([holder("b", claims=claims("b", end=7.0), before=claims("a", end=9.0))], held.Book([entry("a", end=5)]))
-    assert found == {"a": 5.0, "b": 7.0}
+def test_ends_are_known_from_the_ledger_alone():
+    assert held.ends(held.Book([entry("a", end=5), entry("b", end=0)])) == {"a": 5.0, "b": 0.0}
 
 
 def left(*holders, entries=(), before="2d"):
@@ -129,6 +137,14 @@ def test_one_line_says_how_long_the_fleet_has_left():
 def test_what_is_not_enough(given, entries, problem):
     found = left(given, entries=entries).problems
     assert found[0].startswith(problem) if problem else found == [], found
+
+
+def test_what_was_not_due_when_the_play_began_is_none_of_its_faults():
+    slow = holder(claims=claims("x", end=NOW + 2 * DAY - 60))
+    assert held.left([slow], held.Book([]), Before(2 * DAY), NOW).problems != []
+    assert held.left([slow], held.Book([]), Before(2 * DAY), NOW, NOW - 3600).problems == []
+    ended = holder(claims=claims("x", end=NOW - 1))
+    assert held.left([ended], held.Book([]), Before(), NOW, NOW - 3600).problems != []
 
 
 def test_a_share_of_the_lifetime_counts_also_for_what_the_ledger_knows():

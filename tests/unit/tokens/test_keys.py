@@ -69,7 +69,13 @@ def test_a_key_in_another_form_would_stop_all_tokens_of_the_mesh(client, mesh):
     assert key_id(issue(client, mesh)) == "1"
 
 
-@given(st.sampled_from(["default", "a", "a-1", "1"]), st.integers(0, 10**8))
+def test_a_key_that_is_numbered_by_the_time_is_the_newest_here_as_for_the_control_plane(client, mesh):
+    held = keys.Keys(client, mesh)
+    held.add("20261130120000", PEM)
+    assert held.held()[-1] == key_id(issue(client, mesh)) == "20261130120000"
+
+
+@given(st.sampled_from(["default", "a", "a-1", "1"]), st.integers(0, 10**18 - 1))
 def test_the_name_of_a_secret_tells_the_id_and_back(mesh, number):
     name = keys.secret_of(mesh, str(number))
     assert keys.kid_of(mesh, name) == str(number)

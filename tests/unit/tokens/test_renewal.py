@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import renewal
+from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens import held, issue, renewal
 from ansible_collections.meshfleet.kuma.plugins.module_utils._tokens.renewal import Before
 
 NOW = 1_795_400_000
@@ -111,3 +111,24 @@ def test_what_would_be_replaced_in_every_run_is_what_is_due_at_once(validity, se
     assert before.of_new(validity) is (validity <= seconds or share >= 1)
     if before.of_new(validity):
         assert renewal.ending(claims, NOW, before)
+
+
+LIMITLESS = st.sampled_from([10**400, -(10**400), float("inf"), float("-inf"), float("nan"), 1e300, 10**12])
+
+
+@given(LIMITLESS)
+def test_a_time_without_limits_is_none(value):
+    """JSON and Python's reader of it know such numbers, and whoever may write on a VM can put them into the token there."""
+    assert renewal.number(value) is None
+
+
+@given(st.sampled_from(["exp", "iat", "nbf"]), LIMITLESS, st.sampled_from([Before(100), Before(share=0.3)]))
+def test_a_token_with_such_times_does_not_stop_what_is_done_for_all_others(claim, value, before):
+    claims = {**GOOD, "iat": NOW - 100, "jti": "x", claim: value}
+    reason = renewal.needs_renewal(claims, WANTED, NOW, before)
+    assert reason or claim != "exp"
+    holder = held.Holder("web-1", "vm1", "default", seen=True, claims=claims, before=claims)
+    assert held.left([holder], held.Book([]), before, NOW).line
+    assert held.replaced(holder, held.Book([])) == []
+    wish = issue.Wish("web-1", "default", {"validFor": "1h"}, claims, reason)
+    assert bool(issue.diff_lines([wish])["before"]) == bool(reason)
