@@ -74,9 +74,13 @@ class Done:
         return started is not None and self.observed["time"] - started > GRACE
 
     def stale(self, proxy: Json) -> bool:
-        """Whether it serves with the configuration that it has, as the control plane refuses it or is not where it looks for it."""
+        """Whether it serves with the configuration that it has, as the control plane refuses it or is not where it looks for it.
+
+        Its journal need not say why: the access log of one that is called may have pushed that out.
+        """
         seen = self.seen(proxy["name"])
-        return bool(seen["unit"]["active"]) and not proxy["connected"] and bool(seen.get("serves")) and bool(seen.get("refusal"))
+        lost = bool(seen.get("refusal")) or seen.get("connected") is False
+        return bool(seen["unit"]["active"]) and not proxy["connected"] and bool(seen.get("serves")) and lost
 
     def pending(self) -> t.List[Json]:
         """``[{name, reasons}]`` of the proxies that ran before this and are not what the files now say."""
@@ -85,7 +89,8 @@ class Done:
             if self.seen(proxy["name"])["unit"]["active"] and proxy["name"] not in self.healed:
                 why = self._why(proxy)
                 if why and self.stale(proxy):
-                    why.append(reasons.Reason(reasons.REFUSED, self.seen(proxy["name"])["refusal"]["said"]))
+                    refusal = self.seen(proxy["name"]).get("refusal") or {}
+                    why.append(reasons.Reason(reasons.REFUSED, refusal.get("said") or "its journal does not say why"))
                 if why:
                     found.append({"name": proxy["name"], "reasons": sorted(reason.text for reason in why)})
         return found

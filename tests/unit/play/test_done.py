@@ -255,9 +255,20 @@ def test_one_that_lost_the_control_plane_and_has_nothing_pending_is_waited_for()
     reads_it = {**STALE, "token": {"reloaded": True}}
     found = done(proxy(connected=False), changed=[PLACE.token("web-1")], **reads_it)
     assert (found.pending(), found.waited_for({"web-1"}, found.pending())) == ([], ["web-1"])
-    # Nothing says that it is refused.
-    found = done(proxy(connected=False), changed=[PLACE.ca], **{**STALE, "refusal": None})
+    # Neither its Envoy nor its journal says that it has lost the control plane.
+    found = done(proxy(connected=False), changed=[PLACE.ca], **{**STALE, "refusal": None, "connected": None})
     assert found.waited_for({"web-1"}, found.pending()) == ["web-1"]
+
+
+def test_one_whose_journal_does_not_say_why_it_lost_the_control_plane_is_left_to_a_roll_as_well():
+    """Access logs have pushed it out. To wait for it would fail each join, and with it each roll."""
+    found = done(proxy(connected=False), changed=[PLACE.ca], **{**STALE, "refusal": None})
+    pending = found.pending()
+    assert pending[0]["reasons"] == [
+        "CA changed after it was started",
+        "it is not connected and serves with what it has (its journal does not say why)",
+    ]
+    assert found.waited_for({"web-1"}, pending) == []
 
 
 def test_others_are_proxies_that_nobody_asked_for():
