@@ -79,6 +79,12 @@ def test_a_control_plane_that_is_trusted(place):
     assert server["certificate"]["not_after"] == signed.certificate.not_valid_after_utc.timestamp()
 
 
+@pytest.mark.parametrize("around", ["# Für alle ✓\n{}", "{}\nBag Attributes: ä\n", "subject=CN=x\n{}"])
+def test_what_stands_around_the_certificates_does_not_matter(place, around):
+    assert place.one(place.serve(), around.format(place.authority.pem))["outcome"] == "trusted"
+    assert place.one(place.serve(), place.authority.pem.replace("\n", "\r\n"))["outcome"] == "trusted"
+
+
 @pytest.mark.parametrize(("host", "names"), [("127.0.0.1", ["127.0.0.1"]), ("localhost", ["localhost"]), (NAME, ["*.example.com"])])
 def test_names_and_addresses(place, host, names):
     assert place.one(place.serve(sign("cp", place.authority, names=names)), host=host)["outcome"] == "trusted"
