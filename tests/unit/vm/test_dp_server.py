@@ -111,6 +111,32 @@ def test_which_of_a_bundle_suffices(place, begin):
     assert (server["outcome"], server["trusted_by"]) == ("trusted", [digest(signer)])
 
 
+@pytest.mark.parametrize("position", [0, 17, 39])
+def test_one_of_many_is_found_with_a_few_handshakes(place, monkeypatch, position):
+    """Somebody gave the file of all public authorities."""
+    many = [sign(f"public {number}", ca=True) for number in range(39)]
+    many.insert(position, place.authority)
+    dialled, dial = [], dp_server.network.dial
+    monkeypatch.setattr(dp_server.network, "dial", lambda *args: dialled.append(args) or dial(*args))
+    server = place.one(place.serve(), "".join(one.pem for one in many))
+    assert (server["outcome"], server["trusted_by"]) == ("trusted", [digest(place.authority)])
+    assert len(dialled) <= 8
+
+
+def test_which_authority_it_is_does_not_cost_the_time_for_other_addresses(place, monkeypatch):
+    place.addresses = ["127.0.0.1", "127.0.0.2"]
+    port = place.serve()
+    place.serve(sign("cp", sign("foreign", ca=True), names=[NAME]), address="127.0.0.2", port=port)
+    looker = dp_server.Looker(f"https://{NAME}:{port}", place.authority.pem + sign("other", ca=True).pem)
+
+    def over(_address, _pem):
+        looker.end = 0.0
+        return False
+
+    monkeypatch.setattr(looker, "_suffices", over)
+    assert [(server["outcome"], server["trusted_by"]) for server in looker.look()["servers"]] == [("trusted", []), ("foreign", [])]
+
+
 def untrusted(place, signed, chain=(), ca=None):
     server = place.one(place.serve(signed, chain), ca)
     assert server["trusted_by"] == []
