@@ -230,3 +230,34 @@ def test_a_rollover_whose_controller_dies_is_continued(
     assert run.code == 0, run.explain()
     check_over(rotation, before, seen)
     rotation.wait_for_answers()
+
+
+@pytest.mark.nightly
+def test_after_a_ca_was_replaced_in_one_go_a_join_restarts_who_serves_nobody_and_a_roll_the_others(
+    rotation: Rotation, first: tuple[Run, str, Load, dict[str, str]]
+) -> None:
+    """Nobody could connect with what was there. Those that were running serve with the configuration that they have."""
+    before, dead, stale = rotation.ca, WEB[0], [CALLER, WEB[1]]
+    rotation.fleet.host(HOST).run("rm /etc/kuma-cp/tls/ca.pem")
+    run = rotation.play("control_plane")
+    assert run.code == 0, run.explain()
+    assert rotation.ca != before
+    host, unit = rotation.fleet.host(dead), f"kuma-dp@{dead}"
+    host.run(f"systemctl restart {unit}")
+    invocation = host.run(f"systemctl show --property=InvocationID --value {unit}").strip()
+    journal = f"journalctl --output=cat _SYSTEMD_INVOCATION_ID={invocation}"
+    wait_until(lambda: "x509: " in host.run(journal), 60, f"{dead} to say whom it does not trust", interval=0.5)
+    processes = rotation.started()
+
+    run = rotation.play("join_mesh")
+    assert run.code == 0, run.explain()
+    assert f"{dead}, {dead}: kuma_dp_control_plane_ca is not the CA" in run.output
+    assert f"RESTART PENDING ({len(stale)})" in run.output
+    assert [name for name, process in rotation.started().items() if process == processes[name]] == stale
+    rotation.wait_for_answers()
+    with rotation.busy() as seen:
+        run = rotation.play("rolling_restart")
+    assert run.code == 0, run.explain()
+    check_over(rotation, before, seen)
+    assert [name for name, process in rotation.started().items() if process == processes[name]] == []
+    rotation.wait_for_answers()
