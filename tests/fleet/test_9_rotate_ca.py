@@ -251,8 +251,9 @@ def test_after_a_ca_was_replaced_in_one_go_a_join_restarts_who_serves_nobody_and
 
     run = rotation.play("join_mesh")
     assert run.code == 0, run.explain()
-    assert f"{dead}, {dead}: kuma_dp_control_plane_ca is not the CA" in run.output
+    assert f"{dead}, {dead}: the CA that it was started with is not the CA" in run.output
     assert f"RESTART PENDING ({len(stale)})" in run.output
+    assert "serves with what it has (the CA that it was started with is not the CA of the control plane" in " ".join(run.output.split())
     assert [name for name, process in rotation.started().items() if process == processes[name]] == stale
     rotation.wait_for_answers()
     with rotation.busy() as seen:
