@@ -144,7 +144,11 @@ def test_one_join_puts_a_broken_token_another_authority_and_other_addresses_righ
             "x509: ",
             "vm1, vm1: the CA that it was started with is not the CA",
         ),
-        "vm2": (settings.format(control_plane.https_url, "vm2"), "no /bootstrap endpoint", f"{control_plane.https_url}, has a wrong port: no dp-server is there"),
+        "vm2": (
+            settings.format(control_plane.https_url, "vm2"),
+            "no /bootstrap endpoint",
+            f"{control_plane.https_url}, has a wrong port: no dp-server is there",
+        ),
         "vm3": (
             settings.format(f"{host}:1", "vm3"),
             "connection refused",

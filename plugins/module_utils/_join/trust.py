@@ -80,7 +80,9 @@ def _unfit(url: str, ca: str) -> t.Tuple[str, t.List[Certificate]]:
 def misfit(ca: str) -> str:
     """Why a file with these certificates would be of no use, or would do harm, on a VM; empty where it would not."""
     if certificates.holds_key(ca):
-        return "a private key is among the certificates, and everybody on the VMs could read it: take it out, and take the key for a known one"
+        return (
+            "a private key is among the certificates, and everybody on the VMs could read it: take it out, and take the key for a known one"
+        )
     number = certificates.overlooked(ca.strip())
     if number:
         return (

@@ -54,7 +54,9 @@ def pem_text(value: str, variable: str, directories: t.Sequence[str]) -> str:
         with open(path, encoding="utf-8") as handle:
             return handle.read()
     except UnicodeDecodeError:
-        raise Missing(f"{variable} is {path}, which is no text, expected PEM text: openssl x509 -inform DER makes it of a certificate in DER form") from None
+        raise Missing(
+            f"{variable} is {path}, which is no text, expected PEM text: openssl x509 -inform DER makes it of a certificate in DER form"
+        ) from None
     except OSError as error:
         raise Missing(f"{variable} is {path}, which cannot be read: {error.strerror or error}") from None
 

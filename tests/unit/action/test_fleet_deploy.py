@@ -215,8 +215,16 @@ def test_a_proxy_that_logged_nothing_is_healed_without_a_reason(deploy):
 @pytest.mark.parametrize(
     ("code", "said", "told"),
     [
-        ("port", "no /bootstrap endpoint", "the address that it was started with, https://old:5682, has a wrong port: no dp-server is there"),
-        ("unreachable", "refused", "the control plane cannot be reached at the address that it was started with, https://old:5682 (refused)"),
+        (
+            "port",
+            "no /bootstrap endpoint",
+            "the address that it was started with, https://old:5682, has a wrong port: no dp-server is there",
+        ),
+        (
+            "unreachable",
+            "refused",
+            "the control plane cannot be reached at the address that it was started with, https://old:5682 (refused)",
+        ),
         ("authority", "x509: no", "the CA that it was started with is not the CA of the control plane at https://old:5682 (x509: no)"),
         ("host", "x509: no", "is not for the host in the address that it was started with, https://old:5682 (x509: no)"),
     ],

@@ -247,7 +247,7 @@ def test_it_waits_for_another_control_plane_when_it_is_asked_to(foreign):
 
 def test_what_keeps_it_waiting_is_told_by_the_clocks_of_now(foreign):
     foreign.outcome = "not_yet"
-    with pytest.raises(ItemsFailed, match="the clock of the VM is about [0-9]+ years behind"):
+    with pytest.raises(ItemsFailed, match=r"the clock of the VM is about [0-9]+ years behind"):
         foreign.run()
 
 

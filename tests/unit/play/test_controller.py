@@ -45,7 +45,9 @@ def test_a_file_that_is_no_text_or_cannot_be_read_is_told_with_its_option(tmp_pa
     """Others give out authorities in DER form."""
     path = tmp_path / "ca.cer"
     path.write_bytes(b"\x30\x82\x01\xff")
-    with pytest.raises(controller.Missing, match=r"^kuma_dp_control_plane_ca is .*ca.cer, which is no text, expected PEM text: openssl x509"):
+    with pytest.raises(
+        controller.Missing, match=r"^kuma_dp_control_plane_ca is .*ca.cer, which is no text, expected PEM text: openssl x509"
+    ):
         controller.pem_text("ca.cer", "kuma_dp_control_plane_ca", [str(tmp_path)])
 
     def denied(*_args, **_options):

@@ -143,15 +143,15 @@ def test_a_host_that_the_plan_has_refused_is_no_reason_to_stop_for_others(serves
 
 def test_a_host_of_both_groups_that_was_refused_once_is_told_with_all_of_its_proxies():
     known = {"a": inventory(kuma_zone_proxy_type="ingress")}
-    for given in (turned_down("kuma_dp"), turned_down("kuma_zone_proxy"), turned_down("kuma_dp", "kuma_zone_proxy")):
-        (found,) = fleet(mesh=["a"], zone=["a"], lost=["a"], known=known, found={"a": given}).hosts()
+    for roles in (["kuma_dp"], ["kuma_zone_proxy"], ["kuma_dp", "kuma_zone_proxy"]):
+        (found,) = fleet(mesh=["a"], zone=["a"], lost=["a"], known=known, found={"a": turned_down(*roles)}).hosts()
         assert [proxy["name"] for proxy in found["proxies"]] == ["a", "a-ingress"]
         assert found["late"] == "its join was refused: the clock of the VM is about 3 days behind"
 
 
 def test_a_host_that_a_plan_knows_and_has_not_refused_counts_as_failed():
-    given = {**turned_down("kuma_dp"), "kuma_dp_plan": {"plan": {"a": {"refused": [], "proxies": [{"name": "a"}]}}}}
-    (found,) = fleet(mesh=["a"], lost=["a"], found={"a": given}).hosts()
+    told = {**turned_down("kuma_dp"), "kuma_dp_plan": {"plan": {"a": {"refused": [], "proxies": [{"name": "a"}]}}}}
+    (found,) = fleet(mesh=["a"], lost=["a"], found={"a": told}).hosts()
     assert found["reachable"] is False
 
 
