@@ -52,7 +52,8 @@ class ActionModule(action.FleetAction):
         started = self._service(wish, written, outcome.to_heal())
         self.tray().clear(self.host)
         steps = [undone, unpacked, written, started]
-        outcome = dataclasses.replace(outcome, started=_begun(started), healed=_begun(started, "healed"))
+        lost = {proxy["name"]: self._cause(outcome, proxy["name"]) for proxy in wish.planned if outcome.stale(proxy)}
+        outcome = dataclasses.replace(outcome, started=_begun(started), healed=_begun(started, "healed"), lost=lost)
         state = self._state(outcome, joined)
         changed = any(step.get("changed") for step in steps)
         return {
@@ -138,14 +139,15 @@ class ActionModule(action.FleetAction):
         return state
 
     def _cause(self, outcome: done.Done, name: str) -> str:
-        """Why a proxy served nobody; empty where its journal does not tell."""
+        """Why a proxy was not connected; empty where its journal does not tell. It ran with what was there before this join."""
         seen = outcome.seen(name)
         if not seen.get("refusal"):
             return ""
         planned = next(proxy for proxy in outcome.planned if proxy["name"] == name)
         # The looks at large fleets were a while ago: what the clocks say of each other is not told here.
         now = float(outcome.observed["time"])
-        found = causes.of(causes.Situation(seen, planned, str(self.value("kuma_dp_control_plane_dp_url")), now, now))
+        asked = seen["environment"].get("KUMA_CONTROL_PLANE_URL") or str(self.value("kuma_dp_control_plane_dp_url"))
+        found = causes.of(causes.Situation(seen, planned, asked, now, now, earlier=True))
         return found.what if found is not None else ""
 
 

@@ -43,7 +43,7 @@ class ActionModule(action.FleetAction):
         new = rotation.successor(prepared, self._text("kuma_rotate_ca_new", str(self.asked(options.ROTATION)["new"])))
         both = rotation.trust(self._text("kuma_dp_control_plane_ca", str(self.value("kuma_dp_control_plane_ca"))), prepared, new).both
         seen = self._look(both)
-        verdict = trust.judge(trust.Wish.of(self._url, both, 0.0), seen["dp_server"], (seen["time"], time.time()), _ANY_RELEASE)
+        verdict = self._judged(both, seen)
         if verdict.refused:
             raise ItemsFailed(f"{self.host}: {'; '.join(verdict.refused)}")
         self.warnings.extend(verdict.warnings)
@@ -85,9 +85,7 @@ class ActionModule(action.FleetAction):
         begun = self._begun()
         wait = GRACE if begun["by_role"] else self.asked(options.ROTATION)["wait"]
         if not self.check and not self._shows_new(begun, wait):
-            verdict = trust.judge(
-                trust.Wish.of(self._url, begun["new"], 0.0), self._look(begun["new"])["dp_server"], (0.0, 0.0), _ANY_RELEASE
-            )
+            verdict = self._judged(begun["new"], self._look(begun["new"]))
             raise ItemsFailed(rotation.waiting({self.host: verdict.refused or ["it shows the new one by now"]}, begun["by_role"]))
         return {}
 
@@ -124,6 +122,9 @@ class ActionModule(action.FleetAction):
     def _look(self, ca: str) -> Json:
         """The VM and what it sees of the control plane."""
         return t.cast(Json, self.module("proxy_info", **self.read(layout.PLACE), dp_server_url=self._url, dp_server_ca=ca)["host"])
+
+    def _judged(self, ca: str, seen: Json) -> trust.Verdict:
+        return trust.judge(trust.Wish.of(self._url, ca, 0.0), seen["dp_server"], (seen["time"], time.time()), _ANY_RELEASE)
 
     def _shows_new(self, begun: Json, wait: float) -> bool:
         end = time.monotonic() + wait

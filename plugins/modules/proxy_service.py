@@ -163,31 +163,36 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
     helpers = service.helpers_of(names, runner) if params["state"] == "stopped" else []
     drain_time = seconds("drain_time", params["drain_time"]) if params["drain_time"] is not None else None
     cut: t.Dict[str, int] = {}
-    healed = _due(names, params, steps.start, runner)
     if not module.check_mode:
         covers = service.stop_helpers(helpers, runner)
         for name in steps.stop if drain_time is not None else []:
             cut[name] = _drain(name, drain_time, runner)
         stale = any(unit.get("NeedDaemonReload") == "yes" for unit in units.values())
-        for vm in healed.values():
-            heal.stop(vm)
+        healed = _healed(names, params, steps.start, runner, heal.stop)
         service.carry_out(steps._replace(start=sorted([*steps.start, *healed])), params["daemon_reload"] or stale, runner)
         for name in steps.restart:
             _restart(name, params, runner)
         service.wait_for_covers(covers, runner)
         if params["state"] == "started":
             _ask(names, params)
+    else:
+        healed = _healed(names, params, steps.start, runner, heal.due)
     results = [dict(result, connections_cut=cut[result["name"]]) if result["name"] in cut else result for result in steps.actions(names)]
     results = [dict(result, actions=[*result["actions"], "healed"]) if result["name"] in healed else result for result in results]
     return {"changed": any(steps) or bool(helpers) or bool(healed), "results": results}
 
 
-def _due(names: t.Sequence[str], params: t.Mapping[str, t.Any], starting: t.Container[str], runner: Runner) -> t.Dict[str, restart_vm.Vm]:
-    """Whom to restart although they run. Others may have seen long ago that these serve nobody."""
+def _healed(
+    names: t.Sequence[str],
+    params: t.Mapping[str, t.Any],
+    starting: t.Container[str],
+    runner: Runner,
+    heal_one: t.Callable[[restart_vm.Vm, t.Container[str]], bool],
+) -> t.List[str]:
+    """Those that run and serve nobody, as ``heal_one`` finds them or stops them, one after the other."""
     asked = [name for name in names if name in params["heal"] and name not in starting and params["state"] == "started"]
     helpers = service.helpers_of(asked, runner) if asked else []
-    vms = {name: restart_vm.Vm(files.Paths(name), "kuma-dp", runner) for name in asked}
-    return {name: vm for name, vm in vms.items() if heal.due(vm, helpers)}
+    return [name for name in asked if heal_one(restart_vm.Vm(files.Paths(name), "kuma-dp", runner), helpers)]
 
 
 def _drain(name: str, drain_time: t.Optional[float], runner: Runner) -> int:

@@ -28,17 +28,21 @@ HOST = "vm5"
 CALLER, WEB = "vm1", ["vm2", "vm3"]
 FLEET = [CALLER, *WEB]
 CA = "/etc/kuma/control-plane-ca.pem"
-# Every one of them is a moment at which the controller may die.
+# Every one of them is a moment at which the controller may die; what comes twice, for both CAs and for the new one alone, is cut in each.
+FIRST, LAST = "first", "last"
 CUTS = [
-    "Look whose certificate the control plane shows",
-    "Lay everything down and start what is not running",
-    "Wait for admission",
-    "Look at what it was started with",
-    "Sign with the next CA",
-    "Lay everything down, and run it with its current files",
-    "Wait for the certificate of the new CA",
-    "See it from every VM",
-    "Forget it where the control plane is, and on the controller",
+    ("Look whose certificate the control plane shows", LAST),
+    ("Lay everything down and start what is not running", FIRST),
+    ("Wait for admission", FIRST),
+    ("Look at what it was started with", FIRST),
+    ("Sign with the next CA", LAST),
+    ("Lay everything down, and run it with its current files", LAST),
+    ("Wait for the certificate of the new CA", LAST),
+    ("See it from every VM", LAST),
+    ("Lay everything down and start what is not running", LAST),
+    ("Wait for admission", LAST),
+    ("Look at what it was started with", LAST),
+    ("Forget it where the control plane is, and on the controller", LAST),
 ]
 
 
@@ -212,16 +216,49 @@ def test_a_host_that_is_away_keeps_the_control_plane_from_changing(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("cut", CUTS)
-def test_a_rollover_whose_controller_dies_is_continued(rotation: Rotation, first: tuple[Run, str, Load, dict[str, str]], cut: str) -> None:
+@pytest.mark.parametrize(("cut", "which"), CUTS)
+def test_a_rollover_whose_controller_dies_is_continued(
+    rotation: Rotation, first: tuple[Run, str, Load, dict[str, str]], cut: str, which: str
+) -> None:
     before = rotation.ca
     names = [task.rpartition(" : ")[2] for task in first[0].tasks]
-    # The last of this name: what comes twice is cut on its second way, whose beginning the others have shown.
-    number = len(names) - names[::-1].index(cut)
+    number = names.index(cut) + 1 if which == FIRST else len(names) - names[::-1].index(cut)
     with rotation.busy() as seen:
         killed = rotation.play("rotate_ca", abort_at=number, kuma_rotate_ca_again=True)
         assert killed.code != 0, killed.explain()
         run = rotation.play("rotate_ca")
     assert run.code == 0, run.explain()
     check_over(rotation, before, seen)
+    rotation.wait_for_answers()
+
+
+@pytest.mark.nightly
+def test_after_a_ca_was_replaced_in_one_go_a_join_restarts_who_serves_nobody_and_a_roll_the_others(
+    rotation: Rotation, first: tuple[Run, str, Load, dict[str, str]]
+) -> None:
+    """Nobody could connect with what was there. Those that were running serve with the configuration that they have."""
+    before, dead, stale = rotation.ca, WEB[0], [CALLER, WEB[1]]
+    rotation.fleet.host(HOST).run("rm /etc/kuma-cp/tls/ca.pem")
+    run = rotation.play("control_plane")
+    assert run.code == 0, run.explain()
+    assert rotation.ca != before
+    host, unit = rotation.fleet.host(dead), f"kuma-dp@{dead}"
+    host.run(f"systemctl restart {unit}")
+    invocation = host.run(f"systemctl show --property=InvocationID --value {unit}").strip()
+    journal = f"journalctl --output=cat _SYSTEMD_INVOCATION_ID={invocation}"
+    wait_until(lambda: "x509: " in host.run(journal), 60, f"{dead} to say whom it does not trust", interval=0.5)
+    processes = rotation.started()
+
+    run = rotation.play("join_mesh")
+    assert run.code == 0, run.explain()
+    assert f"{dead}, {dead}: the CA that it was started with is not the CA" in run.output
+    assert f"RESTART PENDING ({len(stale)})" in run.output
+    assert "serves with what it has (the CA that it was started with is not the CA of the control plane" in " ".join(run.output.split())
+    assert [name for name, process in rotation.started().items() if process == processes[name]] == stale
+    rotation.wait_for_answers()
+    with rotation.busy() as seen:
+        run = rotation.play("rolling_restart")
+    assert run.code == 0, run.explain()
+    check_over(rotation, before, seen)
+    assert [name for name, process in rotation.started().items() if process == processes[name]] == []
     rotation.wait_for_answers()

@@ -22,6 +22,10 @@ import time
 import typing as t
 
 _PEM = re.compile(r"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.*?)-----END (?:TRUSTED |X509 )?CERTIFICATE-----", re.DOTALL)
+# How kuma-dp finds them, which is written in Go: others are left out there without a word.
+_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )?CERTIFICATE-----")
+_EXACT = re.compile(r"^-----BEGIN CERTIFICATE-----[ \t]*\r?\n.*?^-----END CERTIFICATE-----[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 _LONGEST = 120
 
 _SEQUENCE, _BOOLEAN, _OCTETS, _OID = 0x30, 0x01, 0x04, 0x06
@@ -81,6 +85,20 @@ def bundle(*texts: str) -> str:
 def split(text: str) -> t.List[str]:
     """The certificates of a text, each as a text of its own. Raises ValueError."""
     return [ssl.DER_cert_to_PEM_cert(data) for data in _ders(text)]
+
+
+def overlooked(text: str) -> int:
+    """The number of the first certificate of a text, from 1 on, that kuma-dp would not find, or would stumble over; 0 where there is none.
+
+    It is indented, folded into one line, follows another one or the mark of an encoding without a line break, or is an OpenSSL trusted certificate.
+    """
+    found = {match.start() for match in _EXACT.finditer(text)}
+    return next((number for number, match in enumerate(_BEGIN.finditer(text), 1) if match.start() not in found), 0)
+
+
+def holds_key(text: str) -> bool:
+    """Whether there is a private key in it as well."""
+    return _KEY.search(text) is not None
 
 
 def _ders(text: str) -> t.List[bytes]:

@@ -68,11 +68,29 @@ def _unfit(url: str, ca: str) -> t.Tuple[str, t.List[Certificate]]:
         return f"{CA}: {exc}, expected certificates in PEM form", []
     if not authorities:
         return f"{CA} holds no certificate in PEM form, expected the CA that signed the certificate of the control plane", []
+    fault = misfit(ca)
+    if fault:
+        return f"{CA}: {fault}", authorities
     # The control plane looks at the first one alone, and refuses every proxy that brings another.
     if authorities[0].authority is False:
         fault = f"{CA}: its first certificate ({authorities[0].subject}) is no certificate authority, which a control plane refuses"
         return f"{fault}: set it to the CA that signed the certificate of the control plane", authorities
     return "", authorities
+
+
+def misfit(ca: str) -> str:
+    """Why a file with these certificates would be of no use, or would do harm, on a VM; empty where it would not."""
+    if certificates.holds_key(ca):
+        return (
+            "a private key is among the certificates, and everybody on the VMs could read it: take it out, and take the key for a known one"
+        )
+    number = certificates.overlooked(ca.strip())
+    if number:
+        return (
+            f"certificate {number} is in a form that kuma-dp does not read, expected -----BEGIN CERTIFICATE----- and -----END CERTIFICATE----- in lines "
+            "of their own that begin at the margin: write it with | in YAML, not with >, or have openssl x509 write it"
+        )
+    return ""
 
 
 @dataclass

@@ -29,6 +29,12 @@ def due(vm: Vm, helpers: t.Container[str]) -> bool:
     return vm.look("begin").main.serves_nobody
 
 
-def stop(vm: Vm) -> None:
-    """Without the drain time, which kuma-dp would sleep through."""
+def stop(vm: Vm, helpers: t.Container[str]) -> bool:
+    """Stop it without the drain time, which kuma-dp would sleep through. False for one that may serve by now, which is left alone.
+
+    It is looked at now: others were stopped before it, which takes seconds, and one that takes its new token when it connects came back meanwhile.
+    """
+    if not due(vm, helpers):
+        return False
     vm.stop("main")
+    return True

@@ -34,7 +34,8 @@ class Cause(t.NamedTuple):
 class Situation:
     """A proxy that is not connected. ``seen`` is what proxy_info says of it, ``planned`` what a plan does; ``dp_url`` is where it asks.
 
-    ``vm_time`` and ``time`` are the clocks of its VM and of the controller at the same moment, in epoch seconds.
+    ``vm_time`` and ``time`` are the clocks of its VM and of the controller at the same moment, in epoch seconds. With ``earlier`` it was started
+    before the variables of now were laid down, which may be right by now.
     """
 
     seen: Json
@@ -42,6 +43,15 @@ class Situation:
     dp_url: str
     vm_time: float
     time: float
+    earlier: bool = False
+
+    @property
+    def address(self) -> str:
+        return f"the address that it was started with, {self.dp_url}" if self.earlier else f"kuma_dp_control_plane_dp_url, {self.dp_url}"
+
+    @property
+    def authority(self) -> str:
+        return "the CA that it was started with" if self.earlier else "kuma_dp_control_plane_ca"
 
     @property
     def claims(self) -> Json:
@@ -122,7 +132,7 @@ def _signature(situation: Situation) -> Cause:
 
 def _authority(situation: Situation) -> Cause:
     return Cause(
-        f"kuma_dp_control_plane_ca is not the CA of the control plane at {situation.dp_url} ({situation.said})",
+        f"{situation.authority} is not the CA of the control plane at {situation.dp_url} ({situation.said})",
         "Set kuma_dp_control_plane_ca to the CA that signed its certificate, and join again.",
     )
 
@@ -136,21 +146,21 @@ def _dates(situation: Situation) -> Cause:
 
 def _host(situation: Situation) -> Cause:
     return Cause(
-        f"the certificate of the control plane is not for the host in kuma_dp_control_plane_dp_url, {situation.dp_url} ({situation.said})",
+        f"the certificate of the control plane is not for the host in {situation.address} ({situation.said})",
         "Set kuma_dp_control_plane_dp_url to a host that the certificate names, or have the control plane get one for this host, and join again.",
     )
 
 
 def _port(situation: Situation) -> Cause:
     return Cause(
-        f"kuma_dp_control_plane_dp_url, {situation.dp_url}, has a wrong port: no dp-server is there ({situation.said})",
+        f"{situation.address}, has a wrong port: no dp-server is there ({situation.said})",
         "Set it to the dp-server, which has port 5678 unless the control plane was told another one, and join again.",
     )
 
 
 def _unreachable(situation: Situation) -> Cause:
     return Cause(
-        f"the control plane cannot be reached at kuma_dp_control_plane_dp_url, {situation.dp_url} ({situation.said})",
+        f"the control plane cannot be reached at {situation.address} ({situation.said})",
         "Set it to the dp-server, which has port 5678 unless the control plane was told another one; see that the VM may connect there; join again.",
     )
 

@@ -27,7 +27,7 @@ _SECONDS = 60
 
 
 class Missing(Exception):
-    """There is no such file; the text says what was looked for and where."""
+    """There is no such file, or none that can be read; the text says what was looked for and where."""
 
 
 def search_dirs(variables: t.Mapping[str, t.Any]) -> t.List[str]:
@@ -51,8 +51,15 @@ def pem_text(value: str, variable: str, directories: t.Sequence[str]) -> str:
     if not value or _PEM in value:
         return value
     path = _found(value, variable, directories)
-    with open(path, encoding="utf-8") as handle:
-        return handle.read()
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return handle.read()
+    except UnicodeDecodeError:
+        raise Missing(
+            f"{variable} is {path}, which is no text, expected PEM text: openssl x509 -inform DER makes it of a certificate in DER form"
+        ) from None
+    except OSError as error:
+        raise Missing(f"{variable} is {path}, which cannot be read: {error.strerror or error}") from None
 
 
 def pem_texts(values: t.Mapping[str, str], directories: t.Sequence[str]) -> t.Tuple[t.Dict[str, str], t.Dict[str, str]]:
@@ -150,7 +157,7 @@ def _fetched(item: t.Mapping[str, str], role: str) -> t.Iterator[str]:
 def _held(value: str, directories: t.Sequence[str]) -> t.Optional[str]:
     try:
         return pem_text(value, "", directories)
-    except (Missing, UnicodeDecodeError):
+    except Missing:
         return None
 
 

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
-from dataclasses import dataclass
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import lifecycle
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons, refusals
@@ -21,12 +21,12 @@ Json = t.Dict[str, t.Any]
 GRACE = 30.0
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Done:
     """What a join did on a VM: ``changed_paths`` of proxy_files, whether programs were ``replaced``, ``started`` are the proxies that it started.
 
     ``observed`` is the ``host`` of proxy_info before it, ``planned`` the proxies from the plan. ``healed`` are those of ``started`` that ran and
-    served nobody.
+    served nobody, ``lost`` says in words why proxies that serve are not connected, as far as that is known.
     """
 
     place: layout.Layout
@@ -36,6 +36,7 @@ class Done:
     replaced: bool
     started: t.Sequence[str] = ()
     healed: t.Sequence[str] = ()
+    lost: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def seen(self, name: str) -> Json:
         return t.cast(Json, self.observed["proxies"][name])
@@ -84,9 +85,13 @@ class Done:
         return started is not None and self.observed["time"] - started > GRACE
 
     def stale(self, proxy: Json) -> bool:
-        """Whether it serves with the configuration that it has, as the control plane refuses it or is not where it looks for it."""
+        """Whether it serves with the configuration that it has, as the control plane refuses it or is not where it looks for it.
+
+        Its journal need not say why: the access log of one that is called may have pushed that out.
+        """
         seen = self.seen(proxy["name"])
-        return bool(seen["unit"]["active"]) and not proxy["connected"] and bool(seen.get("serves")) and bool(seen.get("refusal"))
+        lost = bool(seen.get("refusal")) or seen.get("connected") is False
+        return bool(seen["unit"]["active"]) and not proxy["connected"] and bool(seen.get("serves")) and lost
 
     def pending(self) -> t.List[Json]:
         """``[{name, reasons}]`` of the proxies that ran before this and are not what the files now say."""
@@ -95,7 +100,7 @@ class Done:
             if self.seen(proxy["name"])["unit"]["active"] and proxy["name"] not in self.healed:
                 why = self._why(proxy)
                 if why and self.stale(proxy):
-                    why.append(reasons.Reason(reasons.REFUSED, self.seen(proxy["name"])["refusal"]["said"]))
+                    why.append(reasons.Reason(reasons.REFUSED, self.lost.get(proxy["name"]) or "its journal does not say why"))
                 if why:
                     found.append({"name": proxy["name"], "reasons": sorted(reason.text for reason in why)})
         return found

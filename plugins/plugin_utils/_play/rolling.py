@@ -54,7 +54,8 @@ class Fleet(t.NamedTuple):
     def hosts(self) -> t.List[Json]:
         """As rollout takes them. Raises NotJoined."""
         return [
-            self._here(host) if host in self.in_play else self._late(host) or self._lost(host) for host in sorted({*self.mesh, *self.zone})
+            self._here(host) if host in self.in_play else self._refused(host) or self._late(host) or self._lost(host)
+            for host in sorted({*self.mesh, *self.zone})
         ]
 
     def _here(self, host: str) -> Json:
@@ -66,6 +67,23 @@ class Fleet(t.NamedTuple):
                 proxies += _state(facts, role)["roll"]
                 version = facts[f"{role}_look"]["options"]["version"]
         return {"host": host, "reachable": True, "proxies": proxies, "target_version": version}
+
+    def _refused(self, host: str) -> t.Optional[Json]:
+        """A host that the plan of the join has refused, so that nothing was done there: None for any other. What it serves it goes on serving."""
+        facts = self.facts(host)
+        reasons: t.List[str] = []
+        serves: t.Dict[str, t.Any] = {}
+        for role, members in (("kuma_dp", self.mesh), ("kuma_zone_proxy", self.zone)):
+            planned = ((facts.get(f"{role}_plan") or {}).get("plan") or {}).get(host) or {}
+            if host in members and planned.get("refused"):
+                reasons += planned["refused"]
+                seen = ((facts.get(f"{role}_look") or {}).get("host") or {}).get("proxies") or {}
+                serves.update((proxy["name"], (seen.get(proxy["name"]) or {}).get("serves")) for proxy in planned["proxies"])
+        if not reasons:
+            return None
+        found = self._lost(host)
+        proxies = [{**proxy, "serves": serves.get(proxy["name"])} for proxy in found["proxies"]]
+        return {**found, "reachable": True, "proxies": proxies, "late": f"its join was refused: {'; '.join(dict.fromkeys(reasons))}"}
 
     def _late(self, host: str) -> t.Optional[Json]:
         """A host that the join has lost because of proxies that served nobody before it, and serve nobody after it: None for any other.

@@ -19,6 +19,7 @@ import typing as t
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import certificates
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.wording import some, together
+from ansible_collections.meshfleet.kuma.plugins.module_utils._join.trust import misfit
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import reasons
 
 Json = t.Dict[str, t.Any]
@@ -76,6 +77,10 @@ def trust(inventory: str, prepared: t.Sequence[Json], new: str) -> Trust:
             raise ItemsFailed(f"{variable} holds no certificate in PEM form")
         if variable == NEW and found[0].authority is False:
             raise ItemsFailed(f"{variable}: {found[0].subject} is no certificate authority, which a control plane refuses")
+        # It is laid down as it is in the end, hours later.
+        fault = misfit(text) if variable == NEW else ""
+        if fault:
+            raise ItemsFailed(f"{variable}: {fault}")
     return Trust(certificates.bundle(inventory, *(one["trusted"] for one in prepared)), new)
 
 

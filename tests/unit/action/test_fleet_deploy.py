@@ -212,6 +212,36 @@ def test_a_proxy_that_logged_nothing_is_healed_without_a_reason(deploy):
     assert result["state"]["healed"] == [{"name": "web-1", "reason": ""}]
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "told"),
+    [
+        (
+            "port",
+            "no /bootstrap endpoint",
+            "the address that it was started with, https://old:5682, has a wrong port: no dp-server is there",
+        ),
+        (
+            "unreachable",
+            "refused",
+            "the control plane cannot be reached at the address that it was started with, https://old:5682 (refused)",
+        ),
+        ("authority", "x509: no", "the CA that it was started with is not the CA of the control plane at https://old:5682 (x509: no)"),
+        ("host", "x509: no", "is not for the host in the address that it was started with, https://old:5682 (x509: no)"),
+    ],
+)
+def test_what_was_wrong_before_is_not_told_of_variables_that_are_right_by_now(deploy, code, said, told):
+    facts = {"refusal": {"code": code, "said": said, "token": False}, "environment": {"KUMA_CONTROL_PLANE_URL": "https://old:5682"}}
+    found = {"proxies": {"web-1": seen(**{**SILENT, **facts})}}
+    result, _vm, _tray = deploy([proxy(connected=False)], found, vm=heals("web-1"))
+    (healed,) = result["state"]["healed"]
+    assert told in healed["reason"]
+    found = {"proxies": {"web-1": seen(serves=True, connected=False, restart_codes=["CA"], **facts)}}
+    result, _vm, _tray = deploy([proxy(connected=False)], found)
+    (pending,) = result["state"]["pending"]
+    assert told in pending["reasons"][1]
+    assert pending["reasons"][1].startswith("it is not connected and serves with what it has (")
+
+
 def test_zone_proxies_of_the_vm_are_known(deploy):
     found = {"proxies": {"web-1": seen(), "gate": seen(), "old": seen()}}
     result, _vm, _tray = deploy(found=found, kuma_zone_proxy_deployed={"state": {"names": ["gate"]}})

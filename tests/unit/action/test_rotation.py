@@ -44,6 +44,8 @@ class World:
         self.slept = []
         monkeypatch.setattr(fleet_rotation.time, "sleep", self.sleep)
         self.happens = lambda: None
+        # What a VM finds in place of a certificate that it trusts.
+        self.outcome = "foreign"
 
     def sleep(self, seconds):
         self.slept.append(seconds)
@@ -58,7 +60,7 @@ class World:
             servers = [
                 {
                     "address": "10.0.0.5",
-                    "outcome": "trusted" if by else "foreign",
+                    "outcome": "trusted" if by else self.outcome,
                     "detail": "",
                     "certificate": dict(certificates.of_pem(sign("cp", NEW if self.shown == NEW.pem else OLD).pem)[0]._asdict()),
                     "trusted_by": by,
@@ -241,6 +243,12 @@ def test_it_waits_for_another_control_plane_when_it_is_asked_to(foreign):
     foreign.run()
     assert len(foreign.slept) == 3
     assert foreign.started == dict.fromkeys(HOSTS, NEW.pem)
+
+
+def test_what_keeps_it_waiting_is_told_by_the_clocks_of_now(foreign):
+    foreign.outcome = "not_yet"
+    with pytest.raises(ItemsFailed, match=r"the clock of the VM is about [0-9]+ years behind"):
+        foreign.run()
 
 
 def test_nothing_is_restarted_when_it_is_over_and_somebody_runs_it_again(world):

@@ -89,6 +89,44 @@ def test_what_cannot_be_asked_for_at_all():
 
 
 @pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (AUTHORITY.pem.replace("\n", " "), 1),
+        ("".join(f"  {line}\n" for line in f"x\n{AUTHORITY.pem}".splitlines()), 1),
+        (AUTHORITY.pem + FOREIGN.pem.replace(" CERTIFICATE", " TRUSTED CERTIFICATE"), 2),
+        (AUTHORITY.pem.replace(" CERTIFICATE", " X509 CERTIFICATE"), 1),
+        (AUTHORITY.pem.strip() + FOREIGN.pem, 2),
+        ("\ufeff" + AUTHORITY.pem, 1),
+        (AUTHORITY.pem + "-----BEGIN CERTIFICATE-----\nMIIB\n", 2),
+    ],
+)
+def test_what_kuma_dp_would_not_find_is_refused_where_openssl_may_find_it(text, number):
+    (told,) = trust.judge(trust.Wish.of(URL, text, 0.0), None, (NOW, NOW), V214).refused
+    assert told.startswith(f"kuma_dp_control_plane_ca: certificate {number} is in a form that kuma-dp does not read")
+
+
+def test_a_key_beside_the_certificate_is_not_laid_down_for_everybody():
+    text = AUTHORITY.pem + AUTHORITY.key_pem()
+    (told,) = trust.judge(trust.Wish.of(URL, text, 0.0), None, (NOW, NOW), V214).refused
+    assert told.startswith("kuma_dp_control_plane_ca: a private key is among the certificates")
+    assert not any(line in told for line in AUTHORITY.key_pem().splitlines())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        AUTHORITY.pem.replace("\n", "\r\n"),
+        f"# Für alle ✓\nsubject=CN=x\n{AUTHORITY.pem}\nand\n{FOREIGN.pem}",
+        AUTHORITY.pem.strip(),
+        f"\n  {AUTHORITY.pem}",
+        AUTHORITY.pem.replace("-----\n", "----- \t\n"),
+    ],
+)
+def test_what_kuma_dp_reads_as_well_is_taken(text):
+    assert judge(server(), ca=text).refused == []
+
+
+@pytest.mark.parametrize(
     ("outcome", "said"),
     [
         ("refused", "nothing listens at 10.0.0.5:5678 (Connection refused)"),

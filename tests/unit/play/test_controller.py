@@ -41,6 +41,23 @@ def test_an_option_holds_pem_or_names_a_file(tmp_path):
     assert controller.pem_path("", "x", [], "/no") is None
 
 
+def test_a_file_that_is_no_text_or_cannot_be_read_is_told_with_its_option(tmp_path, monkeypatch):
+    """Others give out authorities in DER form."""
+    path = tmp_path / "ca.cer"
+    path.write_bytes(b"\x30\x82\x01\xff")
+    with pytest.raises(
+        controller.Missing, match=r"^kuma_dp_control_plane_ca is .*ca.cer, which is no text, expected PEM text: openssl x509"
+    ):
+        controller.pem_text("ca.cer", "kuma_dp_control_plane_ca", [str(tmp_path)])
+
+    def denied(*_args, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", denied)
+    with pytest.raises(controller.Missing, match=r"^kuma_dp_control_plane_ca is .*ca.cer, which cannot be read: Permission denied"):
+        controller.pem_text("ca.cer", "kuma_dp_control_plane_ca", [str(tmp_path)])
+
+
 def test_pem_becomes_a_file_where_only_a_file_will_do(tmp_path):
     path = controller.pem_path(PEM, "x", [], str(tmp_path / "cache"))
     with open(path, encoding="utf-8") as handle:

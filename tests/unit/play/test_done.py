@@ -244,9 +244,10 @@ def test_what_was_healed_is_neither_pending_nor_moving_and_is_waited_for():
 
 def test_one_that_serves_without_the_control_plane_is_left_to_a_roll_and_not_waited_for():
     found = done(proxy(connected=False), changed=[PLACE.token("web-1")], **STALE)
+    found = dataclasses.replace(found, lost={"web-1": "its token is revoked"})
     pending = found.pending()
     assert pending[0]["reasons"] == [
-        "it is not connected and serves with what it has (authentication failed: token is revoked)",
+        "it is not connected and serves with what it has (its token is revoked)",
         "token changed after it was started",
     ]
     assert found.waited_for({"web-1"}, pending) == []
@@ -260,9 +261,20 @@ def test_one_that_lost_the_control_plane_and_has_nothing_pending_is_waited_for()
     reads_it = {**STALE, "token": {"reloaded": True}}
     found = done(proxy(connected=False), changed=[PLACE.token("web-1")], **reads_it)
     assert (found.pending(), found.waited_for({"web-1"}, found.pending())) == ([], ["web-1"])
-    # Nothing says that it is refused.
-    found = done(proxy(connected=False), changed=[PLACE.ca], **{**STALE, "refusal": None})
+    # Neither its Envoy nor its journal says that it has lost the control plane.
+    found = done(proxy(connected=False), changed=[PLACE.ca], **{**STALE, "refusal": None, "connected": None})
     assert found.waited_for({"web-1"}, found.pending()) == ["web-1"]
+
+
+def test_one_whose_journal_does_not_say_why_it_lost_the_control_plane_is_left_to_a_roll_as_well():
+    """Access logs have pushed it out. To wait for it would fail each join, and with it each roll."""
+    found = done(proxy(connected=False), changed=[PLACE.ca], **{**STALE, "refusal": None})
+    pending = found.pending()
+    assert pending[0]["reasons"] == [
+        "CA changed after it was started",
+        "it is not connected and serves with what it has (its journal does not say why)",
+    ]
+    assert found.waited_for({"web-1"}, pending) == []
 
 
 def test_others_are_proxies_that_nobody_asked_for():

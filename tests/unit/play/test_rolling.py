@@ -113,6 +113,48 @@ def test_a_host_that_the_join_lost_for_another_reason_counts_as_failed(found):
     assert lost["reachable"] is False
 
 
+def turned_down(*roles, serves=False, reason="the clock of the VM is about 3 days behind"):
+    """What a host has that a plan has refused: its VM was looked at, and nothing was done there."""
+    found = {}
+    for role in roles:
+        name = {"kuma_dp": "a", "kuma_zone_proxy": "a-ingress"}[role]
+        found[f"{role}_look"] = {"host": {"proxies": {name: {"serves": serves}}}}
+        found[f"{role}_plan"] = {"plan": {"a": {"refused": [reason], "proxies": [{"name": name}]}, "b": {"refused": []}}}
+        found[f"{role}_deployed"] = {"failed": True, "msg": reason}
+    return found
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_host_that_the_plan_has_refused_is_no_reason_to_stop_for_others(serves):
+    """Such as one whose Dataplane has a foreign owner: that stops its host, and not the fleet."""
+    (found,) = fleet(mesh=["a"], lost=["a"], found={"a": turned_down("kuma_dp", serves=serves)}).hosts()
+    assert found == {
+        "host": "a",
+        "reachable": True,
+        "proxies": [{"name": "a", "serves": serves}],
+        "late": "its join was refused: the clock of the VM is about 3 days behind",
+    }
+    roll_settings.check_hosts([found])
+    plan = roll_plan.make("restart", [found], roll_settings.Settings(), {})
+    assert plan.refused == {"a": found["late"]}
+    state = roll_plan.begin(plan, roll_settings.Settings())
+    assert (state.abort, state.failed, state.dead) == ("", [], [] if serves else ["a"])
+
+
+def test_a_host_of_both_groups_that_was_refused_once_is_told_with_all_of_its_proxies():
+    known = {"a": inventory(kuma_zone_proxy_type="ingress")}
+    for roles in (["kuma_dp"], ["kuma_zone_proxy"], ["kuma_dp", "kuma_zone_proxy"]):
+        (found,) = fleet(mesh=["a"], zone=["a"], lost=["a"], known=known, found={"a": turned_down(*roles)}).hosts()
+        assert [proxy["name"] for proxy in found["proxies"]] == ["a", "a-ingress"]
+        assert found["late"] == "its join was refused: the clock of the VM is about 3 days behind"
+
+
+def test_a_host_that_a_plan_knows_and_has_not_refused_counts_as_failed():
+    told = {**turned_down("kuma_dp"), "kuma_dp_plan": {"plan": {"a": {"refused": [], "proxies": [{"name": "a"}]}}}}
+    (found,) = fleet(mesh=["a"], lost=["a"], found={"a": told}).hosts()
+    assert found["reachable"] is False
+
+
 def test_a_host_that_nobody_joined_is_not_taken_for_one_without_proxies():
     for found in ({}, facts("kuma_zone_proxy"), {"kuma_dp_deployed": {"failed": True}}):
         with pytest.raises(rolling.NotJoined, match=r"^a has not joined in this play run"):

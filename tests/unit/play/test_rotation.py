@@ -63,6 +63,13 @@ def test_what_is_no_authority_is_told(inventory, new, reason):
         rotation.trust(inventory, [], new)
 
 
+def test_what_would_be_laid_down_at_last_is_looked_at_first():
+    with pytest.raises(ItemsFailed, match="kuma_rotate_ca_new: certificate 1 is in a form that kuma-dp does not read"):
+        rotation.trust(OLD.pem, [], NEW.pem.replace("\n", " "))
+    with pytest.raises(ItemsFailed, match="kuma_rotate_ca_new: a private key is among"):
+        rotation.trust(OLD.pem, [], NEW.pem + NEW.key_pem())
+
+
 def seen(*servers):
     return {"servers": [{"outcome": outcome, "trusted_by": [sha(one) for one in by]} for outcome, by in servers]}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ __all__ = ["admin", "machine", "service"]
 
 RESTART = "kuma-dp-restart@web-1.service"
 ADMIN = frozenset({("127.0.0.1", 9901)})
+REAL_STOP = heal.stop
 
 
 def unconfigured(machine):
@@ -131,19 +133,33 @@ def test_nobody_who_serves_or_accepts_counts_as_one_that_serves_nobody(side):
 
 
 def test_it_is_stopped_without_its_drain_time(dead):
-    heal.stop(dead.vm())
+    assert heal.stop(dead.vm(), [])
     verbs = [command[1] if command[0] == "systemctl" else command[0] for command in dead.commands]
-    assert verbs == ["show", "kill", "journalctl", "stop", "reset-failed"]
+    assert verbs == ["show", "show", "kill", "journalctl", "stop", "reset-failed"]
+
+
+def test_one_that_came_back_while_others_were_stopped_is_left_alone(machine, admin):
+    """It takes its new token when it connects, without a restart."""
+    assert not heal.stop(machine.vm(), [])
+    assert [command[1] for command in machine.commands] == ["show"]
 
 
 class Vms:
-    """What the module asks of the VM, for each of its proxies; ``stopped`` were."""
+    """What the module asks of the VM, for each of its proxies; ``stopped`` were. Who comes ``back`` does so when the first is stopped."""
 
-    def __init__(self, monkeypatch, **due):
-        self.stopped = []
-        monkeypatch.setattr(proxy_service.restart_vm, "Vm", lambda paths, _user, _run: paths.name.replace("-", "_"))
-        monkeypatch.setattr(proxy_service.heal, "due", lambda name, _helpers: due[name])
-        monkeypatch.setattr(proxy_service.heal, "stop", self.stopped.append)
+    def __init__(self, monkeypatch, back=(), **due):
+        self.stopped, self.wrong, self.back = [], due, back
+        monkeypatch.setattr(proxy_service.restart_vm, "Vm", lambda paths, _user, _run: mock.Mock(stop=self.stop, paths=paths))
+        monkeypatch.setattr(proxy_service.heal, "due", lambda vm, _helpers: self.wrong[vm.paths.name.replace("-", "_")])
+        monkeypatch.setattr(proxy_service.heal, "stop", self.heal)
+
+    def heal(self, vm, helpers):
+        self.name = vm.paths.name
+        return REAL_STOP(vm, helpers)
+
+    def stop(self, _side):
+        self.stopped.append(self.name.replace("-", "_"))
+        self.wrong.update(dict.fromkeys(self.back, False))
 
 
 @pytest.fixture
@@ -170,6 +186,15 @@ def test_who_serves_by_now_is_not(service, runs):
     result = service(state="started", heal=["web-1"])
     assert (result["changed"], result["results"]) == (False, [{"name": "web-1", "actions": []}])
     assert vms.stopped == []
+
+
+def test_who_comes_back_while_another_one_is_stopped_is_not(service, runs):
+    """Stopping one takes seconds, in which a new token has reached the others."""
+    vms = runs(back=["web_2"], web_1=True, web_2=True)
+    service.units["web-2"] = dict(service.units["web-1"])
+    result = service(names=["web-1", "web-2"], state="started", heal=["web-1", "web-2"])
+    assert result["results"] == [{"name": "web-1", "actions": ["healed"]}, {"name": "web-2", "actions": []}]
+    assert vms.stopped == ["web_1"]
 
 
 def test_a_check_says_so_and_stops_nobody(service, runs):

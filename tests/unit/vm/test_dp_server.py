@@ -79,6 +79,12 @@ def test_a_control_plane_that_is_trusted(place):
     assert server["certificate"]["not_after"] == signed.certificate.not_valid_after_utc.timestamp()
 
 
+@pytest.mark.parametrize("around", ["# Für alle ✓\n{}", "{}\nBag Attributes: ä\n", "subject=CN=x\n{}"])
+def test_what_stands_around_the_certificates_does_not_matter(place, around):
+    assert place.one(place.serve(), around.format(place.authority.pem))["outcome"] == "trusted"
+    assert place.one(place.serve(), place.authority.pem.replace("\n", "\r\n"))["outcome"] == "trusted"
+
+
 @pytest.mark.parametrize(("host", "names"), [("127.0.0.1", ["127.0.0.1"]), ("localhost", ["localhost"]), (NAME, ["*.example.com"])])
 def test_names_and_addresses(place, host, names):
     assert place.one(place.serve(sign("cp", place.authority, names=names)), host=host)["outcome"] == "trusted"
@@ -103,6 +109,32 @@ def test_which_of_a_bundle_suffices(place, begin):
     signer = {"old": old, "new": new}[begin]
     server = place.one(place.serve(sign("cp", signer, names=[NAME])), old.pem + new.pem)
     assert (server["outcome"], server["trusted_by"]) == ("trusted", [digest(signer)])
+
+
+@pytest.mark.parametrize("position", [0, 17, 39])
+def test_one_of_many_is_found_with_a_few_handshakes(place, monkeypatch, position):
+    """Somebody gave the file of all public authorities."""
+    many = [sign(f"public {number}", ca=True) for number in range(39)]
+    many.insert(position, place.authority)
+    dialled, dial = [], dp_server.network.dial
+    monkeypatch.setattr(dp_server.network, "dial", lambda *args: dialled.append(args) or dial(*args))
+    server = place.one(place.serve(), "".join(one.pem for one in many))
+    assert (server["outcome"], server["trusted_by"]) == ("trusted", [digest(place.authority)])
+    assert len(dialled) <= 8
+
+
+def test_which_authority_it_is_does_not_cost_the_time_for_other_addresses(place, monkeypatch):
+    place.addresses = ["127.0.0.1", "127.0.0.2"]
+    port = place.serve()
+    place.serve(sign("cp", sign("foreign", ca=True), names=[NAME]), address="127.0.0.2", port=port)
+    looker = dp_server.Looker(f"https://{NAME}:{port}", place.authority.pem + sign("other", ca=True).pem)
+
+    def over(_address, _pem):
+        looker.end = 0.0
+        return False
+
+    monkeypatch.setattr(looker, "_suffices", over)
+    assert [(server["outcome"], server["trusted_by"]) for server in looker.look()["servers"]] == [("trusted", []), ("foreign", [])]
 
 
 def untrusted(place, signed, chain=(), ca=None):

@@ -131,7 +131,12 @@ def service(monkeypatch):
         return status, output, error
 
     monkeypatch.setattr(module_host, "runner_of", lambda module: shown)
-    return lambda check=False, **options: module_runner.run("proxy_service", {"names": ["web-1"], **options}, check=check)
+
+    def call(check=False, **options):
+        return module_runner.run("proxy_service", {"names": ["web-1"], **options}, check=check)
+
+    call.units = fake.units
+    return call
 
 
 def test_a_start_waits_for_the_application_also_when_the_proxy_runs_already(service, serve):
