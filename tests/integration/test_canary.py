@@ -53,6 +53,30 @@ done.Done.roll = lambda self, *given: [{**each, "possible": True, "reasons": []}
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION, CALLBACK_NAME = 2.0, "restarts"
 """
+# The one of so many modules gets an argument that it does not know, as if collection and VM were of different releases: it refuses and shows all.
+BREAKS = """\
+import os, pathlib
+from ansible.plugins.action import ActionBase
+from ansible.plugins.callback import CallbackBase
+
+execute = ActionBase._execute_module
+
+
+def breaking(self, module_name=None, module_args=None, task_vars=None, **more):
+    path = pathlib.Path(os.environ["BREAKS"])
+    left = int(path.read_text()) - 1
+    path.write_text(str(left))
+    if left == 0:
+        module_args = {**(self._task.args if module_args is None else module_args), "aaa_of_another_release": True}
+    return execute(self, module_name=module_name, module_args=module_args, task_vars=task_vars, **more)
+
+
+ActionBase._execute_module = breaking
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION, CALLBACK_NAME = 2.0, "breaks"
+"""
 
 
 class Runs:
@@ -62,24 +86,39 @@ class Runs:
         self.ansible_playbook, self.directory, self.machine = ansible_playbook, directory, machine
         self.variables, self.group, self.found = variables, group, {}
         (directory / "callbacks").mkdir()
+        (directory / "callbacks/breaks.py").write_text(BREAKS)
         (directory / "callbacks/restarts.py").write_text(RESTARTS)
 
-    def play(self, label, name, expected, **variables):
+    def break_each(self, name):
+        """Run a playbook so often that each of its modules fails once, and then the whole of it. Returns the labels of these runs."""
+        labels = []
+        while True:
+            labels.append(f"{name} {len(labels) + 1}")
+            # There is something to do for each.
+            settings = {**canary.SETTINGS, "AAA_ROUND": f"canary-of-round-{len(labels)}"}
+            self.play(labels[-1], name, None, breaks=len(labels), kuma_dp_environment=settings)
+            if int((self.directory / "breaks").read_text()) > 0:
+                return labels
+
+    def play(self, label, name, expected, breaks=0, **variables):
         inventory, told = self.directory / "inventory.json", self.directory / "told"
         inventory.write_text(json.dumps({self.group: {"hosts": {"vm-1": {**self.variables, **variables}}}}))
         told.write_text("")
+        (self.directory / "breaks").write_text(str(breaks))
         self.machine.journal_path.write_text("")
         environment = {
             "ANSIBLE_CALLBACK_PLUGINS": f"{ROOT / 'tests/lab/callback_plugins'}:{self.directory / 'callbacks'}",
             "ANSIBLE_CALLBACKS_ENABLED": "lab_everything",
             "LAB_EVERYTHING": str(told),
+            "BREAKS": str(self.directory / "breaks"),
             "RESTARTS": str(self.directory / "restart"),
         }
         playbook = ROOT / f"playbooks/{name}.yml"
         run = self.ansible_playbook("-i", inventory, playbook, *canary.LOUD, environment=environment, cwd=self.directory)
         said = run.stdout + run.stderr
-        assert (run.returncode != 0) == bool(expected), said
-        assert expected in " ".join(said.split()), said[-3000:]
+        if expected is not None:
+            assert (run.returncode != 0) == bool(expected), said
+            assert expected in " ".join(said.split()), said[-3000:]
         self.found[label] = {"output": said.encode(), "callback": told.read_bytes(), "journal": self.machine.journal_path.read_bytes()}
         for path, file in self.machine.files().items():
             self.found[label][path] = file.read_bytes()
@@ -215,6 +254,21 @@ def test_only_root_may_read_what_is_kept_beside_a_secret(proxies):
     tokens, environments = ({pathlib.PurePath(path).name for path in proxies.found["roll"] if path.startswith(own)} for own in OWN)
     assert tokens == {"vm-1", ".vm-1.started", ".vm-1.cover"}
     assert environments == {"vm-1.env", ".vm-1.started"}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["rolling_restart", "leave_mesh"])
+def test_whichever_module_fails_shows_no_secret(proxies, control_plane, name):
+    labels = proxies.break_each(name)
+    assert len(labels) > 3, "as many modules at least, and the whole"
+    for label in labels:
+        found = proxies.found[label]
+        assert elsewhere(found, [*canary.TEXTS, "canary-of-round", "canary-of-the-mirror"], OWN) == {}, label
+        assert [place for place, data in found.items() if not place.startswith(OWN) and canary.holds_token(data)] == [], label
+        assert elsewhere(found, [control_plane.token.rpartition(".")[2]], ()) == {}, label
+    for label in labels[:-1]:
+        assert b"aaa_of_another_release" in proxies.found[label]["output"], label
+    assert b"aaa_of_another_release" not in proxies.found[labels[-1]]["output"]
 
 
 # -- a control plane

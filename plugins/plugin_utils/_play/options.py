@@ -11,6 +11,7 @@ What roles and templates use in no other way is not here. Nothing else reads opt
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.times import parse_seconds
@@ -39,6 +40,8 @@ Table = t.Mapping[str, Option]
 
 # Options with a template for their default that are empty where nobody fills it in.
 _TEMPLATES = ("kuma_dp_api_ca", "kuma_dp_api_token")
+# The name of a variable of an environment.
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _TRUE = frozenset(("y", "yes", "on", "1", "true", "t"))
 
 
@@ -84,8 +87,22 @@ def words(value: t.Any) -> t.List[str]:
 
 
 def keys(value: t.Any) -> t.List[str]:
-    """The names of settings alone: their values may be secrets."""
-    return [str(key) for key in value or {}]
+    """The names of settings alone: their values may be secrets. Raises ValueError for those that systemd would read as others, or not at all."""
+    found = [str(key) for key in value or {}]
+    wrong = sorted(repr(key) for key in found if not _VARIABLE.match(key))
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} cannot be set, expected names of letters, digits and _")
+    return found
+
+
+def settings(value: t.Any) -> t.Dict[str, str]:
+    """Variables of an environment. Raises ValueError, which quotes no value."""
+    keys(value)
+    found = {str(key): str(each) for key, each in (value or {}).items()}
+    unfit = sorted(key for key, each in found.items() if "\0" in each)
+    if unfit:
+        raise ValueError(f"{', '.join(unfit)} has a NUL in its value, expected text")
+    return found
 
 
 # What the plan of a join takes into account, of hosts in the play and of the rest of the fleet.
@@ -139,7 +156,7 @@ VM: Table = {
     "log_level": Option("kuma_dp_log_level", "info"),
     "concurrency": Option("kuma_dp_concurrency", 0, number),
     "dns_enabled": Option("kuma_dp_dns_enabled", False, flag),
-    "settings": Option("kuma_dp_environment", {}),
+    "settings": Option("kuma_dp_environment", {}, settings),
     "application_units": Option("kuma_dp_application_units", []),
     "control_plane_dp_url": Option("kuma_dp_control_plane_dp_url", NOWHERE),
     "control_plane_ca": Option("kuma_dp_control_plane_ca", "", str),

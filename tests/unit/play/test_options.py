@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import pathlib
 import re
+import string
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.plugin_utils._play import control_plane, options
 from tests.unit import parsed
@@ -93,3 +96,21 @@ def test_of_a_host_elsewhere_unknown_options_are_left_out():
     found = options.read_elsewhere(options.JOIN, lambda _name, default: default)
     assert set(options.JOIN) - set(found) == {"name"}
     assert options.read_elsewhere(options.JOIN, lambda name, _default: name)["mesh"] == "kuma_dp_mesh"
+
+
+@given(st.text(max_size=6))
+def test_a_name_that_the_file_of_settings_would_make_something_else_of_is_refused(name):
+    fits = bool(name) and all(each in string.ascii_letters + string.digits + "_" for each in name) and not name[0].isdigit()
+    for shape in (options.keys, options.settings):
+        if fits:
+            assert list(shape({name: "secret"})) == [name]
+        else:
+            with pytest.raises(ValueError, match="cannot be set, expected names of letters, digits and _") as raised:
+                shape({name: "secret", "OK": "x"})
+            assert "secret" not in str(raised.value)
+
+
+def test_a_value_that_no_environment_can_hold_is_refused_without_being_quoted():
+    with pytest.raises(ValueError, match="^A has a NUL in its value, expected text$"):
+        options.settings({"A": "sec\0ret", "B": "x"})
+    assert options.settings({"A": 1, "B": "a\nb"}) == {"A": "1", "B": "a\nb"}
