@@ -83,9 +83,7 @@ def setting(join, case):
     if case == "names that are too long":
         # One proxy could join: all the others would share what is its own.
         named = [{"name": "x" * length, "services": [{"name": "web", "port": 8000 + length}]} for length in (77, 80)]
-        return {"kuma_dp_proxies": named}, [
-            ("kuma_dp_proxies\\[1\\].name", "vm-1", "has 80 characters, expected at most 77", "one socket")
-        ]
+        return {"kuma_dp_proxies": named}, [("kuma_dp_proxies\\[1\\].name", "vm-1", "has 80 characters, expected at most 77", "one socket")]
     if case.startswith("proxies"):
         others, reason = proxies(join, case)
         return others, [(r"^  \d. vm-1: ", "kuma_dp_control_plane_(ca|dp_url)", reason)]

@@ -111,6 +111,6 @@ def test_a_name_that_the_file_of_settings_would_make_something_else_of_is_refuse
 
 
 def test_a_value_that_no_environment_can_hold_is_refused_without_being_quoted():
-    with pytest.raises(ValueError, match="^A has a NUL in its value, expected text$"):
+    with pytest.raises(ValueError, match=r"^A has a NUL in its value, expected text$"):
         options.settings({"A": "sec\0ret", "B": "x"})
     assert options.settings({"A": 1, "B": "a\nb"}) == {"A": "1", "B": "a\nb"}

@@ -82,7 +82,14 @@ def test_values_that_may_be_secrets_are_hidden():
 
 def test_an_empty_value_is_one_where_it_is_taken_for_nothing():
     empty = {name for name, option in WANTED.options.items() if specs.fault(option, None) is None and option.type != "raw"}
-    assert {"kuma_dp_services", "kuma_dp_upstreams", "kuma_dp_labels", "kuma_dp_owner", "kuma_dp_environment", "kuma_zone_proxy_zone"} <= empty
+    assert {
+        "kuma_dp_services",
+        "kuma_dp_upstreams",
+        "kuma_dp_labels",
+        "kuma_dp_owner",
+        "kuma_dp_environment",
+        "kuma_zone_proxy_zone",
+    } <= empty
     assert {"kuma_cp_tls_key", "kuma_cp_config", "kuma_transparent_proxy_ssh_ports"} <= empty
     assert empty.isdisjoint({"kuma_dp_lifecycle", "kuma_dp_wait_timeout", "kuma_dp_api_validate_certs", "kuma_cp_zone"})
 
