@@ -254,7 +254,11 @@ def _stop(state: State, facts: Facts, now: float) -> Step:
 def _not_stopped(state: State, facts: Facts, now: float) -> Step:
     """systemd refuses, or does not answer: whoever waits is told, and it goes on being tried."""
     main = facts.main
-    problem = "the proxy does not stop: its unit is %s, with process %d, %.0f s after it was told to" % (main.state, main.pid, now - state["since"])
+    problem = "the proxy does not stop: its unit is %s, with process %d, %.0f s after it was told to" % (
+        main.state,
+        main.pid,
+        now - state["since"],
+    )
     if main.stopped:
         problem += "; it is drained and accepts no connections any more"
     if state["problem"]:

@@ -104,7 +104,22 @@ def test_every_user_of_a_url_is_found(text):
 @pytest.mark.parametrize("function", [redact, redact_document])
 @pytest.mark.parametrize(
     "part",
-    ["A", " ", "eyJ", "eyJaaaaaa.", "a.+-", "a://", "a:", "-----BEGIN ", "-----BEGIN A PRIVATE KEY-----", "-----END ", "export ", "A=\t ", "- ", "A\n"],
+    [
+        "A",
+        " ",
+        "eyJ",
+        "eyJaaaaaa.",
+        "a.+-",
+        "a://",
+        "a:",
+        "-----BEGIN ",
+        "-----BEGIN A PRIVATE KEY-----",
+        "-----END ",
+        "export ",
+        "A=\t ",
+        "- ",
+        "A\n",
+    ],
 )
 def test_no_line_of_a_journal_is_looked_through_for_ever(function, part):
     """Whoever a unit runs as logs what it likes, and root shows it. Looked at once for each place of it, this takes minutes."""

@@ -306,7 +306,9 @@ def test_a_proxy_that_does_not_serve_is_stopped_all_the_same():
 
 def test_a_proxy_that_leaves_and_is_not_stopped_is_told_of():
     vm = drained(refuses=frozenset(["main"]))
-    with pytest.raises(stop.NotStopped, match=rf"does not stop: its unit is active, with process {vm.first}, .* it is drained and accepts no"):
+    with pytest.raises(
+        stop.NotStopped, match=rf"does not stop: its unit is active, with process {vm.first}, .* it is drained and accepts no"
+    ):
         stop.stop(_Leaving(vm))
     assert (vm.main.pid, vm.starts) == (vm.first, {"main": 0, "cover": 0})
     # Once systemd does as it is told, another run ends what this one began.

@@ -68,7 +68,9 @@ def test_a_proxy_that_still_runs_is_told_with_what_to_do(service, drained, monke
     monkeypatch.setattr(proxy_service.stop, "stop", fail)
     result = service(state="stopped", drain_time="1s")
     assert result["failed"]
-    assert result["msg"].startswith(f"kuma-dp@web-1.service: the proxy does not stop ({SAID}). What else there is of it on this VM is still there")
+    assert result["msg"].startswith(
+        f"kuma-dp@web-1.service: the proxy does not stop ({SAID}). What else there is of it on this VM is still there"
+    )
     assert "systemctl status kuma-dp@web-1.service" in result["msg"]
     assert list(result["journals"]) == ["web-1"]
 

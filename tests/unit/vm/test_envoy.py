@@ -165,7 +165,9 @@ def test_the_admin_is_found_in_a_bootstrap_file(text, expected):
     assert envoy.admin_of_bootstrap(text) == expected
 
 
-@pytest.mark.parametrize("part", ["\n", " ", "\t\n", "{ ", "{\n", '"admin"', '"admin" ', "admin ", "admin:pipe:", '"admin": {"pipe": {"path": '])
+@pytest.mark.parametrize(
+    "part", ["\n", " ", "\t\n", "{ ", "{\n", '"admin"', '"admin" ', "admin ", "admin:pipe:", '"admin": {"pipe": {"path": ']
+)
 def test_no_bootstrap_file_is_looked_through_for_ever(part):
     """The user of the proxies can write what it likes there, and root looks for the admin in it."""
     assert envoy.admin_of_bootstrap(part * (50_000 // len(part)))[1] == 0
@@ -185,7 +187,8 @@ def test_numbers_that_no_envoy_has_are_an_error(monkeypatch, number):
 def test_counters_that_no_envoy_has_are_not_reckoned_with():
     digits = "9" * (1 << 22)
     text = "\n".join(
-        f"{name}: {digits}" for name in ("http.a.downstream_rq_active", "listener_manager.listener_stopped", "control_plane.connected_state")
+        f"{name}: {digits}"
+        for name in ("http.a.downstream_rq_active", "listener_manager.listener_stopped", "control_plane.connected_state")
     )
     assert (envoy.work(text, []).idle, envoy.stopped(text), envoy.connected(text)) == (True, True, True)
 
