@@ -163,6 +163,8 @@ def bring(module: AnsibleModule, runner: Runner) -> Result:
     helpers = service.helpers_of(names, runner) if params["state"] == "stopped" else []
     drain_time = seconds("drain_time", params["drain_time"]) if params["drain_time"] is not None else None
     cut: t.Dict[str, int] = {}
+    if drain_time is not None:
+        _check_stoppable(steps.stop, runner)
     if not module.check_mode:
         covers = service.stop_helpers(helpers, runner)
         for name in steps.stop if drain_time is not None else []:
@@ -198,7 +200,25 @@ def _healed(
 def _drain(name: str, drain_time: t.Optional[float], runner: Runner) -> int:
     vm = stop.Leaving(files.Paths(name), "kuma-dp", runner)
     vm.drain_time = drain_time or 0.0
-    return stop.stop(vm)
+    unit = systemd.UNIT % name
+    try:
+        return stop.stop(vm)
+    except stop.NotStopped as exc:
+        message = (
+            "%s: %s. What else there is of it on this VM is still there, and nothing was removed. Look at systemctl status %s, stop it there, and run "
+            "this again, which goes on from there" % (unit, exc, unit)
+        )
+        raise ModuleFailed(message, {"journals": {name: journal.of_unit(unit, runner)}}) from exc
+
+
+def _check_stoppable(names: t.Sequence[str], runner: Runner) -> None:
+    """ModuleFailed before the first one is drained, when one of them would be drained in vain."""
+    refusing = stop.refusing(names, runner)
+    if refusing:
+        raise ModuleFailed(
+            "%s: found RefuseManualStop=yes, expected a unit that can be stopped: remove it from the drop-ins of the unit (systemctl cat shows them). "
+            "No proxy was drained or stopped" % ", ".join(refusing)
+        )
 
 
 def _ask(names: t.Sequence[str], params: t.Mapping[str, t.Any]) -> None:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -144,18 +144,33 @@ class Gate:
 
     def run(self, lanes: Sequence[Sequence[Step]]) -> int:
         threads = [threading.Thread(target=self.lane, args=(steps,)) for steps in lanes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            # With a limit, so that a signal is looked at while it waits.
-            while thread.is_alive():
-                thread.join(1)
-        for result in self.later:
-            again = result.step.again(result.failed)
-            if again and not self.stopping.is_set():
-                self.once_more(result, again)
+        with _heeding():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                # With a limit, so that a signal is looked at while it waits.
+                while thread.is_alive():
+                    thread.join(1)
+            for result in self.later:
+                again = result.step.again(result.failed)
+                if again and not self.stopping.is_set():
+                    self.once_more(result, again)
         judged = [step for lane in lanes for step in lane]
         return 1 if self.stopping.is_set() or any(result.status for result in self.results if result.step in judged) else 0
+
+
+@contextlib.contextmanager
+def _heeding() -> Iterator[None]:
+    """Let what is started be told by SIGINT to end: `nohup` and a shell's `&` ignore it, and whoever is started below them would, too."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    # Not for each process as it is started: between its start and that, the signal would be lost.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _interrupt(process: subprocess.Popen[str]) -> None:

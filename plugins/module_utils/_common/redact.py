@@ -12,14 +12,16 @@ import json
 import re
 import typing as t
 
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){1,2}")
+# Whoever logs what is looked at here chooses it, so nothing is looked through once for each place where something may begin.
+_DOTTED = re.compile(r"[A-Za-z0-9_.-]+")
+_JWT, _JWT_AT_LEAST = "eyJ", 8  # how one begins, and how long the part before its first dot is
 _PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|SIGNING_?KEY)S?\Z", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"^([ \t]*(?:export )?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*)(.+)$", re.MULTILINE)
 _ENTRY = re.compile(r"([ \t]*(?:- +)*)([\"']?([A-Za-z_][A-Za-z0-9_]*)[\"']?:)[ \t]+(\S.*)\Z")
 # A value of an entry that is no secret, whatever it is called.
 _PLAIN = re.compile(r"(true|false|null|~|[0-9.]+)\Z", re.IGNORECASE)
-_USER_INFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#\"']*@", re.IGNORECASE)
+_USER_INFO = re.compile(r"((?<=[a-z0-9+.-])://)[^\s/?#\"']*@", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 HIDDEN = "(hidden)"
 
@@ -31,8 +33,24 @@ def is_secret_name(name: str) -> bool:
 
 def redact(text: str) -> str:
     """``text`` without tokens, private keys, the user and password of URLs, and the values of variables that are named like secrets."""
-    text = without_user(_PRIVATE_KEY.sub(r"\1 %s \2" % HIDDEN, _JWT.sub(HIDDEN, text)))
+    text = without_user(_PRIVATE_KEY.sub(r"\1 %s \2" % HIDDEN, _DOTTED.sub(_without_jwts, text)))
     return _ASSIGNMENT.sub(lambda match: match.group(1) + (HIDDEN if is_secret_name(match.group(2)) else match.group(3)), text)
+
+
+def _without_jwts(match: t.Match[str]) -> str:
+    """What consists of the characters of a JWT, without those that are in it: a part that begins like one, and one or two parts behind dots."""
+    parts = match.group().split(".")
+    kept, number = [], 0
+    while number < len(parts):
+        part = parts[number]
+        begins = part.find(_JWT)
+        if begins >= 0 and len(part) - begins >= _JWT_AT_LEAST and number + 1 < len(parts):
+            kept.append(part[:begins] + HIDDEN)
+            number += 2
+        else:
+            kept.append(part)
+        number += 1
+    return ".".join(kept)
 
 
 def redact_document(text: str) -> str:

@@ -87,10 +87,10 @@ class Machine:
         self.world = world
         self.state: steps.State = {}
 
-    def run(self, until: str = "done") -> steps.State:
-        """Returns the state when nothing is left to do, or the stage ``until`` is reached."""
+    def run(self, until: t.Container[str] = ()) -> steps.State:
+        """Returns the state when nothing is left to do, or one of the stages ``until`` is reached."""
         self.state = self._resume() or self._begin()
-        while not steps.finished(self.state) and self.state["stage"] != until:
+        while not steps.finished(self.state) and self.state["stage"] not in until:
             self._advance()
         return self.state
 

@@ -25,6 +25,7 @@ NAME_BUSY = 15.0  # the control plane keeps a Direct name busy for 10 s
 NAME_FREE = 10.5  # a proxy that is started earlier waits for longer than that, because it asks less and less often
 SLOW = 5.0
 TOLD_AT_MOST = 3  # times that a side is told to drain
+STOP_WITHIN = 90.0  # beside the drain time: systemd kills what has not ended 30 s after that
 UNSURE = 3  # readings before a main proxy counts as not serving
 # How long whatever is not bounded by a time of its own may take: starts, stops, looks.
 SLACK = 180.0
@@ -245,7 +246,24 @@ def _stop(state: State, facts: Facts, now: float) -> Step:
     main = facts.main
     if main.gone or (main.pid and not _is_old(state, main)):
         return _go(state, now, "start")
-    return Step("stop_main", {"direct": state["direct"] or main.direct}, pause=0.1)
+    if now - state["since"] >= state["request"]["drain_time"] + STOP_WITHIN:
+        return _not_stopped(state, facts, now)
+    return Step("stop_main", {"direct": state["direct"] or main.direct}, pause=0.1 if now - state["since"] < SLOW else 1.0)
+
+
+def _not_stopped(state: State, facts: Facts, now: float) -> Step:
+    """systemd refuses, or does not answer: whoever waits is told, and it goes on being tried."""
+    main = facts.main
+    problem = "the proxy does not stop: its unit is %s, with process %d, %.0f s after it was told to" % (
+        main.state,
+        main.pid,
+        now - state["since"],
+    )
+    if main.stopped:
+        problem += "; it is drained and accepts no connections any more"
+    if state["problem"]:
+        problem = "%s; %s" % (state["problem"], problem)
+    return _end(state, facts, now, "failed", "stranded", problem=problem, journal_of="main")
 
 
 def _start(state: State, facts: Facts, now: float) -> Step:
@@ -303,6 +321,9 @@ def _stranded(state: State, facts: Facts, now: float) -> Step:
     main, cover = facts.main, facts.cover
     if main.gone:
         return Step("start_main", pause=SLOW)
+    if main.stopped and _is_old(state, main):
+        # It could not be stopped, and nothing else opens its listeners again.
+        return Step("stop_main", {"settled": None, "served_by": "cover" if cover.serves else "none"}, pause=SLOW)
     if lacks(main, cover if cover.serves else None, state["reshaped"]):
         return Step(changes={"settled": None, "served_by": "cover" if cover.serves else "none"}, pause=SLOW)
     settled = state["settled"] if state["settled"] is not None else now

@@ -123,7 +123,7 @@ class Vm:
             return self._asked(seen, admin, envoy, stage)
         except vm_envoy.AdminError as exc:
             return seen._replace(problem=str(exc))
-        except (AttributeError, TypeError, ValueError, LookupError) as exc:
+        except (ArithmeticError, AttributeError, TypeError, ValueError, LookupError) as exc:
             # Whatever the proxy has become, it is looked at; it is the user of the proxies who answers here.
             return seen._replace(problem="its admin interface says what no Envoy says (%r)" % exc)
 
@@ -228,8 +228,12 @@ class Vm:
             claims = decode_claims(files.read_text(self.paths.cover_token))
         except ValueError as exc:
             return "there is no token for a cover on this VM: %s" % exc
-        if float(claims.get("exp") or 0) < time.time() + _TOKEN_LEFT:
-            return "the token for a cover expired at %s" % format_time(float(claims.get("exp") or 0))
+        # Its user owns the file, and may have written anything.
+        end = claims.get("exp")
+        if not isinstance(end, (int, float)):
+            return "the token for a cover does not say when it expires"
+        if end < time.time() + _TOKEN_LEFT:
+            return "the token for a cover expired at %s" % format_time(end)
         if claims.get("Name") and claims["Name"] != self.cover_name:
             return "the token for a cover is one of %s, expected %s" % (claims["Name"], self.cover_name)
         return ""

@@ -26,10 +26,14 @@ Endpoints = t.Dict[str, t.FrozenSet[str]]
 _OWN_LISTENER = re.compile(r"_?kuma:|_kuma_|system_|/")
 _OWN_CLUSTER = re.compile(r"_?kuma:|_kuma_|system_|(kuma_control_plane|ads_cluster|access_log_sink)\Z")
 _OWN_MANAGER = re.compile(r"admin\Z|kuma_envoy_admin\Z|_?kuma[:_](metrics|readiness)|_kuma_|system_")
-_STATISTIC = re.compile(r"(listener|http)\.(.+)\.(downstream_(?:rq|cx|pre_cx)_active): (\d+)\Z")
+_STATISTIC = re.compile(r"(listener|http)\.(.+)\.(downstream_(?:rq|cx|pre_cx)_active): (\d{1,20})\Z")
 _OF_A_WORKER = re.compile(r"\.(worker_\d+|main_thread)\Z")
+# The user of the proxies wrote that file, so blanks must not be matched in more than one way: \s beside \s takes hours for a few thousand of them.
+_ADMIN = re.compile(r"^[ \t]*(?:\{[ \t]*)?\"?admin\"?[ \t]*:|\"admin\"\s*:", re.MULTILINE)
 # An answer may take as many timeouts as a whole.
 _PATIENCE = 3
+# More than any number of an Envoy has. Without a limit Python reads one of millions of digits for hours, and older ones have none.
+_DIGITS = 40
 WORK_FILTER = "downstream_(rq|cx|pre_cx)_active|listener_stopped|control_plane.connected_state"
 
 
@@ -97,7 +101,7 @@ class Admin:
     def get_json(self, path: str) -> t.Any:
         text = self.get(path)
         try:
-            return json.loads(text)
+            return json.loads(text, parse_int=_number, parse_constant=_number)
         except (ValueError, RecursionError) as exc:
             raise AdminError("GET %s did not answer with JSON: %s" % (path, exc)) from exc
 
@@ -115,13 +119,19 @@ class Admin:
         return text
 
 
+def _number(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError("a number of %d digits" % len(digits))
+    return int(digits)
+
+
 def admin_of_bootstrap(text: str) -> t.Tuple[str, int]:
     """The admin's unix socket and port as a bootstrap file, YAML or JSON, has them; empty and 0 when it does not tell."""
-    start = re.search(r"^\s*\{?\s*\"?admin\"?\s*:|\"admin\"\s*:", text, re.MULTILINE)
+    start = _ADMIN.search(text)
     if not start:
         return "", 0
     part = text[start.end() : start.end() + 1000]
-    found = re.search(r"\"?pipe\"?\s*:[^}]*?\"?path\"?\s*:\s*\"?([^\"\s,}]+)|\"?port_?[vV]alue\"?\s*:\s*(\d+)", part)
+    found = re.search(r"\"?pipe\"?\s*:[^}]*?\"?path\"?\s*:\s*\"?([^\"\s,}]+)|\"?port_?[vV]alue\"?\s*:\s*(\d{1,20})", part)
     if not found:
         return "", 0
     return found.group(1) or "", int(found.group(2) or 0)
@@ -189,13 +199,13 @@ def work(statistics: str, own: t.Iterable[str]) -> Work:
 
 def stopped(statistics: str) -> bool:
     """Whether its listeners were stopped. Nothing but a restart opens them again, whatever ``/ready`` and ``/listeners`` say."""
-    match = re.search(r"^listener_manager\.listener_stopped: (\d+)", statistics, re.MULTILINE)
+    match = re.search(r"^listener_manager\.listener_stopped: (\d{1,20})", statistics, re.MULTILINE)
     return bool(match and int(match.group(1)))
 
 
 def connected(statistics: str) -> t.Optional[bool]:
     """Whether the stream to the control plane is open; None where the statistics do not tell, as before its first attempt."""
-    match = re.search(r"^control_plane\.connected_state: (\d+)", statistics, re.MULTILINE)
+    match = re.search(r"^control_plane\.connected_state: (\d{1,20})", statistics, re.MULTILINE)
     return None if match is None else match.group(1) != "0"
 
 

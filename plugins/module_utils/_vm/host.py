@@ -115,9 +115,15 @@ class Processes:
 
     def owned_below(self, pid: int) -> t.FrozenSet[t.Tuple[str, int]]:
         """The same of all processes that descend from one."""
+        # Whoever runs below a unit may be thousands of processes, each started by the one before.
         found: t.FrozenSet[t.Tuple[str, int]] = frozenset()
-        for child in self.children(pid):
-            found |= self.owned(child) | self.owned_below(child)
+        left, seen = list(self.children(pid)), {pid}
+        while left:
+            child = left.pop()
+            if child not in seen:
+                seen.add(child)
+                left.extend(self.children(child))
+                found |= self.owned(child)
         return found
 
     def parent(self, pid: int) -> int:

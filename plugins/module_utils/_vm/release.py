@@ -30,6 +30,8 @@ _BLOCK = 1 << 20  # bytes
 _GZIP = b"\x1f\x8b"
 _CHECKSUM = re.compile(r"[0-9a-f]{64}\Z")
 SELINUX = "/sys/fs/selinux/enforce"
+# Root's alone. Whoever can read a directory can lock it, and everybody reads that of a release: root would wait for as long as they like.
+LOCK = "/run/kuma-release.lock"
 
 
 class Archive(t.NamedTuple):
@@ -102,7 +104,7 @@ def unpack(archive: Archive, directory: str, run: Runner) -> bool:
 
     The mark of a finished unpacking is removed and not made again: whoever calls this makes it when all else is there.
     """
-    with _opened(archive) as handle, _alone(directory):
+    with _opened(archive) as handle, _alone():
         for name in safely.names(directory):
             if name.startswith(STAGE[0]) and name.endswith(STAGE[1]):
                 _forget(os.path.join(directory, name))
@@ -153,11 +155,11 @@ def _opened(archive: Archive) -> t.Iterator[t.BinaryIO]:
 
 
 @contextlib.contextmanager
-def _alone(directory: str) -> t.Iterator[None]:
-    """Only one unpacks to a directory at a time: a module goes on when its controller was killed, and the next one comes."""
+def _alone() -> t.Iterator[None]:
+    """Only one unpacks on a VM at a time: a module goes on when its controller was killed, and the next one comes."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # some network filesystems lock no directories
-            stack.enter_context(safely.locked(directory))
+        with contextlib.suppress(OSError):  # of somebody who is not root, who unpacks for himself
+            stack.enter_context(safely.locked(LOCK))
         yield
 
 

@@ -391,10 +391,10 @@ def sync_directory(path: str) -> None:
 
 @contextlib.contextmanager
 def locked(path: str, wait: bool = True) -> t.Iterator[None]:
-    """Hold the lock of a file, which is made, or of a directory. BlockingIOError when somebody else does and is not waited for."""
-    if not exists(path):
-        with _place(path) as place, contextlib.suppress(FileExistsError):
-            os.close(os.open(place.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=place.descriptor))
-    with _opened(path, os.O_RDONLY, ("file", "directory")) as descriptor:
+    """Hold the lock of a file, which is made. BlockingIOError when somebody else does and is not waited for."""
+    with contextlib.suppress(FileExistsError), _place(path) as place:
+        os.close(os.open(place.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=place.descriptor))
+    with _opened(path, os.O_RDONLY, ("file",)) as descriptor:
+        os.fchmod(descriptor, 0o600)  # whoever can read it can hold it, and 0.1.0 let everybody
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

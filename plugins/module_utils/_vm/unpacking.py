@@ -93,6 +93,8 @@ def _check_target(place: str, target: str) -> None:
     """
     parts = [part for part in target.split("/") if part not in ("", ".")]
     climbs = len(list(itertools.takewhile(lambda part: part == "..", parts)))
+    if any(unicodedata.category(character) == "Cc" for character in target):
+        raise ValueError("is a link to %s, which has a control character" % shown(target))
     if not target or target.startswith("/") or ".." in parts[climbs:] or climbs > place.count("/"):
         raise ValueError("is a link to %s, which may be outside" % shown(target))
 
@@ -198,7 +200,8 @@ def read(path: str, handle: t.IO[bytes], programs: t.Iterable[str], stage: t.Opt
                 unpacked.expect(0)
     except _TooMuch as exc:
         raise _refused(path, str(exc), "a release, which is smaller") from exc
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as exc:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ArithmeticError, LookupError, RecursionError, ValueError) as exc:
+        # The last four are what tarfile raises of headers that say what no header says, or of a thousand in front of one member.
         raise _refused(path, "cannot be read (%s)" % exc, "a tar.gz") from exc
     for place in sorted(places_below(items)):
         if place in items and items[place].kind != "directory":

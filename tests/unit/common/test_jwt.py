@@ -57,3 +57,9 @@ def test_the_header_names_the_key(header, kid):
 def test_a_header_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match=r"^not a JWT: "):
         key_id(text)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "9" * 101, "9" * 1_000_000])
+def test_numbers_that_nobody_can_reckon_with_are_refused(number):
+    part = base64.urlsafe_b64encode(f'{{"exp": {number}}}'.encode()).decode().rstrip("=")
+    assert refusal(f"a.{part}.c").args[0].startswith("not a JWT: ")

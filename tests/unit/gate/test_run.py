@@ -164,6 +164,17 @@ def test_a_signal_stops_also_what_has_just_begun(gate: run.Gate, monkeypatch: py
     assert [(result.step.name, result.status) for result in gate.results] == [("long", -signal.SIGINT)]
 
 
+def test_a_step_heeds_the_signal_where_whoever_began_the_gate_ignores_it(gate: run.Gate) -> None:
+    """`nohup make test &` does; the step would go on for as long as it likes."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        gate.run([[shell("asks", "kill -INT $$; echo goes on")]])
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [result.status for result in gate.results] == [-signal.SIGINT]
+
+
 def test_every_test_is_in_one_step_of_every_day_or_of_the_night() -> None:
     """Every file of the fleet is run once, and by the night whatever its markers are."""
     files = sorted(path.stem for path in (run.ROOT / "tests/fleet").glob("test_*.py"))

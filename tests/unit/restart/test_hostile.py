@@ -17,7 +17,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._restart import fil
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import host as vm_host
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import proxy as vm_proxy
 from tests.unit.restart.test_files import everything
-from tests.unit.restart.test_vm import Admin, Handler, Machine, admin, jwt, machine
+from tests.unit.restart.test_vm import Admin, Handler, Machine, admin, jwt, lay, machine
 from tests.unit.vm.hostile import KINDS, SECRET, no_descriptor_stays_open, no_waiting, put, shadow
 
 # Fixtures are found by their names.
@@ -120,6 +120,7 @@ NONSENSE = [
     '{"configs": [1]}',
     '{"configs": [{"active_state": []}, {"active_state": {"listener": {"address": [1]}}}]}',
     '{"configs": [{"active_state": {"listener": {"address": {"socket_address": {"port_value": {}}}}}}]}',
+    '{"configs": [{"active_state": {"listener": {"address": {"socket_address": {"port_value": 1e999}}}}}]}',
     '{"cluster_statuses": 1}',
     '{"cluster_statuses": [{"name": "a", "host_statuses": [[]]}]}',
     '{"certificates": [{"cert_chain": [{"subject_alt_names": [1]}]}]}',
@@ -135,6 +136,15 @@ def test_an_admin_that_says_what_no_envoy_says_is_a_problem_of_its_proxy_alone(m
     main = machine.main()
     assert main.pid == 10
     assert main.problem == "" or "admin interface says what no Envoy says" in main.problem or "did not answer with JSON" in main.problem
+
+
+@pytest.mark.parametrize("end", ["soon", "nan", "1e999", [1], {}, None, True, float("inf"), float("nan"), 10**400, -(10**400)])
+def test_a_token_of_a_cover_that_its_user_made_up_is_a_reason_not_to_use_it(machine, end):
+    """It may write into the file, which belongs to it, and the restart has to go on without a cover."""
+    lay(machine, exp=end)
+    vm = machine.vm()
+    assert "the token for a cover" in vm.material() or "there is no token for a cover" in vm.material()
+    json.dumps(vm.cover_claims())
 
 
 @pytest.mark.parametrize("kind", KINDS)

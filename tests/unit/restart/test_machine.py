@@ -304,8 +304,38 @@ def test_a_proxy_that_does_not_serve_is_stopped_all_the_same():
     assert (vm.main.pid, vm.starts) == (0, {"main": 0, "cover": 0})
 
 
+def test_a_proxy_that_leaves_and_is_not_stopped_is_told_of():
+    vm = drained(refuses=frozenset(["main"]))
+    with pytest.raises(
+        stop.NotStopped, match=rf"does not stop: its unit is active, with process {vm.first}, .* it is drained and accepts no"
+    ):
+        stop.stop(_Leaving(vm))
+    assert (vm.main.pid, vm.starts) == (vm.first, {"main": 0, "cover": 0})
+    # Once systemd does as it is told, another run ends what this one began.
+    vm.refuses = frozenset()
+    assert stop.stop(_Leaving(vm)) == 0
+    assert vm.main.pid == 0
+
+
+@pytest.mark.parametrize("strategy", ["auto", "drained"])
+def test_a_restart_of_what_is_not_stopped_is_told_of_and_ends_once_it_is(strategy):
+    vm = Vm(request=dict(REQUEST, strategy=strategy), refuses=frozenset(["main"]), refuses_until=1300.0)
+    seen = []
+    save = vm.save
+    vm.save = lambda state: (seen.append(dict(state)), save(state))
+    state = vm.restart()
+    told = next(one for one in seen if one["outcome"])
+    assert (told["outcome"], told["served_by"]) == ("failed", "cover" if strategy == "auto" else "none")
+    assert f"does not stop: its unit is active, with process {vm.first}" in told["problem"]
+    assert told["seconds"] < steps.longest(REQUEST["drain_time"], REQUEST["ready_timeout"])
+    assert (state["outcome"], state["served_by"], served_at_the_end(vm)) == ("failed", "main", ["main"])
+    assert vm.gaps == 0 or strategy == "drained"
+
+
 class _Leaving:
     """The simulated VM without a file, as _restart_stop.Leaving has none."""
+
+    said = ""
 
     def __init__(self, vm):
         self._vm = vm

@@ -80,6 +80,8 @@ class Vm:
     knows_good: bool = True
     away_until: float = 0.0  # the control plane: nobody gets ready before
     busy: frozenset = frozenset()  # (number of the look, side) whose admin interface does not answer
+    refuses: frozenset = frozenset()  # sides that systemd does not stop, before that time
+    refuses_until: float = NEVER
     limit: float = 600.0
     boot: str = "boot-1"
 
@@ -223,6 +225,9 @@ class Vm:
 
     def stop(self, side):
         self._point()
+        if side in self.refuses and self.time < self.refuses_until:
+            self.log(f"systemctl stop {side}: Operation refused")
+            return
         self._pass(0.1)
         setattr(self, side, Proxy())
         self._watch(0)

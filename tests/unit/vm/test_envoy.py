@@ -17,6 +17,10 @@ import threading
 import pytest
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import envoy
+from tests.unit.vm.hostile import no_waiting
+
+# Fixtures are found by their names.
+__all__ = ["no_waiting"]
 
 STATISTICS = """
 http.admin.downstream_rq_active: 1
@@ -159,6 +163,34 @@ def test_certificates_are_told_by_who_they_are_for_and_whether_they_are_over():
 )
 def test_the_admin_is_found_in_a_bootstrap_file(text, expected):
     assert envoy.admin_of_bootstrap(text) == expected
+
+
+@pytest.mark.parametrize(
+    "part", ["\n", " ", "\t\n", "{ ", "{\n", '"admin"', '"admin" ', "admin ", "admin:pipe:", '"admin": {"pipe": {"path": ']
+)
+def test_no_bootstrap_file_is_looked_through_for_ever(part):
+    """The user of the proxies can write what it likes there, and root looks for the admin in it."""
+    assert envoy.admin_of_bootstrap(part * (50_000 // len(part)))[1] == 0
+
+
+@pytest.mark.parametrize("number", ["9" * (1 << 22), "-" + "9" * (1 << 22), "NaN", "Infinity"])
+def test_numbers_that_no_envoy_has_are_an_error(monkeypatch, number):
+    found = envoy.Admin(port=1)
+    monkeypatch.setattr(found, "get", lambda _path: '{"configs": %s}' % number)
+    with pytest.raises(envoy.AdminError, match="did not answer with JSON"):
+        found.get_json("/config_dump")
+    found = envoy.Admin(port=1)
+    monkeypatch.setattr(found, "get", lambda _path: '{"port_value": 15001, "weight": 0.5}')
+    assert found.get_json("/config_dump") == {"port_value": 15001, "weight": 0.5}
+
+
+def test_counters_that_no_envoy_has_are_not_reckoned_with():
+    digits = "9" * (1 << 22)
+    text = "\n".join(
+        f"{name}: {digits}"
+        for name in ("http.a.downstream_rq_active", "listener_manager.listener_stopped", "control_plane.connected_state")
+    )
+    assert (envoy.work(text, []).idle, envoy.stopped(text), envoy.connected(text)) == (True, True, True)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -67,6 +67,25 @@ def test_the_listening_sockets_of_a_process_are_its_own():
     assert own not in host.Processes().owned(os.getpid())
 
 
+class Chain(host.Processes):
+    """Processes that were each started by the one before; the last one seems to have started the first."""
+
+    def __init__(self, length):
+        super().__init__()
+        self.length = length
+
+    def children(self, pid):
+        return [pid + 1] if pid < self.length else [1]
+
+    def owned(self, pid):
+        return frozenset([("127.0.0.1", pid)])
+
+
+def test_sockets_are_found_below_as_many_processes_as_somebody_starts():
+    assert host.Processes().owned_below(os.getpid()) == frozenset()
+    assert Chain(5000).owned_below(1) == {("127.0.0.1", pid) for pid in range(2, 5001)}
+
+
 def test_a_process_tells_its_environment_its_memory_and_its_user():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"A": "1=2", "B": ""}) as child:
         processes = host.Processes()

@@ -63,6 +63,7 @@ class Vm:
 def vm(tmp_path, monkeypatch):
     # Whatever the machine of the tests has.
     monkeypatch.setattr(vm_release, "SELINUX", str(tmp_path / "none"))
+    monkeypatch.setattr(vm_release, "LOCK", str(tmp_path / "lock"))
     return Vm(tmp_path)
 
 
@@ -282,9 +283,9 @@ def test_the_mark_goes_before_the_first_file_changes(vm, monkeypatch):
     assert marked == [False, False, False]
 
 
-def test_only_one_unpacks_at_a_time(vm):
+def test_only_one_unpacks_at_a_time(vm, tmp_path):
     archive = vm.pack()
-    descriptor = os.open(vm.directory, os.O_RDONLY)
+    descriptor = os.open(tmp_path / "lock", os.O_RDONLY | os.O_CREAT, 0o600)
     thread = threading.Thread(target=vm_release.unpack, args=(archive, str(vm.directory), no_commands))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -296,6 +297,21 @@ def test_only_one_unpacks_at_a_time(vm):
         os.close(descriptor)
     thread.join(30)
     assert (vm.directory / "bin/envoy").exists()
+
+
+def test_nobody_else_keeps_root_from_unpacking(vm, tmp_path):
+    """Whoever may read a directory may lock it, so a lock that counts is in a file of root's alone."""
+    descriptor = os.open(vm.directory, os.O_RDONLY)
+    thread = threading.Thread(target=vm.unpack, daemon=True)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+    finally:
+        os.close(descriptor)
+    status = (tmp_path / "lock").stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (0, 0o600)
 
 
 # -- around it

@@ -134,12 +134,21 @@ def test_a_lock_is_held_by_one(place):
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         with pytest.raises(BlockingIOError), safely.locked(path, wait=False):
             pass
-    with safely.locked(path, wait=False), safely.locked(str(place), wait=False):
+    with safely.locked(path, wait=False):
         pass
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "socket"])
-def test_a_lock_is_a_file_or_a_directory(place, shadow, kind):
+def test_a_lock_that_everybody_could_hold_is_closed_to_them(place):
+    """0.1.0 made it with the mode that the umask left."""
+    path = place / "lock"
+    path.touch()
+    path.chmod(0o644)
+    with safely.locked(str(path)):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "socket", "directory"])
+def test_a_lock_is_a_file(place, shadow, kind):
     put(place / "lock", kind, shadow)
     with pytest.raises(safely.Refused), safely.locked(str(place / "lock")):
         pass

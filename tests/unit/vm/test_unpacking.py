@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import tarfile
 
@@ -102,6 +103,38 @@ def test_nothing_lies_below_what_is_no_directory(tmp_path, through, late):
     inside = archives.member("lib/x")
     with pytest.raises(ModuleFailed, match=r"has something below 'lib', which is a (link|file), expected a directory there"):
         read(tmp_path / "kuma.tar.gz", [inside, through] if late else [through, inside])
+
+
+def extended(**headers):
+    """A header in front of a member, which says more of it."""
+    info = archives.member("f")[0]
+    info.pax_headers = headers
+    return info.tobuf(tarfile.PAX_FORMAT)[:-512]
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [extended(comment="x")] * 1500,
+        [archives.member("x", b"kuma/ff\0", kind=tarfile.GNUTYPE_LONGNAME)[0].tobuf() + b"kuma/ff\0".ljust(512, b"\0")] * 1500,
+        [extended(**{"GNU.sparse.map": "a,b"})],
+        [extended(**{"GNU.sparse.map": "9" * 400 + ",1"})],
+    ],
+    ids=["many headers", "many names", "no map", "no size"],
+)
+def test_headers_that_nobody_can_read_are_an_archive_that_cannot_be_read(tmp_path, blocks):
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(b"".join(blocks) + archives.member("f")[0].tobuf() + b"\0" * 1024, 1))
+    with pytest.raises(ModuleFailed, match=r"(cannot be read|neither a file nor).* Nothing was unpacked\."), path.open("rb") as handle:
+        unpacking.read(str(path), handle, ())
+
+
+@pytest.mark.parametrize("character", ["\0", "\n", "\x7f"])
+def test_a_link_to_what_no_path_is_is_refused(tmp_path, character):
+    info, content = archives.link("bin/x", "envoy")
+    info.pax_headers = {"linkpath": f"en{character}voy"}
+    with pytest.raises(ModuleFailed, match="has a control character"):
+        read(tmp_path / "a.tar.gz", [*archives.release(), (info, content)])
 
 
 def test_links_that_stay_inside_are_taken(tmp_path):
