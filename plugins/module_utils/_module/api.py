@@ -27,7 +27,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.transport import is_file_name
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common import naming, nesting
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.failures import ItemsFailed, Result
-from ansible_collections.meshfleet.kuma.plugins.module_utils._module.quiet import NOT_SHOWN, Module
+from ansible_collections.meshfleet.kuma.plugins.module_utils._module.quiet import NOT_SHOWN, SHORTEST_HIDDEN, Module
 
 # Of the options of the doc fragment those that become part of a path.
 API_NAMES: naming.Rules = {"ca_path": naming.PLACE}
@@ -148,7 +148,9 @@ def carry_out(spec: Spec, call: Call) -> Outcome:
 
 def _misplaced(params: t.Mapping[str, t.Any]) -> t.List[str]:
     """Options of the API that hold a secret where there is to be an address or the name of a file."""
-    texts = [params[name] for name in ("ca_path", "client_cert", "client_key") if params[name] and not is_file_name(params[name])]
+    given = [params[name] or "" for name in ("ca_path", "client_cert", "client_key")]
+    # No key is shorter, and of a message that is searched for a dot nothing is left.
+    texts = [text for text in given if len(text) >= SHORTEST_HIDDEN and not is_file_name(text)]
     return [*texts, params["url"]] if "@" in params["url"] else texts
 
 

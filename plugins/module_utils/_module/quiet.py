@@ -16,7 +16,7 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact impo
 
 Options = t.Mapping[str, t.Any]
 NOT_SHOWN = "(not shown)"
-_SHORT = 8
+SHORTEST_HIDDEN = 8  # characters
 
 
 class Module(AnsibleModule):
@@ -57,7 +57,9 @@ class Module(AnsibleModule):
 
 def misplaced(params: Options, spec: Options) -> t.Set[str]:
     """Texts in options that hold a secret somewhere, wherever these stand: what is of a wrong shape is no secret yet to Ansible."""
-    return {text for name, option in spec.items() if _is_secret(option) for text in _texts(params.get(name)) if len(text) >= _SHORT}
+    return {
+        text for name, option in spec.items() if _is_secret(option) for text in _texts(params.get(name)) if len(text) >= SHORTEST_HIDDEN
+    }
 
 
 def _is_secret(option: Options) -> bool:

@@ -9,7 +9,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.redact import (
@@ -73,6 +73,7 @@ def test_the_user_of_a_url_is_hidden(text, shown):
     st.sampled_from(["https://", "http:/", "//", ""]), st.text("geheim:/?#@", min_size=6), st.sampled_from(["cp:5678", "cp:x/y", "[::1"])
 )
 def test_of_what_is_before_the_host_of_a_url_nothing_is_shown(scheme, user, place):
+    assume(not (scheme == "http:/" and user.startswith("/")))
     assert shown_url(scheme + user + "@" + place) == scheme * (scheme == "https://") + "(hidden)@" + place
     assert shown_url("https://" + place + "?" + user.replace("@", "")) == f"https://{place}?..."
 
