@@ -114,7 +114,7 @@ def test_a_rotation_revokes_what_was_replaced_and_says_how_long_the_fleet_has_le
 
 
 @pytest.mark.usefixtures("connected")
-@pytest.mark.parametrize("begun", [None, NOW - 3600])
+@pytest.mark.parametrize("begun", [None, NOW - 3600], ids=["not told", "an hour ago"])
 def test_a_roll_may_take_its_time(fleet, begun):
     """What the join did not take for due is no fault of the rotation a while later."""
     a, b = fleet.names
