@@ -84,6 +84,27 @@ def test_nothing_to_do_restarts_nobody(rolls: Rolls) -> None:
 
 
 @pytest.mark.nightly
+def test_a_host_that_the_join_has_refused_is_left_out_and_keeps_nobody_from_being_rolled(rolls: Rolls) -> None:
+    """Its Dataplane is somebody else's, by its label: that stops its host, and not the fleet."""
+    control_plane, path = rolls.fleet.stage.control_plane, "/meshes/default/dataplanes/vm5"
+    before, own = rolls.processes(), control_plane.call("GET", path)
+    control_plane.call("PUT", path, {**own, "labels": {**own.get("labels", {}), "meshfleet.kuma/owner": "somebody"}})
+    try:
+        run, _asked = rolls.roll()
+        assert run.code != 0, run.explain()
+        assert rolls.status() == {"vm1": "done", "vm2": "done", "vm3": "done", "vm4": "done", "vm5": "refused"}
+        assert rolls.restarted(before) == [name for name in ALL if name != "vm5"]
+        assert rolls.journal()["abort"] is None
+        assert "Dataplane vm5 has the owner somebody" in run.messages
+    finally:
+        control_plane.call("PUT", path, own)
+    run, _asked = rolls.roll("--limit", "vm5")
+    assert run.code == 0, run.explain()
+    rolls.settle()
+    rolls.wait_for_answers()
+
+
+@pytest.mark.nightly
 def test_a_roll_restarts_everybody_and_loses_no_request(rolls: Rolls) -> None:
     before = rolls.processes()
     with load(rolls.fleet.host(CALLER), *requests(rolls)) as seen:

@@ -141,24 +141,6 @@ def test_who_serves_nobody_and_cannot_be_healed_is_told_and_keeps_nobody_from_be
 
 
 @pytest.mark.nightly
-def test_a_host_that_the_join_has_refused_is_left_out_and_keeps_nobody_from_being_rolled(rolls: Rolls) -> None:
-    """Its Dataplane is somebody else's, by its label: that stops its host, and not the fleet."""
-    control_plane, path = rolls.fleet.stage.control_plane, "/meshes/default/dataplanes/vm5"
-    before, own = rolls.processes(), control_plane.call("GET", path)
-    control_plane.call("PUT", path, {**own, "labels": {**own.get("labels", {}), "meshfleet.kuma/owner": "somebody"}})
-    try:
-        run, _asked = rolls.roll()
-        assert run.code != 0, run.explain()
-        assert rolls.status() == {"vm1": "done", "vm2": "done", "vm3": "done", "vm4": "done", "vm5": "refused"}
-        assert rolls.restarted(before) == [name for name in ALL if name != "vm5"]
-        assert rolls.journal()["abort"] is None
-        assert "Dataplane vm5 has the owner somebody" in run.messages
-    finally:
-        control_plane.call("PUT", path, own)
-    check_finished_by_another_run(rolls, "vm5")
-
-
-@pytest.mark.nightly
 def test_an_application_that_does_not_get_healthy_stops_the_roll(rolls: Rolls) -> None:
     before = rolls.processes()
     stop = hook(rolls, "systemctl stop kuma-lab-app", "vm2")
