@@ -198,6 +198,7 @@ def test_it_is_over_when_it_is_over(rotation: Rotation, first: tuple[Run, str, L
     assert rotation.fleet.snapshot(*FLEET, HOST) == snapshot
 
 
+@pytest.mark.nightly
 def test_a_host_that_is_away_keeps_the_control_plane_from_changing(
     rotation: Rotation, first: tuple[Run, str, Load, dict[str, str]]
 ) -> None:

@@ -161,7 +161,8 @@ def numbers(run: Run, wanted: str) -> int:
     return next(number for number, name in enumerate(run.tasks, 1) if wanted in name and number in run.acting)
 
 
-@pytest.mark.parametrize("moment", [pytest.param(moment, marks=() if "Revoke" in moment else pytest.mark.nightly) for moment in MOMENTS])
+@pytest.mark.nightly
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_rotation_that_was_cut_is_finished_by_the_next(tokens: Tokens, moment: str, under_load: Load) -> None:
     limit, due = ("--limit", ",".join(PAIR)), {"kuma_rotate_before": "all"}
     whole, _seen = tokens.play("rotate_tokens", *limit, extra=due)
