@@ -162,12 +162,14 @@ def revoked(
 
 
 def settled(holders: t.Sequence[held.Holder], ids: t.Sequence[str], left: held.Left, check: bool) -> t.Tuple[t.List[str], t.List[str]]:
-    """``(lines, problems)`` after a rotation: what was revoked, and how long the fleet has left."""
+    """``(lines, problems)`` after a rotation: what was revoked, and how long the fleet has left. With ``check`` nothing was renewed yet."""
     what = "token that was" if len(ids) == 1 else "tokens that were"
     lines = [f"{'would be revoked' if check else 'revoked'}: {len(ids)} {what} replaced"]
     waiting = sorted(held.label(holder) for holder in holders if holder.seen and not holder.settled)
     problems = list(left.problems)
-    if waiting and not check:
+    if check:
+        return [*lines, *(f"before the rotation: {problem}" for problem in problems), left.line], []
+    if waiting:
         problems.append(f"not connected with the token on the VM, so that those before it were not revoked: {some(waiting, 5)}")
     return [*lines, left.line], problems
 

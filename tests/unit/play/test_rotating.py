@@ -90,6 +90,11 @@ def test_what_is_said_after_a_rotation():
     assert (lines[0], problems) == ("would be revoked: 0 tokens that were replaced", [])
     _lines, problems = rotating.settled([holder(), holder("web-2", running=False), holder("web-3", seen=False)], [], LEFT, False)
     assert problems == ["not connected with the token on the VM, so that those before it were not revoked: web-2"]
+    # Of a check nobody expects that there is a new token.
+    assert rotating.settled([holder(running=False)], [], held.Left("x", ["too soon: y"]), True) == (
+        ["would be revoked: 0 tokens that were replaced", "before the rotation: too soon: y", "x"],
+        [],
+    )
     _lines, problems = rotating.settled([], [], held.Left("x", ["too soon: y"]), False)
     assert problems == ["too soon: y"]
 
