@@ -9,6 +9,7 @@ Real proxies, restarts and processes are the matter of tests/fleet.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import pathlib
@@ -196,14 +197,21 @@ def proxies(control_plane, ansible_playbook, tmp_path_factory):
         runs.play("traffic fails", "join_mesh", "vm-1 is not in traffic after 1 s", kuma_dp_wait_timeout=1)
         wanted.set()
         changed = {**canary.SETTINGS, "AAA_ONE": canary.SETTINGS["AAA_ONE"] + "!", "AAA_NEW": "canary-new"}
-        runs.play("roll", "rolling_restart", "", kuma_dp_environment=changed)
+        # From here on the controller signs by itself.
+        with contextlib.closing(Client(control_plane.url, control_plane.token)) as admin:
+            secret = admin.get("/meshes/default/secrets/dataplane-token-signing-key-default-1").body["data"]
+        pem = base64.b64decode(secret).decode()
+        runs.key = [line for line in pem.splitlines() if line and not line.startswith("-")]
+        runs.variables.update(kuma_dp_token_signing_key=pem, kuma_dp_token_signing_kid="1", kuma_dp_environment=changed)
+        runs.play("key refused", "join_mesh", "kuma_dp_token_signing_kid", kuma_dp_token_signing_kid="../1")
+        runs.play("roll", "rolling_restart", "", kuma_dp_token_renew_before="all")
         with machine.failing("disable"):
             runs.play("stop fails", "leave_mesh", "systemctl disable failed for vm-1")
         runs.play("leave", "leave_mesh", "")
         yield runs
 
 
-PROXY_RUNS = ["start fails", "traffic fails", "roll", "stop fails", "leave"]
+PROXY_RUNS = ["start fails", "traffic fails", "key refused", "roll", "stop fails", "leave"]
 # Where a secret of a proxy belongs on its VM.
 OWN = ("/etc/kuma/tokens/", "/etc/kuma/env/")
 
@@ -224,6 +232,11 @@ def test_tokens_of_a_proxy_and_its_cover_are_in_its_files_alone_and_the_administ
     found = proxies.found[label]
     assert [place for place, data in found.items() if not place.startswith(OWN) and canary.holds_token(data)] == []
     assert elsewhere(found, [control_plane.token, control_plane.token.rpartition(".")[2]], ()) == {}
+
+
+@pytest.mark.parametrize("label", PROXY_RUNS)
+def test_the_key_of_the_controller_is_nowhere(proxies, label):
+    assert elsewhere(proxies.found[label], proxies.key, ()) == {}
 
 
 def test_the_secrets_were_there_to_be_found(proxies):
