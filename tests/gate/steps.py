@@ -42,11 +42,11 @@ class Step:
 FLEETS = {
     "rolls": (
         *("test_5_restart", "test_5_root", "test_6_zero", "test_7_roll", "test_8_roll_faults", "test_9_gateway"),
-        *("test_9_tokens", "test_9_everything", "test_9_rotate_ca"),
+        *("test_9_tokens", "test_9_everything"),
     ),
     "joins": (
         *("test_1_refused", "test_2_join", "test_3_faults", "test_3_healing", "test_4_leave"),
-        *("test_9_control_plane", "test_9_transparent", "test_9_zone_proxy", "test_9_direct", "test_9_canary"),
+        *("test_9_control_plane", "test_9_transparent", "test_9_rotate_ca", "test_9_zone_proxy", "test_9_direct", "test_9_canary"),
     ),
 }
 
