@@ -192,6 +192,7 @@ def _install(params: t.Mapping[str, t.Any], check_mode: bool, runner: Runner, ac
     """The directories and what is in them. ``actions`` gets what was done. Whether something else was there."""
     directory = release.directory_of(params["install_dir"], params["version"])
     archive = release.Archive(params["src"], params["checksum"].lower(), tuple(params["programs"])) if params["src"] else None
+    release.check_parents(directory, account.uid_of(params["user"]))
     changes = release.directories(directory)
     done = []
     replaced = check_mode and params["checksum"] is not None and release.holds_another(directory, params["checksum"].lower())

@@ -50,6 +50,14 @@ def look(user: str, group: str) -> Account:
     return Account(comment, True)
 
 
+def uid_of(user: str) -> t.Optional[int]:
+    """None without such a user."""
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
+
+
 def to_make(user: str, group: str, comment: t.Optional[str], found: Account) -> t.List[Step]:
     """What is missing. A user or group that is there stays as it is, whatever it is like."""
     steps = []

@@ -67,6 +67,25 @@ def directories(directory: str) -> t.List[files.Change]:
         raise ModuleFailed("install_dir: %s. Correct that on the VM, or name another directory. Nothing was done." % exc) from exc
 
 
+def check_parents(directory: str, uid: t.Optional[int]) -> None:
+    """Raise ModuleFailed where the user of the proxies, if there is one, owns what the directory of a version is in.
+
+    Who owns it can put something else in its place at any moment, and root runs programs from there.
+    """
+    parent = os.path.dirname(directory)
+    while parent != "/":
+        parent = os.path.dirname(parent)
+        try:
+            owner = safely.status(parent).st_uid
+        except OSError:
+            continue
+        if owner == uid and owner not in (0, os.geteuid()):
+            raise ModuleFailed(
+                "install_dir: %s is the user's whom proxies run as, who could exchange the programs below it, expected a directory of root: "
+                "give it to root, or name another directory. Nothing was done." % parent
+            )
+
+
 @contextlib.contextmanager
 def made(changes: t.Sequence[files.Change]) -> t.Iterator[None]:
     """The directories as they should be. Those that were not there go again when what follows fails."""

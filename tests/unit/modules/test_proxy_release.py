@@ -19,6 +19,7 @@ from tests.unit.vm.test_files import snapshot
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root gives files to root")
 OURS = "Kuma data plane proxies"
+UID = 4711
 ACCOUNT = {"user": "kuma-dp", "group": "kuma-dp", "comment": OURS}
 
 
@@ -49,7 +50,7 @@ class System:
         return 0, "", ""
 
     def user(self, name):
-        return types.SimpleNamespace(pw_gecos=self.users[name])
+        return types.SimpleNamespace(pw_gecos=self.users[name], pw_uid=UID)
 
     def group(self, name):
         if name not in self.groups:
@@ -57,12 +58,13 @@ class System:
 
 
 @pytest.fixture
-def system(monkeypatch, tmp_path):
+def system(monkeypatch, tmp_path, tmp_path_factory):
     found = System()
     monkeypatch.setattr(basic.AnsibleModule, "run_command", lambda _module, command, **options: found.run_command(command, **options))
     monkeypatch.setattr(account, "pwd", types.SimpleNamespace(getpwnam=found.user))
     monkeypatch.setattr(account, "grp", types.SimpleNamespace(getgrnam=found.group))
     monkeypatch.setattr(release, "SELINUX", str(tmp_path / "none"))
+    monkeypatch.setattr(release, "LOCK", str(tmp_path_factory.mktemp("run") / "lock"))
     return found
 
 
@@ -178,6 +180,21 @@ def test_a_command_that_fails_is_told_with_what_was_done_before(system, options)
     assert (failed["changed"], failed["actions"]) == (True, ["directories made", "unpacked", "group made"])
     system.broken = ""
     assert run(options)["actions"] == ["unpacked", "user made"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("inner", ["opt", "deep/opt"])
+def test_where_the_user_of_the_proxies_could_exchange_programs_none_are_put(system, options, tmp_path, check, inner):
+    system.users["kuma-dp"] = OURS
+    (tmp_path / "vm/deep").mkdir()
+    os.chown(tmp_path / "vm", UID, -1)
+    before = tree(tmp_path)
+    done = run({**options, "install_dir": f"{tmp_path}/vm/{inner}"}, check=check)
+    assert done["msg"].startswith(f"install_dir: {tmp_path}/vm is the user's whom proxies run as")
+    assert (tree(tmp_path), system.commands) == (before, [])
+    # That of somebody else is none of its business.
+    os.chown(tmp_path / "vm", UID + 1, -1)
+    assert run({**options, "install_dir": f"{tmp_path}/vm/{inner}"}, check=check)["changed"]
 
 
 def test_all_that_is_wrong_with_the_options_is_told_at_once(system, options, tmp_path):
