@@ -20,6 +20,7 @@ import requests
 from ansible_collections.meshfleet.kuma.plugins.module_utils._common.jwt import decode_claims, key_id
 from tests.fleet.fleet import Fleet
 from tests.fleet.rolls import ALL, CALLER, QUICK, WEB, Rolls, four_instances
+from tests.fleet.test_5_restart import cover_of, pid, restart, wait_done
 from tests.lab.ansible import Run
 from tests.lab.load import Load, keepalive, load, new, slow
 from tests.lab.processes import wait_until
@@ -205,7 +206,7 @@ def test_a_change_of_tags_comes_with_its_token_and_loses_no_request(tokens: Toke
 
 
 def test_a_file_that_claims_a_foreign_service_is_refused(tokens: Tokens) -> None:
-    """With the token that we issue, on the VM of a proxy that somebody makes Direct."""
+    """With the token that a join orders, on the VM of a proxy that somebody makes Direct."""
     name = "vm5"
     host = tokens.fleet.host(name)
     environment = f"/etc/kuma/env/{name}.env"
@@ -220,6 +221,23 @@ def test_a_file_that_claims_a_foreign_service_is_refused(tokens: Tokens) -> None
         assert 'with value "shop" which is not allowed with this token' in tokens.refusal(name)
     finally:
         host.run(f"mv /root/env {environment}; mv /root/dataplane /etc/kuma/dataplanes/{name}.yaml; systemctl restart kuma-dp@{name}")
+    tokens.fleet.wait_ready(name)
+
+
+def test_a_cover_that_claims_a_foreign_service_is_refused_and_its_proxy_goes_on(tokens: Tokens) -> None:
+    """With the token that a roll orders for the cover of this proxy, which is bound to what its own is bound to."""
+    name = "vm5"
+    host, claims = tokens.fleet.host(name), decode_claims(tokens.held(name)[name])
+    cover = cover_of(tokens.fleet, name, tags=claims["Tags"], workload=claims["Workload"])
+    for inbound in cover["dataplane"]["networking"]["inbound"]:
+        inbound["tags"]["kuma.io/service"] = "shop"
+    before = pid(host, f"kuma-dp@{name}")
+    result = restart(tokens.fleet, name, name, cover=cover, ready_timeout=6)
+    wait_done(host, name)
+    assert (result["outcome"], result["served_by"]) == ("failed", "main"), result
+    assert pid(host, f"kuma-dp@{name}") == before
+    said = host.run(f"journalctl --no-pager --output=cat --since=-2min --unit=kuma-dp-cover@{name}")
+    assert 'with value "shop" which is not allowed with this token' in said
     tokens.fleet.wait_ready(name)
 
 
