@@ -141,7 +141,10 @@ from ansible_collections.meshfleet.kuma.plugins.module_utils._module.host import
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm import safely
 from ansible_collections.meshfleet.kuma.plugins.module_utils._vm.commands import Runner
 
-NONE, PREPARE, SWITCH, FINISH = "none", "prepare", "switch", "finish"
+NONE = "none"
+PREPARE = "prepare"
+SWITCH = "switch"
+FINISH = "finish"
 
 
 def certify(module: AnsibleModule, runner: Runner) -> Result:

@@ -81,8 +81,8 @@ plan:
   description:
     - "For each host in the play C(proxies): a list with C(name), C(mesh), C(address), C(zone_proxy), C(proxy_type), C(dataplane) (the resource),
       C(outbounds), C(ports), C(token), C(registered), C(ready), C(not_ready_reasons), C(privileged_ports) and what role
-      P(meshfleet.kuma.kuma_dp#role) wants to know of a proxy that registers itself; C(refused), why the host must not go on although others may; and C(archive), the path
-      of its archive on the controller."
+      P(meshfleet.kuma.kuma_dp#role) wants to know of a proxy that registers itself; C(refused), why the host must not go on although
+      others may; and C(archive), the path of its archive on the controller."
   returned: success
   type: dict
 not_ready:

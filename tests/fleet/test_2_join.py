@@ -155,7 +155,7 @@ def test_limit_touches_nothing_else(fleet: Fleet, first: tuple[Run, Seen]) -> No
     assert run.code == 0, run.explain()
     assert seen.writes == ["PUT /meshes/default/dataplanes/vm3 -> 200"]
     # The token of before does not allow the tag that is new. It is there before the Dataplane is.
-    assert [str(request).split(" -> ")[0] for request in seen.requests if request.method != "GET"] == [
+    assert [str(request).partition(" -> ")[0] for request in seen.requests if request.method != "GET"] == [
         "POST /tokens/dataplane",
         "PUT /meshes/default/dataplanes/vm3",
     ]

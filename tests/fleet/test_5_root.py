@@ -22,7 +22,8 @@ WITHOUT_A_SANDBOX = r"""
 import re, sys
 path = "/etc/systemd/system/kuma-dp-restart@.service"
 text = open(path).read()
-kept = [line for line in text.splitlines() if not re.match("(Cap|Protect(System|Con|Clock|Host)|Read|PrivateM|IPAddr|RestrictN|RestrictS|SystemCallF|SystemCallE)", line)]
+sandbox = "(Cap|Protect(System|Con|Clock|Host)|Read|PrivateM|IPAddr|RestrictN|RestrictS|SystemCallF|SystemCallE)"
+kept = [line for line in text.splitlines() if not re.match(sandbox, line)]
 open(path, "w").write("\n".join(kept) + "\n")
 """
 # Run as the user of the proxies: what root would open of a proxy is a fifo or leads to a file that only root may read.

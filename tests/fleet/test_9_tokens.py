@@ -193,7 +193,7 @@ def test_a_change_of_tags_comes_with_its_token_and_loses_no_request(tokens: Toke
     inventory = tokens.fleet.inventory(change, kuma_dp_roll_dir=str(tokens.directory), kuma_dp_token_bind=["tags", "workload"])
     run, seen = tokens.play("join_mesh", *limit, inventory=inventory)
     assert run.code == 0, run.explain()
-    asked = [str(request).split(" -> ")[0] for request in seen.requests if request.method != "GET"]
+    asked = [str(request).partition(" -> ")[0] for request in seen.requests if request.method != "GET"]
     assert asked[:2] == ["POST /tokens/dataplane"] * 2
     assert sorted(asked[2:]) == [f"PUT /meshes/default/dataplanes/{name}" for name in PAIR]
     assert {tuple(decode_claims(token)["Tags"]["stage"]) for token in tokens.held(*PAIR).values()} == {("two",)}

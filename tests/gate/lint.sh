@@ -19,6 +19,7 @@ check() {
 mapfile -t shell_files < <(git ls-files '*.sh' .ci/run)
 check ruff ruff check --quiet --output-format concise .
 check 'ruff format' ruff format --check --quiet --output-format concise .
+check "long lines" ruff check --quiet --select E501 --config line-length=160
 check mypy mypy --no-error-summary plugins/module_utils plugins/plugin_utils plugins/modules plugins/filter plugins/callback plugins/action
 # What is sent to virtual machines must run on Python 3.8; ruff knows its syntax, vermin its standard library.
 check 'Python 3.8' vermin --quiet --no-tips --eval-annotations --violations --target=3.8- plugins/modules plugins/module_utils tests/double/kuma_dp

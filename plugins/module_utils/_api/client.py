@@ -262,8 +262,8 @@ class Client:
             )
         return self._capabilities
 
-    def control_plane(self, places: Places = CONFIGURATION) -> t.Dict[str, t.Any]:
-        """What ``GET /config`` says of ``places``, asked for once. Empty when the token may not read them."""
+    def control_plane(self, places: t.Optional[Places] = None) -> t.Dict[str, t.Any]:
+        """What ``GET /config`` says of ``places``, or of ``CONFIGURATION``, asked for once. Empty when the token may not read them."""
         if self._configuration is None:
             try:
                 body = self.get("/config").body
@@ -272,7 +272,7 @@ class Client:
             if isinstance(body, str):
                 body = first_json(body)
             self._configuration = body if isinstance(body, dict) else {}
-        return dig(self._configuration, places)
+        return dig(self._configuration, CONFIGURATION if places is None else places)
 
     def _request(self, method: str, path: str, params: Params = None, body: t.Any = None, secret: bool = False) -> Response:
         check_path(method, self.url, path)

@@ -230,7 +230,10 @@ def _token_remedy(token: t.Optional[str], now: float) -> str:
 
 def _not_found_remedy(method: str, title: str, text: str) -> str:
     if text.startswith("404"):
-        return "This path is not part of the API of this control plane: check url, which has a path only where something before the control plane wants one, and the version."
+        return (
+            "This path is not part of the API of this control plane: check url, which has a path only where something before the control "
+            "plane wants one, and the version."
+        )
     if title == "Signing Key not found":
         return "The mesh does not exist, or its signing key is not made yet: create the mesh first, with the resource module."
     if method == "PUT" or title == "Failed to retrieve Mesh":

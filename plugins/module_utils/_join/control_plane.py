@@ -41,7 +41,8 @@ def plan(
     """The plan, and everything that is wrong; there is no plan when something is.
 
     ``variables`` are those of role kuma_cp without their prefix, ``observed`` is the ``host`` of proxy_info, ``given`` are the texts of
-    ``tls_cert``, ``tls_key`` and ``tls_ca``, ``resolved`` the addresses of ``kuma_cp_names``. In ``directory``, which nobody else may enter, they are files for a moment.
+    ``tls_cert``, ``tls_key`` and ``tls_ca``, ``resolved`` the addresses of ``kuma_cp_names``. In ``directory``, which nobody else may enter,
+    they are files for a moment.
     """
     complete = check.completed(variables)
     problems = check.problems(host, complete)

@@ -33,7 +33,8 @@ def plan(
     """What module fleet_plan returns for ``hosts`` (``[{host, in_play, dropped_out, variables, observed}]``), and the Dataplanes that the
     mesh holds by name as ``live``.
 
-    ``warn`` is told what does not speak against the join; ``offline`` says what speaks against tokens that the controller signs. Raises ItemsFailed with every problem.
+    ``warn`` is told what does not speak against the join; ``offline`` says what speaks against tokens that the controller signs. Raises
+    ItemsFailed with every problem.
     """
     archives, problems = archive.plan(hosts)
     wish, faults = generation.asked(hosts)

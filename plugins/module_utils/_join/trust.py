@@ -231,7 +231,8 @@ class _Judge:
 
 
 class Trust(t.NamedTuple):
-    """``refused`` are the reasons of hosts that must not go on, ``ends`` what the summary says of certificates: ``[{what, subject, not_before, not_after}]``."""
+    """``refused`` are the reasons of hosts that must not go on, ``ends`` what the summary says of certificates:
+    ``[{what, subject, not_before, not_after}]``."""
 
     refused: t.Dict[str, t.List[str]]
     warnings: t.List[str]

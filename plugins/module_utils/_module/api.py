@@ -72,8 +72,9 @@ class Spec:
 
     ``main(call, client)`` returns its result, or raises ItemsFailed or ApiError. ``options`` are its own, beside those of the API;
     ``checks`` is what else AnsibleModule takes about them, such as ``required_if``. ``names`` are the options that become part of a
-    URL or path, and ``secrets(options)`` are texts in these that may not be shown, beside those that ``no_log`` says. ``hand_over(options)`` replaces what names files of the controller by what is in them, for a run on another machine; it
-    raises ItemsFailed.
+    URL or path, and ``secrets(options)`` are texts in these that may not be shown, beside those that ``no_log`` says.
+    ``hand_over(options)`` replaces what names files of the controller by what is in them, for a run on another machine; it raises
+    ItemsFailed.
     """
 
     main: t.Callable[[Call, Client], Result]

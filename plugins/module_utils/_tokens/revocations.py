@@ -7,7 +7,8 @@
 """Revoking tokens: their IDs (``jti``) in a GlobalSecret, which the control plane looks into when a proxy opens its stream.
 
 The list is everybody's. Nobody can write it on condition that it has not changed, so what is written is read back, and written again when
-somebody else's write has undone it. Whoever had read the list before that write may write it a moment later: so it is read once more then. A mesh Secret of the same name is accepted by the API, and by nobody looked into.
+somebody else's write has undone it. Whoever had read the list before that write may write it a moment later: so it is read once more then.
+A mesh Secret of the same name is accepted by the API, and by nobody looked into.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ def _take(path: str, tar: tarfile.TarFile, member: tarfile.TarInfo, items: Items
         raise _refused(path, "has a member %s, which %s" % (shown(member.name), exc), expected) from exc
     data = tar.extractfile(member) if member.isreg() else None
     # The mark of a directory that was packed when it was finished: this one is not.
-    if place and place.split("/")[0] != MARKER:
+    if place and place.partition("/")[0] != MARKER:
         items[place] = stage.keep(item, data) if stage else item
     # What nobody keeps is read as well, so that its bytes are counted.
     while data is not None and data.read(_BLOCK):

@@ -29,7 +29,8 @@ def plan(
 ) -> t.Dict[str, t.Any]:
     """What module zone_proxy_plan returns for ``hosts`` (``[{host, in_play, dropped_out, variables, observed}]``).
 
-    ``warn`` is told what does not speak against it; ``offline`` says what speaks against tokens that the controller signs. Raises ItemsFailed with every problem.
+    ``warn`` is told what does not speak against it; ``offline`` says what speaks against tokens that the controller signs. Raises
+    ItemsFailed with every problem.
     """
     archives, problems = archive.plan(hosts)
     model, zone, release = "v2", "", Release(2, 14, 0)

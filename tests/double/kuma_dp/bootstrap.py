@@ -30,8 +30,8 @@ NOT_CREATED = (
     "automatic sidecar injection."
 )
 NO_BOOTSTRAP = (
-    "There is no /bootstrap endpoint for provided CP address. Double check if the address passed to the CP has a DP Server port (5678 by default), not HTTP API "
-    "(5681 by default)"
+    "There is no /bootstrap endpoint for provided CP address. Double check if the address passed to the CP has a DP Server port (5678 by default), not HTTP "
+    "API (5681 by default)"
 )
 
 

@@ -19,8 +19,8 @@ OWN = ["10.0.0.5", "192.0.2.5", "2001:db8::5"]
 OPEN = [{"address": "0.0.0.0", "port": 5682, "process": "kuma-cp"}]
 
 
-def choose(*names, wish="", own=OWN, default="192.0.2.5", listens=(), resolved=None):
-    observed = {"addresses": own, "default_address": default, "listening": list(listens)}
+def choose(*names, wish="", own=tuple(OWN), default="192.0.2.5", listens=(), resolved=None):
+    observed = {"addresses": list(own), "default_address": default, "listening": list(listens)}
     return listening.choose(check.completed({"names": list(names), "https_address": wish}), observed, resolved or {})
 
 

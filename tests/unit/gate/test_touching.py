@@ -25,8 +25,8 @@ HARMLESS = {
     "socket": {"AF_INET", "AF_INET6", "AF_UNIX", "EAI_NONAME", "SOCK_DGRAM", "SOCK_STREAM", "gaierror", "timeout"},
     "http.client": {"HTTPException"},
     "ssl": {
-        "CERT_NONE", "CERT_REQUIRED", "DER_cert_to_PEM_cert", "MemoryBIO", "PROTOCOL_TLS_CLIENT", "PROTOCOL_TLS_SERVER", "SSLCertVerificationError", "SSLContext", "SSLEOFError", "SSLError",
-        "SSLObject", "SSLWantReadError", "VerifyFlags", "cert_time_to_seconds",
+        "CERT_NONE", "CERT_REQUIRED", "DER_cert_to_PEM_cert", "MemoryBIO", "PROTOCOL_TLS_CLIENT", "PROTOCOL_TLS_SERVER",
+        "SSLCertVerificationError", "SSLContext", "SSLEOFError", "SSLError", "SSLObject", "SSLWantReadError", "VerifyFlags", "cert_time_to_seconds",
     },
     "gzip": {"BadGzipFile", "GzipFile"},
     "tarfile": {"TarError", "TarFile", "TarInfo", "open"},

@@ -273,8 +273,8 @@ def test_somebody_elses_dataplane_is_not_written_over():
     fleet = Fleet([host(1, owner="team-a"), host(2, owner="team-a")], [overview(theirs)], "v2", V214)
     assert sorted(fleet.plan()) == ["web-1", "web-2"]
     assert fleet.problems == [], "nobody else is stopped"
-    ((name, (reason,)),) = fleet.refused.items()
-    assert name == "web-1"
+    assert list(fleet.refused) == ["web-1"]
+    (reason,) = fleet.refused["web-1"]
     assert reason.startswith("Dataplane web-1 has the owner team-b, expected team-a: choose another kuma_dp_name")
     fleet = Fleet([host(1, owner="team-b")], [overview(theirs)], "v2", V214)
     fleet.plan()

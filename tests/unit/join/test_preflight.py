@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import CONFIGURATION, Capabilities
+from ansible_collections.meshfleet.kuma.plugins.module_utils._api.capabilities import Capabilities
 from ansible_collections.meshfleet.kuma.plugins.module_utils._api.client import Response
 from ansible_collections.meshfleet.kuma.plugins.module_utils._join import preflight
 
@@ -19,8 +19,8 @@ ADMIN = {"name": "mesh-system:admin", "groups": ["mesh-system:admin"]}
 class Asked:
     """A control plane as the preflight sees it; ``tokens`` is what it says of both sorts of tokens."""
 
-    def __init__(self, who=ADMIN, release=(2, 14, 3), tokens=None):
-        self.who, self.release, self.tokens = who, release, tokens or {}
+    def __init__(self, who=None, release=(2, 14, 3), tokens=None):
+        self.who, self.release, self.tokens = who or ADMIN, release, tokens or {}
 
     def capabilities(self):
         return Capabilities("Kuma", "x", "x", self.release)
@@ -31,8 +31,8 @@ class Asked:
     def as_anybody(self, path):
         return None
 
-    def control_plane(self, places=CONFIGURATION):
-        if places is CONFIGURATION:
+    def control_plane(self, places=None):
+        if places is None:
             return {"mode": "zone", "store": "postgres", "hds_enabled": True}
         return self.tokens
 

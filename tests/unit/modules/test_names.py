@@ -150,7 +150,8 @@ BASE = {
     "fleet_plan": {"hosts": []},
     "migration_report": {},
     "proxy_files": {
-        "directories": [{"path": "/nowhere"}], "files": [ITEM], "secrets": [{"path": "/nowhere/c", "content": "geheim-geheim"}], "links": [{"path": "/nowhere/b", "target": "a"}],
+        "directories": [{"path": "/nowhere"}], "files": [ITEM],
+        "secrets": [{"path": "/nowhere/c", "content": "geheim-geheim"}], "links": [{"path": "/nowhere/b", "target": "a"}],
         "absent": ["/nowhere/tokens/web-1"], "below": ["/nowhere/tokens"],
     },
     "proxy_info": {"names": ["web-1"]},

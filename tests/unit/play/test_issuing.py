@@ -79,7 +79,10 @@ def test_the_preflight_asks_whether_the_key_is_known(monkeypatch):
         ({"kuma_dp_token_signing_key": PEM}, "kuma_dp_token_signing_kid is not set, expected the ID under which the control plane knows the key"),
         ({"kuma_dp_token_signing_kid": 7}, "kuma_dp_token_signing_kid is 7, and neither kuma_dp_token_signing_key nor kuma_dp_token_signing_key_file is set"),
         ({"kuma_dp_token_signing_key": PEM, "kuma_dp_token_signing_key_file": "x"}, "are both set, expected one of them"),
-        ({"kuma_dp_token_signing_key_file": "gone.pem", "kuma_dp_token_signing_kid": "7"}, "kuma_dp_token_signing_key_file is gone.pem, expected a file on the controller that exists"),
+        (
+            {"kuma_dp_token_signing_key_file": "gone.pem", "kuma_dp_token_signing_kid": "7"},
+            "kuma_dp_token_signing_key_file is gone.pem, expected a file on the controller that exists",
+        ),
         ({"kuma_dp_token_signing_key_file": "odd.pem", "kuma_dp_token_signing_kid": "7"}, "kuma_dp_token_signing_key_file is odd.pem, which is no text"),
         ({"kuma_dp_token_signing_key": "geheim", "kuma_dp_token_signing_kid": "7"}, "kuma_dp_token_signing_key is no private key in PEM"),
         ({"kuma_zone_proxy_token_signing_key": "geheim", "kuma_zone_proxy_token_signing_kid": "7"}, "kuma_zone_proxy_token_signing_key is no private key"),

@@ -117,7 +117,8 @@ def test_a_token_is_written_down_without_the_token_before_anybody_gets_it(rollin
 @pytest.mark.parametrize(
     "claims",
     [{}, {"jti": "a-b-c-d-e"}, {"exp": 4e9}, {"jti": "a,b-c-d-e-f", "exp": 4e9}, {"jti": "a\nb-c-d-e-f", "exp": 4e9}, {"jti": "x" * 65, "exp": 4e9},
-     {"jti": "a-b-c-d-e", "exp": 10**400}, {"jti": "a-b-c-d-e", "exp": float("inf")}, {"jti": ["a-b-c-d-e"], "exp": 4e9}, {"jti": "a-b-c-d-e", "exp": True}, {"jti": "a-b-c-d-e", "exp": "soon"}],
+     {"jti": "a-b-c-d-e", "exp": 10**400}, {"jti": "a-b-c-d-e", "exp": float("inf")}, {"jti": ["a-b-c-d-e"], "exp": 4e9},
+     {"jti": "a-b-c-d-e", "exp": True}, {"jti": "a-b-c-d-e", "exp": "soon"}],
 )  # fmt: skip
 def test_what_a_vm_says_of_a_token_cannot_spoil_the_list_of_revoked_ones(rolling, control, claims):
     roll = rolling()

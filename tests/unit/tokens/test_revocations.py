@@ -62,7 +62,7 @@ class Client:
     def put(self, path, body):
         self.calls.append(("PUT", path))
         then = self.meanwhile.pop(0) if self.meanwhile else None
-        if isinstance(then, Exception):
+        if isinstance(then, errors.ApiError):
             raise then
         self.body = body if then is None else self.listed(then)
 

@@ -84,7 +84,7 @@ def test_a_path_that_is_none_is_refused(path):
 # -- links on the way
 
 
-def calls(path, other):
+def calls(path, source):
     """Everything that can be done to a path below a directory."""
     return {
         "read": lambda: safely.read(path, follow=True),
@@ -93,7 +93,7 @@ def calls(path, other):
         "target": lambda: safely.target(path),
         "write": lambda: safely.write(path, b"new"),
         "write_link": lambda: safely.write_link(path, "new"),
-        "move": lambda: safely.move(other, path),
+        "move": lambda: safely.move(source, path),
         "second_name": lambda: safely.second_name(path, path + ".old"),
         "set_attributes": lambda: safely.set_attributes(path, 0o777),
         "make_directory": lambda: safely.make_directory(path + ".d"),
