@@ -61,7 +61,7 @@ class Client:
 
     def put(self, path, body):
         self.calls.append(("PUT", path))
-        then = self.meanwhile.pop(0) if self.meanwhile else None
+        then = (self.meanwhile or [None]).pop(0)
         if isinstance(then, errors.ApiError):
             raise then
         self.body = body if then is None else self.listed(then)
