@@ -99,7 +99,7 @@ def proxies(join, case):
     url = "kuma_dp_control_plane_dp_url"
     return {
         "proxies with a foreign CA": (
-            {"kuma_dp_control_plane_ca": make_certificate(join.directory / "foreign.pem")},
+            {"kuma_dp_control_plane_ca": foreign_ca(join)},
             "was signed by CN=kuma-cp stand-in CA",
         ),
         "proxies with the certificate of a server": ({"kuma_dp_control_plane_ca": server_certificate(join)}, "is no certificate authority"),
@@ -109,6 +109,14 @@ def proxies(join, case):
         "proxies where nobody listens": ({url: "https://127.0.0.1:9"}, "nothing listens at 127.0.0.1:9"),
         "proxies at a name that nobody knows": ({url: "https://does-not-exist.invalid:5678"}, "finds no address of does-not-exist.invalid"),
     }[case]
+
+
+def foreign_ca(join):
+    """Without its key, which is refused beside it."""
+    path = pathlib.Path(make_certificate(join.directory / "foreign.pem"))
+    text = path.read_text()
+    path.write_text(text[text.index("-----BEGIN CERTIFICATE") :].partition("-----BEGIN PRIVATE")[0])
+    return str(path)
 
 
 def server_certificate(join):
