@@ -115,9 +115,17 @@ def check_over(rotation: Rotation, before: str, seen: Load) -> None:
     assert sorted(files) == ["ca-key.pem", "ca.pem", "postgres-ca.pem", "server-key.pem", "server.pem"]
 
 
+def forget_control_plane(fleet: Fleet) -> None:
+    """Ours, and what another test left on the same host."""
+    fleet.host(HOST).run(
+        "systemctl disable --now kuma-cp; rm -rf /etc/kuma-cp /var/lib/kuma-cp /etc/systemd/system/kuma-cp.service", check=False
+    )
+
+
 @pytest.fixture(scope="module")
 def rotation(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rotation]:
     fleet.clear(*(host.name for host in fleet.hosts))
+    forget_control_plane(fleet)
     place = tmp_path_factory.mktemp("rotation")
     directory, package = place / "kuma", archive.build(with_control_plane=True)
     database = postgres.start(fleet.stage.lab, PASSWORD, "rotation")
@@ -165,9 +173,7 @@ def rotation(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made.wait_for_answers()
     yield made
     made.ansible.close()
-    fleet.host(HOST).run(
-        "systemctl disable --now kuma-cp; rm -rf /etc/kuma-cp /var/lib/kuma-cp /etc/systemd/system/kuma-cp.service", check=False
-    )
+    forget_control_plane(fleet)
     fleet.clear(*FLEET, HOST)
 
 

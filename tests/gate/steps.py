@@ -62,11 +62,12 @@ def fleet(name: str) -> Step:
 def everyday() -> list[list[Step]]:
     """Two lanes for two processors. A third would take as long: tests that wait ask again and again, and clients go on sending."""
     return [
-        [Step("lint", ("tests/gate/lint.sh",)), tests("unit"), tests("contract"), tests("integration"), fleet("rolls")],
+        [Step("lint", ("tests/gate/lint.sh",)), tests("unit"), tests("integration"), fleet("rolls")],
         [
             Step("package", ("tests/gate/package.sh",)),
             tests("browser"),
             Step("sanity-newest", ("tests/gate/sanity.sh", "newest")),
+            tests("contract"),
             fleet("joins"),
         ],
     ]
