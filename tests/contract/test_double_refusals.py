@@ -183,6 +183,8 @@ def test_a_vm_tells_who_serves_nobody_from_who_serves(fleet: Fleet) -> None:
     assert not side(serving).serves_nobody
 
 
+# Envoy takes a minute to say it.
+@pytest.mark.nightly
 def test_a_proxy_that_serves_goes_on_without_its_control_plane_and_says_so(tmp_path: Path) -> None:
     with ExitStack() as stack:
         fleet = Fleet("2.14.3", ControlPlanes(tmp_path, stack), tmp_path / "fleet", stack)
